@@ -1,0 +1,46 @@
+"""NIM4-ASR: an LLM-based speech recogniser that is small, streams, and does not hallucinate.
+
+``nim4asr.load("folder or org/name")`` gives a ``Recogniser``, the bundled model if nothing is named;
+``nim4asr.transcribe("audio.wav")`` a ``Transcript`` by the bundled model.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from nim4asr.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.result import Transcript
+
+__all__ = ["InputError", "load", "transcribe"]
+
+
+def load(
+    model: "str | Path | None" = None, device: str = "cpu", dtype: "torch.dtype | None" = None
+) -> "Recogniser":
+    """The model in a folder or on the hub, ready to listen; the bundled nano by default.
+
+    ``dtype`` is that of the weights in memory, float32 by default.
+    Raises ``InputError`` if there is no such model or it cannot transcribe.
+    """
+    from nim4asr.recognition.offline import Recogniser
+
+    return Recogniser.load(model, device, dtype)
+
+
+def transcribe(audio: "str | Path | bytes") -> "Transcript":
+    """What is said in an audio file, given by its path or its bytes, by the bundled model.
+
+    Raises ``InputError`` if it cannot be read.
+    """
+    return _bundled().transcribe(audio)
+
+
+@cache
+def _bundled() -> "Recogniser":
+    return load()

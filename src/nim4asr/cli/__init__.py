@@ -1,0 +1,1 @@
+"""The command ``nim4``, thin over the library."""

@@ -1,0 +1,49 @@
+"""``nim4 evaluate MANIFEST.jsonl``"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from nim4asr.cli.options import add_recogniser_options, load_recogniser
+from nim4asr.cli.progress import progress
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("evaluate", help="measure a model's errors over a manifest")
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST.jsonl")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="alignments of every utterance")
+    parser.add_argument("--split", help="only the utterances of this split")
+    parser.add_argument("--limit", type=int, help="only the first so many utterances")
+    add_recogniser_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one JSON summary. Exits with 1 if any utterance had to be skipped."""
+    from nim4asr.data.manifest import read_manifest
+    from nim4asr.errors import InputError
+    from nim4asr.evaluation.evaluate import evaluate
+
+    utterances = read_manifest(options.manifest)
+    if options.split is not None:
+        utterances = [one for one in utterances if one.split == options.split]
+        if not utterances:
+            raise InputError(f"{options.manifest}: no utterance is of the split {options.split!r}")
+    if options.limit is not None:
+        utterances = utterances[: max(1, options.limit)]
+    recogniser = load_recogniser(options)
+    summary = evaluate(
+        recogniser,
+        utterances,
+        options.report,
+        lambda items: progress(items, "evaluating", len(utterances)),
+    )
+    print(json.dumps(summary, ensure_ascii=False))
+    skipped = summary["skipped"]
+    assert isinstance(skipped, list)
+    for reason in skipped:
+        print(f"nim4: {reason}", file=sys.stderr)
+    return 1 if skipped else 0

@@ -1,0 +1,32 @@
+"""``nim4 import firered DIR -o DIR``"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("import", help="make a model folder of another project's weights")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    firered = kinds.add_parser("firered", help="a FireRedASR-AED or FireRedASR-LLM folder")
+    firered.add_argument("folder", type=Path, metavar="DIR")
+    firered.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    firered.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import, and say what came over."""
+    from nim4asr.model.checkpoint import save
+    from nim4asr.model.firered import import_firered
+
+    checkpoint = import_firered(options.folder)
+    save(checkpoint, options.output)
+    counts = checkpoint.network.parameter_counts()
+    parts = ", ".join(
+        f"{name.replace('_', ' ')} {count / 1e6:.1f} M"
+        for name, count in counts.items()
+        if count and name != "total"
+    )
+    print(f"{options.output}: {checkpoint.config.name} ({parts})")
+    return 0

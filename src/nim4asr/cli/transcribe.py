@@ -1,0 +1,77 @@
+"""``nim4 transcribe AUDIO...``"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nim4asr.cli.options import add_recogniser_options, load_recogniser
+from nim4asr.cli.progress import progress
+from nim4asr.errors import InputError
+
+if TYPE_CHECKING:
+    from nim4asr.recognition.result import Transcript
+
+FORMATS = ("txt", "json", "srt", "vtt")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("transcribe", help="write down what is said in audio files")
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="audio files")
+    parser.add_argument("--format", choices=FORMATS, default="txt")
+    parser.add_argument(
+        "--output-dir", type=Path, metavar="DIR", help="one file an audio here instead of stdout"
+    )
+    add_recogniser_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Transcribe each file; a bad one is named on stderr and the others are still done."""
+    from nim4asr.recognition.writers import WRITERS
+
+    recogniser = load_recogniser(options)
+    write = WRITERS[options.format]
+    names = _output_names(options.audio, options.format)
+    failed = 0
+    for audio in progress(options.audio, "transcribing", len(options.audio)):
+        try:
+            transcript = recogniser.transcribe(audio)
+            text = write(transcript)
+            if options.output_dir is not None:
+                _save(options.output_dir / names[audio], text)
+            else:
+                _print(transcript, text, options.format, several=len(options.audio) > 1)
+        except InputError as error:
+            failed += 1
+            print(f"nim4: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _print(transcript: "Transcript", text: str, format: str, several: bool) -> None:
+    # Plain text of several files needs to say which is which; the other formats do so or stand alone.
+    prefix = f"{transcript.audio}\t" if several and format == "txt" else ""
+    sys.stdout.write(prefix + text)
+    sys.stdout.flush()
+
+
+def _output_names(audios: list[str], format: str) -> dict[str, str]:
+    """A file name for each audio: its own with the format's ending, numbered where two would clash."""
+    names: dict[str, str] = {}
+    used: set[str] = set()
+    for audio in audios:
+        stem, number = Path(audio).stem, 1
+        while (name := f"{stem}{'' if number == 1 else f'-{number}'}.{format}") in used:
+            number += 1
+        used.add(name)
+        names[audio] = name
+    return names
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

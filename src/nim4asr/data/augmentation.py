@@ -1,0 +1,122 @@
+"""Augmentation of features: rate, voice, level, noise with silence before it, and SpecAugment.
+
+All of it works on log-Mel frames out of a feature store, in place of the samples: sound powers add, so
+noise is mixed as log(exp(speech) + exp(noise)), which leaves out only the phase.
+Every function draws from the generator it is given and from nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from nim4asr.audio.features import FRAMES_PER_SECOND, Floats
+
+# The log-Mel floor of the front end: the features of digital silence.
+SILENCE = float(np.log(np.finfo(np.float32).eps))
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How samples are varied; the paper's robustness figures are the defaults.
+
+    ``noise_share`` of the samples are mixed with noise at SNR ~ N(mean, deviation) dB, after 0 to 1 s
+    of silence, Beta(1, 3), before and after the utterance. ``rates`` is the range of speaking rates
+    ``voices`` that of the factor on the frequency axis (a shorter or longer vocal tract); ``trim_share``
+    of the samples lose the quiet around the speech.
+    """
+
+    rates: tuple[float, float] = (0.88, 1.14)
+    voices: tuple[float, float] = (0.9, 1.1)
+    level_db: float = 6.0
+    trim_share: float = 0.7
+    noise_share: float = 0.2
+    snr_db: tuple[float, float] = (10.0, 5.0)
+    frequency_masks: int = 2
+    frequency_width: int = 18
+    time_masks_per_second: float = 0.6
+    time_width: int = 25
+    time_share: float = 0.3
+
+
+def vary(features: Floats, config: AugmentationConfig, random: Generator) -> Floats:
+    """``features`` (T, 80) at another rate, by another voice, at another level: (T', 80)."""
+    if random.random() < config.trim_share:
+        features = trim(features)
+    rate = random.uniform(*config.rates)
+    voice = random.uniform(*config.voices)
+    frames, bins = features.shape
+    new_frames = max(1, round(frames / rate))
+    rows = np.linspace(0, frames - 1, new_frames)
+    columns = np.clip(np.arange(bins) * voice, 0, bins - 1)
+    warped = _interpolate(_interpolate(features, rows).T, columns).T
+    level = random.normal(0.0, config.level_db / 2) * np.log(10) / 10
+    louder: Floats = (warped + level).astype(np.float32)
+    return louder
+
+
+def trim(features: Floats, margin: int = 12) -> Floats:
+    """``features`` (T, 80) without the quiet before and after the speech, but for ``margin`` frames.
+
+    Quiet is what stays under 30 % of the way, in log power, from the quietest frames to the loudest.
+    """
+    power = np.log(np.exp(features).mean(axis=1) + 1e-30)
+    smooth = np.convolve(power, np.full(5, 0.2), "same")
+    low, high = np.percentile(smooth, (5, 95))
+    loud = np.flatnonzero(smooth > low + 0.3 * (high - low))
+    if not len(loud):
+        return features
+    kept: Floats = features[max(0, loud[0] - margin) : loud[-1] + margin]
+    return kept
+
+
+def _interpolate(x: Floats, places: NDArray[np.float64]) -> Floats:
+    below = np.floor(places).astype(np.int64)
+    above = np.minimum(below + 1, len(x) - 1)
+    share = (places - below).astype(np.float32)[:, None]
+    between: Floats = x[below] * (1 - share) + x[above] * share
+    return between
+
+
+def add_noise(
+    features: Floats, noises: Sequence[Floats], config: AugmentationConfig, random: Generator
+) -> Floats:
+    """``features`` with silence put around them and one of ``noises`` (N, 80) mixed in."""
+    before, after = (random.beta(1, 3, size=2) * FRAMES_PER_SECOND).astype(int)
+    silence = np.full((1, features.shape[1]), SILENCE, np.float32)
+    padded = np.concatenate([silence.repeat(before, 0), features, silence.repeat(after, 0)])
+    noise = noises[int(random.integers(len(noises)))]
+    start = random.integers(len(noise))
+    rows = (start + np.arange(len(padded))) % len(noise)
+    snr = random.normal(*config.snr_db)
+    gap = _level(features) - _level(noise[rows]) - snr * np.log(10) / 10
+    mixed: Floats = np.logaddexp(padded, noise[rows] + gap).astype(np.float32)
+    return mixed
+
+
+def _level(features: Floats) -> float:
+    """The mean power, as a logarithm."""
+    return float(np.log(np.exp(features.astype(np.float64)).mean() + 1e-30))
+
+
+def mask(features: Floats, config: AugmentationConfig, random: Generator, more_time: float = 1.0) -> Floats:
+    """SpecAugment (Park et al. 2019): bands of normalised ``features`` (T, 80) set to zero, their mean.
+
+    ``more_time`` multiplies the number of time masks and the share of time they may hide, as CR-CTC asks.
+    """
+    masked = features.copy()
+    frames, bins = masked.shape
+    for _ in range(config.frequency_masks):
+        width = random.integers(0, config.frequency_width + 1)
+        start = random.integers(0, max(1, bins - width))
+        masked[:, start : start + width] = 0.0
+    seconds = frames / FRAMES_PER_SECOND
+    count = int(np.ceil(seconds * config.time_masks_per_second * more_time))
+    widest = max(1, min(config.time_width, int(frames * config.time_share * more_time / max(1, count))))
+    for _ in range(count):
+        width = random.integers(0, widest + 1)
+        start = random.integers(0, max(1, frames - width))
+        masked[start : start + width] = 0.0
+    return masked

@@ -1,0 +1,124 @@
+"""From corpora and texts to feature stores with phoneme labels."""
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
+from nim4asr.audio.reading import read_audio
+from nim4asr.data.manifest import Utterance, member_names, read_member
+from nim4asr.data.store import Labelled, Progress, build_store
+from nim4asr.data.synthesis import Voice, draw_voice, synthesise
+from nim4asr.errors import InputError
+from nim4asr.phonemes import TABLE, pronounce
+
+
+def prepare_speech(
+    utterances: Sequence[Utterance],
+    folder: Path,
+    longest: float = 20.0,
+    progress: Progress = iter,
+) -> int:
+    """Store ``utterances``, leaving out what cannot be read, said, or is over ``longest`` seconds."""
+    return build_store(folder, utterances, _Recorded(longest), progress=progress)
+
+
+def prepare_synthetic(
+    texts: Sequence[tuple[str, str]],
+    folder: Path,
+    seed: int,
+    longest: float = 12.0,
+    progress: Progress = iter,
+) -> int:
+    """Store ``texts``, (text, language) each, said by a voice drawn for each."""
+    spoken = [_Spoken(i, text, language, seed) for i, (text, language) in enumerate(texts)]
+    return build_store(folder, spoken, _Synthetic(longest), progress=progress)
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a text file, gzipped or not; raises ``InputError`` if it cannot be read."""
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such text file") from None
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the texts cannot be read ({error})") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    longest: float
+
+    def __call__(self, utterance: Utterance) -> tuple[Labelled, Floats] | None:
+        try:
+            phonemes = tuple(TABLE.encode(pronounce(utterance.text)))
+            samples = read_audio(utterance.source())
+        except (InputError, ValueError):
+            return None
+        if not phonemes or len(samples) > self.longest * SAMPLE_RATE:
+            return None
+        return Labelled(utterance.id, utterance.text, utterance.language, phonemes), samples
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    number: int
+    text: str
+    language: str
+    seed: int
+
+    def voice(self) -> Voice:
+        return draw_voice(self.language, Random(f"{self.seed}/{self.number}"))
+
+
+@dataclass(frozen=True)
+class _Synthetic:
+    longest: float
+
+    def __call__(self, spoken: _Spoken) -> tuple[Labelled, Floats] | None:
+        try:
+            phonemes = tuple(TABLE.encode(pronounce(spoken.text)))
+            samples = synthesise(spoken.text, spoken.voice())
+        except (InputError, ValueError):
+            return None
+        if not phonemes or len(samples) > self.longest * SAMPLE_RATE:
+            return None
+        name = f"synthetic-{spoken.seed}-{spoken.number}"
+        return Labelled(name, spoken.text, spoken.language, phonemes), samples
+
+
+def prepare_noises(tar: Path, folder: Path, seed: int = 0, babbles: int = 60) -> list[Floats]:
+    """Features (N, 80) of noises, up to 20 s each: the recordings in ``tar``, and babble.
+
+    Babble is the sum of three to eight of the archive's ``babble_sources``. Kept in ``folder``.
+    """
+    kept = folder / "noises.npz"
+    if not kept.exists():
+        longest = 20 * SAMPLE_RATE
+        names = sorted(member_names(str(tar)))
+        random = Random(seed)
+        sounds: list[Floats] = []
+        talkers: list[Floats] = []
+        for name in names:
+            try:
+                sound = read_audio(read_member(str(tar), name))[:longest]
+            except InputError:
+                continue
+            (talkers if name.startswith("babble_sources") else sounds).append(sound)
+        for _ in range(babbles if len(talkers) >= 8 else 0):
+            some = random.sample(talkers, random.randint(3, 8))
+            babble = np.zeros(max(map(len, some)), np.float32)
+            for talker in some:
+                babble += np.resize(talker, len(babble))
+            sounds.append(babble / np.float32(len(some)))
+        folder.mkdir(parents=True, exist_ok=True)
+        noises = [log_mel(sound) for sound in sounds if len(sound) > SAMPLE_RATE]
+        np.savez(kept, *noises)
+    with np.load(kept) as archive:
+        return [archive[name] for name in archive.files]

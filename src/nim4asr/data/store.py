@@ -1,0 +1,129 @@
+"""A feature store: the features of a corpus, computed once and read at random.
+
+A folder with ``features.f16`` (frames, 80; half precision, before normalisation) and ``index.jsonl``
+(one utterance a line, with its first frame and their number). Training on two cores cannot decode and
+transform its audio at every epoch and still keep both cores for the network.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
+from nim4asr.errors import InputError
+
+Item = TypeVar("Item")
+Result = tuple["Labelled", NDArray[np.float16]] | None
+Progress = Callable[[Iterator[Result]], Iterator[Result]]
+
+_FEATURES = "features.f16"
+_INDEX = "index.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance of a store; ``phonemes`` are table indices."""
+
+    id: str
+    text: str
+    language: str
+    phonemes: tuple[int, ...]
+    start: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a store keeps of an utterance beside its features."""
+
+    id: str
+    text: str
+    language: str
+    phonemes: tuple[int, ...]
+
+
+class FeatureStore:
+    """A store opened for reading; the features stay on disk and are mapped into memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            lines = (folder / _INDEX).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise InputError(f"{folder}: there is no feature store here") from None
+        rows = (json.loads(line) for line in lines)
+        self.entries = [Entry(**{**row, "phonemes": tuple(row["phonemes"])}) for row in rows]
+
+    @cached_property
+    def _frames(self) -> NDArray[np.float16]:
+        return np.memmap(self._folder / _FEATURES, np.float16, "r").reshape(-1, MEL_BINS)
+
+    def features(self, entry: Entry) -> NDArray[np.float16]:
+        """The features (T, 80) of ``entry``."""
+        return self._frames[entry.start : entry.start + entry.frames]
+
+    def cmvn(self, most_frames: int = 2_000_000) -> Cmvn:
+        """Global statistics, over evenly spaced frames if there are more than ``most_frames``."""
+        frames = self._frames[:: max(1, len(self._frames) // most_frames)].astype(np.float32)
+        total = frames.sum(axis=0, dtype=np.float64)
+        squares = np.square(frames, dtype=np.float64).sum(axis=0)
+        return Cmvn.from_sums(len(frames), total, squares)
+
+
+def build_store(
+    folder: Path,
+    items: Iterable[Item],
+    listen: Callable[[Item], tuple[Labelled, Floats] | None],
+    workers: int | None = None,
+    progress: Progress = iter,
+) -> int:
+    """Write a store of ``items``; returns how many utterances it holds.
+
+    ``listen`` runs in worker processes: an item to its labels and samples (N,), or None to leave it
+    out. The store appears whole or not at all. An existing store is left as it is.
+    """
+    if (folder / _INDEX).exists():
+        return len(FeatureStore(folder).entries)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept: list[Entry] = []
+    start = 0
+    with (
+        (folder / _FEATURES).open("wb") as file,
+        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
+        results = pool.map(_Listener(listen), items, chunksize=32)
+        for result in progress(iter(results)):
+            if result is None:
+                continue
+            labelled, features = result
+            file.write(features.tobytes())
+            kept.append(Entry(**asdict(labelled), start=start, frames=len(features)))
+            start += len(features)
+    temporary = folder / (_INDEX + ".new")
+    with temporary.open("w", encoding="utf-8") as index:
+        for entry in kept:
+            index.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+    temporary.replace(folder / _INDEX)
+    return len(kept)
+
+
+class _Listener(Generic[Item]):
+    """``listen`` followed by the features, as one call that a process pool can send."""
+
+    def __init__(self, listen: Callable[[Item], tuple[Labelled, Floats] | None]) -> None:
+        self._listen = listen
+
+    def __call__(self, item: Item) -> tuple[Labelled, NDArray[np.float16]] | None:
+        heard = self._listen(item)
+        if heard is None:
+            return None
+        features = log_mel(heard[1])
+        return (heard[0], features.astype(np.float16)) if len(features) else None

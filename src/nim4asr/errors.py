@@ -1,0 +1,8 @@
+"""The errors that are the user's to mend."""
+
+
+class InputError(ValueError):
+    """Something given by the user cannot be used; the message says what and what to do about it.
+
+    Commands print the message alone and exit with status 1.
+    """

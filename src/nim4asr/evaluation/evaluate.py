@@ -1,0 +1,147 @@
+"""A recogniser's figures over a manifest."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from nim4asr.data.manifest import Utterance
+from nim4asr.errors import InputError
+from nim4asr.evaluation.error_rate import Edit, ErrorCount, align
+from nim4asr.evaluation.hallucination import is_hallucination
+from nim4asr.evaluation.normalisation import NAME, tokens
+from nim4asr.phonemes import pronounce
+from nim4asr.recognition.offline import Recogniser
+
+ALIGNMENTS = "alignments.jsonl"
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One utterance compared with its reference."""
+
+    utterance: Utterance
+    hypothesis: str
+    edits: tuple[Edit, ...]
+    errors: ErrorCount
+    phoneme_errors: ErrorCount
+    hallucinated: bool
+    duration: float
+    seconds: float
+
+
+@dataclass
+class _Totals:
+    """Figures that add up over utterances."""
+
+    utterances: int = 0
+    errors: dict[str, ErrorCount] = field(default_factory=dict)
+    phonemes: ErrorCount = field(default_factory=ErrorCount)
+    hallucinations: int = 0
+    duration: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, judgement: Judgement) -> None:
+        language = judgement.utterance.language
+        self.utterances += 1
+        self.errors[language] = self.errors.get(language, ErrorCount()) + judgement.errors
+        self.phonemes += judgement.phoneme_errors
+        self.hallucinations += judgement.hallucinated
+        self.duration += judgement.duration
+        self.seconds += judgement.seconds
+
+    def summary(self) -> dict[str, object]:
+        """Cer counts the tokens of Chinese utterances (characters), wer those of all others (words)."""
+        words = sum((e for name, e in self.errors.items() if name != "zh"), ErrorCount())
+        return {
+            "utterances": self.utterances,
+            "cer": _rounded(self.errors.get("zh", ErrorCount()).rate),
+            "wer": _rounded(words.rate),
+            "phoneme_error_rate": _rounded(self.phonemes.rate),
+            "hallucination_rate": _rounded(
+                self.hallucinations / self.utterances if self.utterances else None
+            ),
+            "real_time_factor": _rounded(self.seconds / self.duration if self.duration else None),
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def judge(recogniser: Recogniser, utterance: Utterance) -> Judgement:
+    """Recognise ``utterance`` and compare. Raises ``InputError`` if its audio cannot be read."""
+    transcript = recogniser.transcribe(utterance.source(), utterance.id)
+    said, written = tokens(utterance.text), tokens(transcript.text)
+    edits = tuple(align(said, written))
+    try:
+        sounds = pronounce(utterance.text)
+    except ValueError:
+        # No phonemes to compare with; the words still count.
+        phoneme_errors = ErrorCount()
+    else:
+        phoneme_errors = ErrorCount.between(sounds, transcript.phonemes)
+    return Judgement(
+        utterance=utterance,
+        hypothesis=transcript.text,
+        edits=edits,
+        errors=ErrorCount.of(edits),
+        phoneme_errors=phoneme_errors,
+        hallucinated=is_hallucination(said, written),
+        duration=transcript.duration,
+        seconds=transcript.real_time_factor * transcript.duration,
+    )
+
+
+def evaluate(
+    recogniser: Recogniser,
+    utterances: Sequence[Utterance],
+    report: Path | None = None,
+    progress: Callable[[Iterable[Utterance]], Iterator[Utterance]] = iter,
+) -> dict[str, object]:
+    """The summary over ``utterances``, each language's and the total.
+
+    With ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An
+    utterance whose audio cannot be read is left out, and counted and named under ``skipped``.
+    """
+    total, by_language = _Totals(), dict[str, _Totals]()
+    skipped: list[str] = []
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)
+        (report / ALIGNMENTS).write_text("", encoding="utf-8")
+    for utterance in progress(utterances):
+        try:
+            judgement = judge(recogniser, utterance)
+        except InputError as error:
+            skipped.append(str(error))
+            continue
+        total.add(judgement)
+        by_language.setdefault(utterance.language, _Totals()).add(judgement)
+        if report is not None:
+            with (report / ALIGNMENTS).open("a", encoding="utf-8") as file:
+                file.write(_alignment_line(judgement))
+    summary: dict[str, object] = {
+        "model": recogniser.checkpoint.config.name,
+        "normalisation": NAME,
+        "total": total.summary(),
+        "languages": {name: one.summary() for name, one in sorted(by_language.items())},
+        "skipped": skipped,
+    }
+    if report is not None:
+        text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
+        (report / SUMMARY).write_text(text, encoding="utf-8")
+    return summary
+
+
+def _alignment_line(judgement: Judgement) -> str:
+    row = {
+        "id": judgement.utterance.id,
+        "language": judgement.utterance.language,
+        "reference": judgement.utterance.text,
+        "hypothesis": judgement.hypothesis,
+        "errors": asdict(judgement.errors),
+        "hallucination": judgement.hallucinated,
+        "alignment": [list(edit) for edit in judgement.edits],
+    }
+    return json.dumps(row, ensure_ascii=False) + "\n"

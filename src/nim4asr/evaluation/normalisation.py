@@ -1,0 +1,38 @@
+"""One named normalisation, applied to references and hypotheses alike before they are compared."""
+
+import re
+import unicodedata
+
+from nim4asr.phonemes import spoken_form
+from nim4asr.phonemes.mandarin import is_han
+
+# Part of every report, so that two error rates are compared only when they count alike.
+NAME = "nim4asr-plain-1: NFKC, lower case, numbers as spoken, no punctuation"
+
+_APOSTROPHES = str.maketrans("’‘ʼ`", "''''")
+_LOOSE_APOSTROPHE = re.compile(r"(?<![a-z])'|'(?![a-z])")
+
+
+def normalise(text: str) -> str:
+    """``text`` without what an error rate should not count.
+
+    ``"Dr. O’Neil paid $3!"`` -> ``"dr o'neil paid three dollars"``. No space stands beside a Chinese character.
+    """
+    text = spoken_form(unicodedata.normalize("NFKC", text)).translate(_APOSTROPHES).lower()
+    kept = "".join(
+        c if c.isalnum() or unicodedata.category(c).startswith("M") or c == "'" else " " for c in text
+    )
+    words = _LOOSE_APOSTROPHE.sub(" ", kept).split()
+    joined = words[0] if words else ""
+    for word in words[1:]:
+        joined += word if is_han(word[0]) or is_han(joined[-1]) else f" {word}"
+    return joined
+
+
+def tokens(text: str) -> list[str]:
+    """What an error rate counts in ``text``, normalised first: Chinese characters and other words.
+
+    ``"我用iPhone 手机"`` -> ``["我", "用", "iphone", "手", "机"]``.
+    """
+    spaced = "".join(f" {c} " if is_han(c) else c for c in normalise(text))
+    return spaced.split()

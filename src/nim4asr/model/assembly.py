@@ -1,0 +1,49 @@
+"""A fresh network around a public language model."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nim4asr.audio.features import MEL_BINS, Cmvn
+from nim4asr.errors import InputError
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.nim4 import Nim4
+
+
+def portable_config(config: Any) -> dict[str, Any]:
+    """A Hugging Face configuration without where it came from and how it was stored."""
+    row: dict[str, Any] = config.to_dict()
+    return {k: v for k, v in row.items() if k not in ("_name_or_path", "dtype", "architectures")}
+
+
+def assemble(
+    config: Nim4Config, language_model: str | Path, dtype: torch.dtype = torch.float32
+) -> Checkpoint:
+    """The network of ``config`` with the weights and the tokenizer of ``language_model``, everything else fresh.
+
+    ``language_model`` is the folder or hub name of any Hugging Face causal language model; the adaptor is made
+    to fit its width. The feature normalisation is neutral until training measures one. Raises ``InputError`` if
+    there is no such model, or if the configuration has no adaptor.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if config.adaptor is None:
+        raise InputError(f"{config.name!r} has no adaptor to join a language model with")
+    try:
+        llm = AutoModelForCausalLM.from_pretrained(str(language_model), dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(str(language_model))
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{language_model}: no causal language model here ({reason})") from None
+    width = llm.get_input_embeddings().embedding_dim
+    shape = config.adaptor
+    adaptor = replace(shape, llm_dim=width)
+    network = Nim4(replace(config, adaptor=adaptor, llm=None)).to(dtype)
+    network.llm = llm
+    network.config = replace(config, adaptor=adaptor, llm=portable_config(llm.config))
+    neutral = Cmvn(np.zeros(MEL_BINS, np.float32), np.ones(MEL_BINS, np.float32))
+    return Checkpoint(network.eval(), neutral, tokenizer)

@@ -1,0 +1,21 @@
+"""Text and phonemes: the table, Mandarin, English."""
+
+from nim4asr.phonemes.inventory import BLANK, TABLE, PhonemeTable
+from nim4asr.phonemes.pronunciation import (
+    Token,
+    pronounce,
+    pronunciations,
+    spoken_form,
+    tokenize,
+)
+
+__all__ = [
+    "BLANK",
+    "TABLE",
+    "PhonemeTable",
+    "Token",
+    "pronounce",
+    "pronunciations",
+    "spoken_form",
+    "tokenize",
+]

@@ -1,0 +1,99 @@
+"""English words to phonemes: the CMU dictionary, then word parts, then letter-to-sound rules."""
+
+import gzip
+from functools import cache, lru_cache
+from importlib.resources import files
+
+from nim4asr.phonemes.spelling import SpellingRules
+
+Phonemes = tuple[str, ...]
+
+_LETTERS = {
+    "a": "EY", "b": "B IY", "c": "S IY", "d": "D IY", "e": "IY", "f": "EH F", "g": "JH IY",
+    "h": "EY CH", "i": "AY", "j": "JH EY", "k": "K EY", "l": "EH L", "m": "EH M", "n": "EH N",
+    "o": "OW", "p": "P IY", "q": "K Y UW", "r": "AA R", "s": "EH S", "t": "T IY", "u": "Y UW",
+    "v": "V IY", "w": "D AH B AH L Y UW", "x": "EH K S", "y": "W AY", "z": "Z IY",
+}  # fmt: skip
+_SIBILANTS = frozenset("S Z SH ZH CH JH".split())
+_VOICELESS = frozenset("P T K F TH".split())
+_VOWELS = frozenset("aeiouy")
+# The longest word said as an acronym, letter by letter, when written in capitals.
+_LONGEST_ACRONYM = 6
+
+
+@cache
+def dictionary() -> dict[str, tuple[Phonemes, ...]]:
+    """Word (lower case) -> pronunciations, the dictionary's first one first."""
+    data = files("nim4asr.phonemes").joinpath("data/english.tsv.gz").read_bytes()
+    words = {}
+    for line in gzip.decompress(data).decode().splitlines():
+        word, _, said = line.partition("\t")
+        words[word] = tuple(tuple(one.split()) for one in said.split("|"))
+    return words
+
+
+@cache
+def _spelling_rules() -> SpellingRules:
+    data = files("nim4asr.phonemes").joinpath("data/spelling.tsv.gz").read_bytes()
+    return SpellingRules.parse(gzip.decompress(data).decode())
+
+
+def letters(word: str) -> Phonemes:
+    """``word`` said letter by letter: ``"NIO"`` -> EH N AY OW. Anything but a-z is silent."""
+    return tuple(p for letter in word.lower() for p in _LETTERS.get(letter, "").split())
+
+
+@lru_cache(maxsize=200_000)
+def readings(word: str) -> tuple[Phonemes, ...]:
+    """All pronunciations of ``word``, likeliest first; empty if it has no letter a-z.
+
+    A word in capitals is also said letter by letter, and first so if no dictionary has it or it
+    could not be said otherwise: ``NIO`` is both N-I-O and "nio"; ``NASA`` is "nasa" first.
+    """
+    plain = word.lower().replace("’", "'").strip("'-")
+    if not any("a" <= c <= "z" for c in plain):
+        return ()
+    known = _dictionary_readings(plain)
+    as_word = known or (_guess(plain),)
+    acronym = word.isupper() and 2 <= len(plain) <= _LONGEST_ACRONYM
+    if not acronym and (known or _VOWELS & set(plain)):
+        return tuple(said for said in as_word if said)
+    as_letters = (letters(plain),)
+    if not _VOWELS & set(plain):
+        as_word = known
+    ordered = as_word + as_letters if known else as_letters + as_word
+    return tuple(dict.fromkeys(said for said in ordered if said))
+
+
+def _dictionary_readings(word: str) -> tuple[Phonemes, ...]:
+    known = dictionary().get(word)
+    if known:
+        return known
+    if word.endswith("'s") or word.endswith("s'"):
+        return tuple(said + _plural(said) for said in _dictionary_readings(word[:-2]))
+    return ()
+
+
+def _guess(word: str) -> Phonemes:
+    """An unknown word: two dictionary words put together if it is that, else by its spelling."""
+    words = dictionary()
+    if word.endswith("'s"):
+        stem = _guess(word[:-2])
+        return stem + _plural(stem)
+    for cut in range(len(word) - 3, 2, -1):
+        first, second = words.get(word[:cut]), words.get(word[cut:])
+        if first and second:
+            return first[0] + second[0]
+    if word.endswith("s") and word[:-1] in words:
+        stem = words[word[:-1]][0]
+        return stem + _plural(stem)
+    return tuple(_spelling_rules().say(word))
+
+
+def _plural(said: Phonemes) -> Phonemes:
+    """The sound of a plural or possessive s after ``said``."""
+    if not said:
+        return ()
+    if said[-1] in _SIBILANTS:
+        return ("IH", "Z")
+    return ("S",) if said[-1] in _VOICELESS else ("Z",)

@@ -1,0 +1,24 @@
+"""Recipes: Python functions that return the whole configuration of a network or a run."""
+
+from pathlib import Path
+
+from nim4asr.errors import InputError
+from nim4asr.model.configuration import Nim4Config
+
+
+def model_configuration(name: str) -> Nim4Config:
+    """The network of a recipe by its name, or of a model folder by its path.
+
+    Raises ``InputError`` if there is neither.
+    """
+    from nim4asr.model.checkpoint import CONFIG
+    from nim4asr.recipes import nano, nim4_2b3
+
+    if name == nano.NAME:
+        return nano.network()
+    if name == nim4_2b3.NAME:
+        return nim4_2b3.network()
+    path = Path(name) / CONFIG
+    if path.exists():
+        return Nim4Config.from_json(path.read_text(encoding="utf-8"), str(path))
+    raise InputError(f"{name}: no recipe (nano, nim4-2.3b) and no model folder of this name")

@@ -1,0 +1,110 @@
+"""nano: the same architecture, small enough to train on two cores and to ship with the library."""
+
+from pathlib import Path
+
+from nim4asr.data.augmentation import AugmentationConfig
+from nim4asr.model.adaptor import AdaptorConfig
+from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.encoder import EncoderConfig
+from nim4asr.model.phoneme_head import PhonemeHeadConfig
+from nim4asr.model.prompt import PromptConfig
+from nim4asr.training.alignment import AlignmentConfig
+from nim4asr.training.loop import LoopConfig
+from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.pretraining import PretrainingConfig
+from nim4asr.training.programme import Corpus, Programme, SpeechStage, SyntheticCorpus
+from nim4asr.training.sft import SftConfig
+from nim4asr.training.text_pretraining import TextPretrainingConfig
+
+NAME = "nano"
+VOCABULARY = 6000
+
+
+def network(vocabulary: int = VOCABULARY) -> Nim4Config:
+    """The configuration of the network, for a tokenizer of ``vocabulary`` tokens."""
+    return Nim4Config(
+        name=NAME,
+        encoder=EncoderConfig(
+            model_dim=192,
+            blocks=7,
+            heads=4,
+            kernel_size=15,
+            subsampling_channels=16,
+            # A few passes over tens of hours do not overfit 7 M parameters; SpecAugment is enough.
+            dropout=0.0,
+        ),
+        adaptor=AdaptorConfig(encoder_dim=192, llm_dim=256, hidden_dim=512),
+        phoneme_head=PhonemeHeadConfig(encoder_dim=192, hidden_dim=384),
+        llm={
+            "model_type": "qwen3",
+            "vocab_size": vocabulary,
+            "hidden_size": 256,
+            "intermediate_size": 768,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 64,
+            "max_position_embeddings": 2048,
+            "rope_theta": 10000.0,
+            "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": True,
+        },
+        # Every token of wording is one that the small model must attend around.
+        prompt=PromptConfig(system="", task="", hints="\n", separator=","),
+    )
+
+
+def programme(data: Path) -> Programme:
+    """The whole training of nano from the corpora in ``data``: about six hours on two cores.
+
+    Not the paper's order of magnitude, so not its order either: the encoder first hears single words, on which
+    CTC finds its alignments, then short sentences, then everything. The language model, which nothing
+    pre-trained, learns to write simulated phonemes (text pre-training) before it meets real ones.
+    """
+    speech, text = data / "speech", data / "text"
+
+    def loop(steps: int, peak_lr: float, final_share: float = 0.0, clip: float = 5.0) -> LoopConfig:
+        return LoopConfig(steps, OptimiserConfig(peak_lr, clip_norm=clip), 50, final_share)
+
+    plain = AugmentationConfig(
+        noise_share=0.0, frequency_masks=1, frequency_width=10, time_masks_per_second=0.0
+    )
+    mild = AugmentationConfig(frequency_masks=1, frequency_width=16, time_masks_per_second=0.5, time_width=15)
+
+    def words(steps: int, seconds: float) -> PretrainingConfig:
+        return PretrainingConfig(
+            loop(steps, 2e-3, 0.9), seconds, views=1, full_context_share=1.0, augmentation=plain
+        )
+
+    everything = PretrainingConfig(loop(9000, 2e-3), 64.0, views=1, augmentation=mild)
+    return Programme(
+        network=network,
+        vocabulary=VOCABULARY,
+        corpora={
+            "cv_zh": Corpus(speech / "cv_zh.jsonl"),
+            "speechocean762": Corpus(speech / "speechocean762.jsonl", 1.5),
+            "ljspeech": Corpus(speech / "ljspeech.jsonl"),
+            "audio_cmn": Corpus(speech / "audio_cmn.jsonl", 0.3),
+            "dspspeech20": Corpus(speech / "dspspeech20.jsonl", 0.1),
+            "fsdd": Corpus(speech / "fsdd.jsonl", 0.2),
+        },
+        texts=[text / "zh.txt.gz", text / "en.txt.gz", text / "en_books.txt.gz"],
+        noises=data / "noise/noise.tar",
+        synthetic=SyntheticCorpus(
+            texts={"zh": text / "zh.txt.gz", "en": text / "en.txt.gz"},
+            sentences={"zh": 9000, "en": 7000},
+        ),
+        stages={
+            "pretraining-words": SpeechStage(words(400, 30.0), longest=2.0),
+            "pretraining-short": SpeechStage(words(300, 48.0), longest=4.0),
+            "pretraining": SpeechStage(everything),
+            # On short texts first: there the language model finds which speech token is next.
+            "text-pretraining-short": TextPretrainingConfig(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
+            "text-pretraining": TextPretrainingConfig(loop(6000, 2e-3, clip=1.0), 2600),
+            "alignment": SpeechStage(AlignmentConfig(loop(250, 2e-3))),
+            "ia-sft": SpeechStage(SftConfig(loop(1500, 5e-4, clip=1.0), joint=False)),
+            "joint-sft": SpeechStage(SftConfig(loop(800, 2e-4, clip=1.0), joint=True)),
+        },
+        dev=("cv_zh", "speechocean762"),
+        first_words=("pretraining-words", "pretraining-short"),
+    )

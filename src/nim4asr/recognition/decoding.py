@@ -1,0 +1,133 @@
+"""The language model's side of recognition: prompts to transcripts, under guard.
+
+The guards: a token budget in proportion to the audio, and an end to any loop. Searching is Hugging Face's
+``generate``; the guards are a logits processor that leaves only the end of the turn to write.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nim4asr.model.nim4 import Nim4, Prompt
+from nim4asr.model.prompt import end_token
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """How to search and when to stop.
+
+    ``beams`` 1 is greedy search. The budget is ``tokens_per_second`` of audio and ``spare_tokens``. Text that ends in
+    ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop; one copy of it is kept.
+    """
+
+    beams: int = 1
+    tokens_per_second: float = 12.0
+    spare_tokens: int = 4
+    repeats: int = 4
+    longest_loop: int = 8
+
+    def __post_init__(self) -> None:
+        if self.beams < 1:
+            raise ValueError(f"beams must be at least 1, not {self.beams}")
+        if self.repeats < 2 or self.longest_loop < 1 or self.tokens_per_second <= 0:
+            raise ValueError("the guards need two repeats, one token a loop and a positive budget")
+
+    def budget(self, seconds: float) -> int:
+        """The most tokens to write for ``seconds`` of audio."""
+        return math.ceil(self.tokens_per_second * seconds) + self.spare_tokens
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A transcript; ``confidence`` is the geometric mean of its tokens' probabilities, 1 if it has none."""
+
+    text: str
+    confidence: float
+
+
+@torch.no_grad()
+def decode(
+    network: Nim4,
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: Prompt,
+    seconds: Sequence[float],
+    config: DecodingConfig,
+) -> list[Hypothesis]:
+    """Transcripts of a batch of prompts with ``seconds`` of audio each."""
+    end = end_token(tokenizer)
+    budgets = [config.budget(one) for one in seconds]
+    guard = _guard(budgets, end, config)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    output: Any = network.llm.generate(
+        inputs_embeds=prompt.embeddings,
+        attention_mask=prompt.attention_mask,
+        max_new_tokens=max(budgets) + 1,
+        num_beams=config.beams,
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=pad,
+        logits_processor=[guard],
+        output_scores=True,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    beams = getattr(output, "beam_indices", None)
+    scores = network.llm.compute_transition_scores(
+        output.sequences, output.logits, beams, normalize_logits=True
+    )
+    hypotheses = []
+    for tokens, log_probs in zip(output.sequences.tolist(), scores, strict=True):
+        length = tokens.index(end) if end in tokens else len(tokens)
+        kept = without_loop(tokens[:length], config)
+        # A transcript that ends of itself owes its end too; one cut short by a guard does not.
+        counted = length + 1 if end in tokens and len(kept) == length else len(kept)
+        mean = float(log_probs[:counted].clamp(min=-30).mean()) if counted else 0.0
+        text = tokenizer.decode(kept, skip_special_tokens=True).strip()
+        hypotheses.append(Hypothesis(text, math.exp(mean)))
+    return hypotheses
+
+
+def loop_length(tokens: Sequence[int], config: DecodingConfig) -> int:
+    """How many tokens repeat at the end of ``tokens``, ``config.repeats`` times over; 0 if none do."""
+    for size in range(1, config.longest_loop + 1):
+        # One token alone may repeat a little (ha ha ha ha): ask for twice as many copies of it.
+        copies = config.repeats * 2 if size == 1 else config.repeats
+        needed = size * copies
+        if len(tokens) >= needed:
+            tail = list(tokens[-needed:])
+            if tail == tail[:size] * copies:
+                return size
+    return 0
+
+
+def without_loop(tokens: Sequence[int], config: DecodingConfig) -> list[int]:
+    """``tokens`` with a loop at their end cut down to one copy."""
+    kept = list(tokens)
+    size = loop_length(kept, config)
+    while size and len(kept) >= 2 * size and kept[-size:] == kept[-2 * size : -size]:
+        del kept[-size:]
+    return kept
+
+
+def _guard(budgets: Sequence[int], end: int, config: DecodingConfig) -> Any:
+    """A logits processor that ends a row over its budget or in a loop."""
+    from transformers import LogitsProcessor
+
+    class Guard(LogitsProcessor):  # type: ignore[misc]
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            rows_each = len(scores) // len(budgets)
+            written = input_ids.shape[1]
+            for row, tokens in enumerate(input_ids.tolist()):
+                if written >= budgets[row // rows_each] or loop_length(tokens, config):
+                    scores[row] = float("-inf")
+                    scores[row, end] = 0.0
+            return scores
+
+    return Guard()

@@ -1,0 +1,60 @@
+"""What recognition returns."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """One English word or Chinese character; times in seconds from the start of the audio.
+
+    ``confidence`` is the geometric mean of its phonemes' CTC posteriors, in [0, 1].
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech between pauses.
+
+    ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1].
+    ``phonemes`` is the phoneme head's greedy path, which owes nothing to the language model.
+    """
+
+    start: float
+    end: float
+    text: str
+    confidence: float
+    words: tuple[Word, ...] = ()
+    phonemes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """An audio and what was said in it. ``duration`` in seconds; ``real_time_factor`` is the seconds of
+    computing for a second of audio, of the whole batch that the audio was in.
+    """
+
+    audio: str
+    duration: float
+    segments: tuple[Segment, ...]
+    real_time_factor: float
+
+    @property
+    def text(self) -> str:
+        """The segments' texts, with a space between them where Latin letters meet."""
+        text = ""
+        for segment in self.segments:
+            if text and segment.text:
+                latin = text[-1].isascii() and segment.text[0].isascii()
+                text += " " if latin else ""
+            text += segment.text
+        return text
+
+    @property
+    def phonemes(self) -> tuple[str, ...]:
+        """The phoneme head's greedy path over all segments."""
+        return tuple(phoneme for segment in self.segments for phoneme in segment.phonemes)

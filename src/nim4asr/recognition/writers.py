@@ -1,0 +1,83 @@
+"""Transcripts as txt, json, srt and vtt."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from nim4asr.recognition.result import Transcript
+
+
+def to_txt(transcript: Transcript) -> str:
+    """The text on one line."""
+    return transcript.text + "\n"
+
+
+def to_json(transcript: Transcript) -> str:
+    """One JSON object on one line."""
+    row = {
+        "audio": transcript.audio,
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text,
+        "segments": [_rounded(asdict(segment)) for segment in transcript.segments],
+        "phonemes": " ".join(transcript.phonemes),
+        "real_time_factor": round(transcript.real_time_factor, 4),
+    }
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _rounded(row: dict[str, object]) -> dict[str, object]:
+    words = row["words"]
+    assert isinstance(words, tuple)
+    return {
+        "start": round(float(str(row["start"])), 3),
+        "end": round(float(str(row["end"])), 3),
+        "text": row["text"],
+        "confidence": round(float(str(row["confidence"])), 4),
+        "words": [
+            {
+                "text": word["text"],
+                "start": round(word["start"], 3),
+                "end": round(word["end"], 3),
+                "confidence": round(word["confidence"], 4),
+            }
+            for word in words
+        ],
+    }
+
+
+def to_srt(transcript: Transcript) -> str:
+    """SubRip: a numbered block a segment, times as 00:00:01,234."""
+    blocks = [
+        f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{s.text}\n"
+        for number, s in enumerate((s for s in transcript.segments if s.text), 1)
+    ]
+    return "\n".join(blocks)
+
+
+def to_vtt(transcript: Transcript) -> str:
+    """WebVTT: a block a segment, times as 00:00:01.234."""
+    blocks = [
+        f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_escape(s.text)}\n"
+        for s in transcript.segments
+        if s.text
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+def _clock(seconds: float, point: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}{point}{rest % 1000:03d}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+WRITERS: Mapping[str, Callable[[Transcript], str]] = {
+    "txt": to_txt,
+    "json": to_json,
+    "srt": to_srt,
+    "vtt": to_vtt,
+}

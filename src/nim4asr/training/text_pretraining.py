@@ -1,0 +1,238 @@
+"""Text pre-training of a small language model from scratch: written text from simulated phonemes.
+
+A recogniser with a public language model skips this stage. nano has none, and its 16 hours of speech hold too
+few words to learn a language from, while text is plentiful. So the language model learns on text alone
+what it will do with speech: its prompt holds, in the place of speech embeddings, the sum over the
+``stack`` frames of a speech token
+
+    e = sum_k sum_p w_k(p) E[k, p]
+
+where w_k is a simulated posterior of frame k over the phoneme table: the text's phonemes, each a spike and
+some blanks long as in real CTC output, some of them blurred with a similar phoneme, replaced, left out or
+put in. The loss is the cross entropy of the transcript, as in every later stage.
+
+Tokens that sound alike start alike: a token's embedding begins near those of its phonemes, so that writing what
+was heard is near to copying it, and what is left to learn is which of the homophones is meant.
+
+E is trained here and then serves the alignment stage: the adaptor starts by reproducing it from real frames
+and their real posteriors (``nim4asr.training.alignment``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nim4asr.errors import InputError
+from nim4asr.model.nim4 import Nim4
+from nim4asr.phonemes import BLANK, TABLE, tokenize
+from nim4asr.phonemes.inventory import FINALS, INITIALS, TONES
+from nim4asr.training.loop import LoopConfig
+from nim4asr.training.transcript_loss import transcript_loss
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# The standard deviation of fresh embeddings.
+_SCALE = 0.02
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """How unlike the text's own phonemes the simulated posteriors are; shares of the phonemes."""
+
+    blurred: float = 0.3
+    replaced: float = 0.1
+    dropped: float = 0.04
+    inserted: float = 0.03
+    frames: tuple[int, ...] = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5)
+    silence: int = 12
+
+
+@dataclass(frozen=True)
+class TextPretrainingConfig:
+    """``batch_tokens`` counts speech and text tokens, padding included; longer texts than
+    ``longest`` phonemes are left out.
+    """
+
+    loop: LoopConfig
+    batch_tokens: int = 3000
+    longest: int = 90
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Simulated posteriors as two candidates a frame: ``phonemes`` (B, S, stack, 2), ``weights`` alike;
+    ``lengths`` (B,) in speech tokens; the texts.
+    """
+
+    phonemes: Tensor
+    weights: Tensor
+    lengths: Tensor
+    texts: tuple[str, ...]
+
+
+class PhonemeSpeech(nn.Module):
+    """E: embeddings of phonemes by their place in a speech token, and the language model under training."""
+
+    def __init__(self, network: Nim4) -> None:
+        super().__init__()
+        assert network.config.adaptor is not None
+        self.stack = network.config.adaptor.stack
+        self.llm = network.llm
+        sounds = torch.randn(1, len(TABLE), network.config.adaptor.llm_dim)
+        places = torch.randn(self.stack, *sounds.shape[1:])
+        self.embedding = nn.Parameter((sounds + 0.5 * places) * _SCALE)
+
+    def embed(self, phonemes: Tensor, weights: Tensor) -> Tensor:
+        """(B, S, stack, candidates) indices and weights to (B, S, D_llm)."""
+        places = torch.arange(self.stack, device=phonemes.device)[:, None]
+        return (self.embedding[places, phonemes] * weights[..., None]).sum(dim=(2, 3))
+
+    @torch.no_grad()
+    def start_tokens_by_sound(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Set every token's embedding to the sum of its phonemes' and as much noise; silent ones to noise."""
+        embeddings = self.llm.get_input_embeddings().weight
+        embeddings.normal_(std=_SCALE)
+        sounds = self.embedding.mean(dim=0)
+        for token in range(len(embeddings)):
+            text = tokenizer.decode([token]).strip()
+            said = [p for one in tokenize(text) for p in one.phonemes] if text.isalpha() else []
+            if said:
+                embeddings[token] = embeddings[token] * 0.7 + sounds[TABLE.encode(said)].sum(dim=0) * 0.7
+
+    def embed_posteriors(self, posteriors: Tensor) -> Tensor:
+        """Posteriors (B, S * stack, phonemes) to (B, S, D_llm)."""
+        grouped = posteriors.reshape(len(posteriors), -1, self.stack, posteriors.shape[2])
+        return torch.einsum("bskp,kpd->bsd", grouped, self.embedding)
+
+
+def text_pretraining_loss(
+    model: PhonemeSpeech,
+    network: Nim4,
+    tokenizer: "PreTrainedTokenizerBase",
+    batch: TextBatch,
+) -> dict[str, Tensor]:
+    """Cross entropy of the texts, a token."""
+    speech = model.embed(batch.phonemes, batch.weights)
+    return {"loss": transcript_loss(network, tokenizer, speech, batch.lengths, batch.texts)}
+
+
+@cache
+def _alike(phoneme: int) -> tuple[int, ...]:
+    """Phonemes that a recogniser may take for ``phoneme``: its other tones, or others of its class."""
+    first_final = 1 + len(INITIALS)
+    first_english = first_final + len(FINALS) * TONES
+    if phoneme < first_final:
+        return tuple(i for i in range(1, first_final) if i != phoneme)
+    if phoneme >= first_english:
+        return tuple(i for i in range(first_english, len(TABLE)) if i != phoneme)
+    base, tone = divmod(phoneme - first_final, TONES)
+    tones = range(first_final + base * TONES, first_final + (base + 1) * TONES)
+    same_tone = range(first_final + tone, first_english, TONES)
+    # A wrong tone is about as common as a wrong final: repeat the few tones.
+    return (*[t for t in tones if t != phoneme] * 8, *(f for f in same_tone if f != phoneme))
+
+
+def simulate(
+    phonemes: Sequence[int], stack: int, config: SimulationConfig, random: Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Two candidates a frame, indices and weights (S, stack, 2), of simulated CTC output."""
+    frames: list[tuple[int, int, float]] = []
+
+    def silence(most: int) -> None:
+        frames.extend([(BLANK, BLANK, 1.0)] * int(random.integers(0, most + 1)))
+
+    silence(config.silence)
+    for phoneme in phonemes:
+        draw = random.random(3)
+        if draw[0] < config.dropped:
+            continue
+        said, other, weight = phoneme, BLANK, 1.0
+        if draw[1] < config.replaced:
+            said = int(random.choice(_alike(phoneme)))
+        elif draw[1] < config.replaced + config.blurred:
+            other, weight = int(random.choice(_alike(phoneme))), float(random.uniform(0.3, 0.95))
+        length = int(random.choice(config.frames))
+        spike = int(random.integers(0, length))
+        frames += [(BLANK, BLANK, 1.0)] * spike
+        frames.append((said, other, weight))
+        frames += [(BLANK, BLANK, 1.0)] * (length - spike - 1)
+        if draw[2] < config.inserted:
+            frames.append((int(random.integers(1, len(TABLE))), BLANK, 1.0))
+    silence(config.silence)
+    frames += [(BLANK, BLANK, 1.0)] * (-len(frames) % stack or (0 if frames else stack))
+    indices = np.array([(said, other) for said, other, _ in frames], np.int64)
+    weights = np.array([(weight, 1 - weight) for *_, weight in frames], np.float32)
+    return indices.reshape(-1, stack, 2), weights.reshape(-1, stack, 2)
+
+
+def collate(
+    texts: Sequence[str],
+    phonemes: Sequence[Sequence[int]],
+    stack: int,
+    config: SimulationConfig,
+    random: Generator,
+) -> TextBatch:
+    """A batch of texts and their simulated speech."""
+    simulated = [simulate(one, stack, config, random) for one in phonemes]
+    longest = max(len(indices) for indices, _ in simulated)
+    indices = torch.zeros(len(texts), longest, stack, 2, dtype=torch.long)
+    weights = torch.zeros(len(texts), longest, stack, 2)
+    for row, (one, weight) in enumerate(simulated):
+        indices[row, : len(one)] = torch.from_numpy(one)
+        weights[row, : len(one)] = torch.from_numpy(weight)
+    lengths = torch.tensor([len(one) for one, _ in simulated])
+    return TextBatch(indices, weights, lengths, tuple(texts))
+
+
+class TextSampler:
+    """Batches of labelled texts, alike in length, in an order that a step number fixes."""
+
+    def __init__(
+        self,
+        labelled: Sequence[tuple[str, Sequence[int]]],
+        config: TextPretrainingConfig,
+        stack: int,
+        seed: int = 0,
+    ) -> None:
+        labelled = [(text, said) for text, said in labelled if len(said) <= config.longest]
+        if not labelled:
+            raise InputError("no text with a pronunciation to pre-train the language model on")
+        self._labelled, self._config, self._stack, self._seed = labelled, config, stack, seed
+        mean = float(np.mean(config.simulation.frames))
+        # Speech tokens, text tokens (an English word is about three phonemes, as is a token) and wording.
+        self._costs = np.array([len(p) * (mean / stack + 0.4) + 20 for _, p in labelled])
+        self._epoch: tuple[int, list[list[int]]] = (-1, [])
+
+    def __call__(self, step: int, random: Generator) -> TextBatch:
+        """The batch of the step ``step``, counted from 0 over all epochs."""
+        number = 0
+        while step >= len(batches := self._batches(number)):
+            step -= len(batches)
+            number += 1
+        rows = [self._labelled[index] for index in batches[step]]
+        texts, phonemes = [text for text, _ in rows], [said for _, said in rows]
+        return collate(texts, phonemes, self._stack, self._config.simulation, random)
+
+    def _batches(self, number: int) -> list[list[int]]:
+        if self._epoch[0] != number:
+            random = np.random.default_rng([self._seed, number])
+            batches: list[list[int]] = [[]]
+            longest = 0.0
+            for index in np.argsort(self._costs * random.uniform(0.9, 1.1, len(self._costs))):
+                longest = max(longest, self._costs[index])
+                if batches[-1] and longest * (len(batches[-1]) + 1) > self._config.batch_tokens:
+                    batches.append([])
+                    longest = self._costs[index]
+                batches[-1].append(int(index))
+            order = random.permutation(len(batches))
+            self._epoch = (number, [batches[i] for i in order])
+        return self._epoch[1]

@@ -1,0 +1,172 @@
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nim4asr.audio.features import Floats
+from nim4asr.audio.reading import Resampler, from_array, read_audio, stream_audio
+from nim4asr.errors import InputError
+
+
+def correlation(a: Floats, b: Floats) -> float:
+    """Of the best alignment within 60 ms: lossy codecs delay the sound a little."""
+    size = min(len(a), len(b)) - 2000
+    return max(float(np.corrcoef(a[1000 : 1000 + size], b[d : d + size])[0, 1]) for d in range(0, 2000, 4))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "format", "subtype", "rate"),
+    [
+        ("wav", "WAV", "PCM_16", 16_000),
+        ("wav", "WAV", "FLOAT", 44_100),
+        ("flac", "FLAC", "PCM_24", 48_000),
+        ("mp3", "MP3", None, 16_000),
+        ("ogg", "OGG", "VORBIS", 22_050),
+        ("opus", "OGG", "OPUS", 48_000),
+    ],
+)
+def test_formats(
+    tmp_path: Path, tone: Floats, suffix: str, format: str, subtype: str | None, rate: int
+) -> None:
+    at_rate = np.interp(np.arange(rate) / rate, np.arange(16_000) / 16_000, tone).astype(np.float32)
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, at_rate, rate, format=format, subtype=subtype)
+    for heard in (read_audio(path), read_audio(path.read_bytes())):
+        assert heard.dtype == np.float32
+        assert abs(len(heard) - 16_000) < 1_700  # mp3 pads whole frames
+        assert correlation(heard, tone) > 0.98
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("m4a", "aac"), ("webm", "libopus"), ("mp4", "aac")])
+def test_containers(tmp_path: Path, tone: Floats, suffix: str, codec: str) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / f"tone.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=48_000, layout="mono")
+        wave = np.interp(np.arange(48_000) / 48_000, np.arange(16_000) / 16_000, tone).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+        frame.rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+        resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=48_000, frame_size=960)
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+    assert correlation(read_audio(path), tone) > 0.97
+
+
+def test_opus_that_libsndfile_gives_up_on(
+    tmp_path: Path, tone: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / "tone.opus"
+    soundfile.write(path, np.tile(tone, 30), 16_000, format="OGG", subtype="OPUS")
+    whole = read_audio(path)
+    genuine, calls = soundfile.SoundFile.read, [0]
+
+    def fails_later(self: soundfile.SoundFile, *args: object, **kwargs: object) -> object:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise soundfile.LibsndfileError(3)
+        return genuine(self, *args, **kwargs)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", fails_later)
+    heard = read_audio(path)
+    assert calls[0] == 2
+    assert abs(len(heard) - len(whole)) < 100
+    assert np.corrcoef(heard[:470_000], whole[:470_000])[0, 1] > 0.99
+
+
+def test_channels_are_averaged(tmp_path: Path, tone: Floats) -> None:
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([tone, -tone], 1), 16_000)
+    assert abs(read_audio(path)).max() < 1e-3
+
+
+def test_192_khz_and_8_channels(tmp_path: Path, tone: Floats) -> None:
+    path = tmp_path / "studio.wav"
+    wave = np.interp(np.arange(192_000) / 192_000, np.arange(16_000) / 16_000, tone)
+    soundfile.write(path, np.tile(wave[:, None], (1, 8)), 192_000, subtype="FLOAT")
+    heard = read_audio(path)
+    assert abs(len(heard) - 16_000) <= 1
+    assert correlation(heard, tone) > 0.999
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "float32", "float64"])
+def test_arrays_of_every_type(tone: Floats, dtype: str) -> None:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        given = tone.astype(kind)
+    elif kind.kind == "u":
+        given = np.clip(np.round(tone * 128) + 128, 0, 255).astype(kind)
+    else:
+        given = (tone * np.iinfo(kind).max).astype(kind)
+    np.testing.assert_allclose(from_array(given, 16_000), tone, atol=0.01)
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 8000), max_size=5), rate=st.sampled_from([8000, 16_000, 44_100]))
+def test_any_cutting_resamples_alike(cuts: list[int], rate: int) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, 8000).astype(np.float32)
+    whole = Resampler(rate).feed(samples, last=True)
+    stream = Resampler(rate)
+    pieces = np.split(samples, sorted(cuts))
+    parts = [stream.feed(p, last=i == len(pieces) - 1) for i, p in enumerate(pieces)]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+
+
+def test_blocks_are_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(600_000, np.int16), 16_000)
+    blocks = list(stream_audio(path))
+    assert max(map(len, blocks)) <= 1 << 18
+    assert sum(map(len, blocks)) == 600_000
+
+
+def wav_bytes(samples: np.ndarray, rate: int = 16_000, subtype: str = "FLOAT") -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV", subtype=subtype)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"this is a letter, not a sound at all", "not audio"),
+        (wav_bytes(np.zeros(0, np.float32)), "no samples"),
+        (wav_bytes(np.array([0.1, np.nan, 0.2], np.float32)), "NaN"),
+        (b"OggS" + bytes(200), "not audio"),
+        (b"\0\0\0\x20ftypM4A " + bytes(100), "not audio"),
+    ],
+)
+def test_bad_sound_is_one_sentence(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "bad.wav"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message) as error:
+        read_audio(path)
+    assert "bad.wav" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_audio(tmp_path / "missing.wav")
+    with pytest.raises(InputError, match="folder"):
+        read_audio(tmp_path)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 10, 10_000_000])
+def test_absurd_rates(rate: int) -> None:
+    with pytest.raises(InputError, match="sample rate"):
+        from_array(np.zeros(10, np.float32), rate)
+
+
+def test_arrays_that_are_no_sound() -> None:
+    with pytest.raises(InputError, match="shape"):
+        from_array(np.zeros((2, 2, 2), np.float32), 16_000)
+    with pytest.raises(InputError, match="no sound"):
+        from_array(np.array(["a"]), 16_000)

@@ -1,0 +1,220 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.cli.main import main
+from nim4asr.model.checkpoint import Checkpoint, load
+
+
+@pytest.fixture
+def clip(speech: Floats, tmp_path: Path) -> Path:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, speech, SAMPLE_RATE)
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = main([str(one) for one in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_transcribe_json(capsys: pytest.CaptureFixture[str], clip: Path, toy_model: Path) -> None:
+    status, out, err = run(capsys, "transcribe", clip, clip, "--model", toy_model, "--format", "json")
+    assert (status, err) == (0, "")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["audio"] for row in rows] == [str(clip)] * 2
+    assert rows[0]["duration"] > 0
+
+
+def test_transcribe_names_the_file_where_there_are_several(
+    capsys: pytest.CaptureFixture[str], clip: Path, toy_model: Path
+) -> None:
+    _, one, _ = run(capsys, "transcribe", clip, "--model", toy_model)
+    _, two, _ = run(capsys, "transcribe", clip, clip, "--model", toy_model)
+    assert two == f"{clip}\t{one}" * 2
+
+
+@pytest.mark.parametrize("format", ["txt", "json", "srt", "vtt"])
+def test_output_files(
+    capsys: pytest.CaptureFixture[str], clip: Path, toy_model: Path, tmp_path: Path, format: str
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "clip.wav").write_bytes(clip.read_bytes())
+    out_dir = tmp_path / "out"
+    arguments = ["--model", toy_model, "--format", format, "--output-dir", out_dir]
+    status, out, _ = run(capsys, "transcribe", clip, other / "clip.wav", *arguments)
+    assert (status, out) == (0, "")
+    assert sorted(p.name for p in out_dir.iterdir()) == [f"clip-2.{format}", f"clip.{format}"]
+
+
+def bad_files(folder: Path) -> dict[str, bytes]:
+    soundfile.write(folder / "x.wav", np.zeros(0, np.int16), SAMPLE_RATE)
+    soundfile.write(folder / "n.wav", np.full(99, np.nan, np.float32), SAMPLE_RATE, subtype="FLOAT")
+    soundfile.write(folder / "f.flac", np.random.default_rng(0).uniform(-1, 1, 90_000), SAMPLE_RATE)
+    flac = (folder / "f.flac").read_bytes()
+    return {
+        "empty.wav": b"",
+        "text.wav": b"not a sound at all, but a letter",
+        "zero.wav": (folder / "x.wav").read_bytes(),
+        "nan.wav": (folder / "n.wav").read_bytes(),
+        "truncated.flac": flac[: len(flac) // 2],
+    }
+
+
+def test_bad_files_are_named_and_the_others_done(
+    capsys: pytest.CaptureFixture[str], clip: Path, toy_model: Path, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "missing.wav", tmp_path]
+    for name, data in bad_files(tmp_path).items():
+        (tmp_path / name).write_bytes(data)
+        paths.append(tmp_path / name)
+    status, out, err = run(
+        capsys, "transcribe", *paths[:3], clip, *paths[3:], "--model", toy_model, "--format", "json"
+    )
+    assert status == 1
+    assert [json.loads(line)["audio"] for line in out.splitlines()] == [str(clip)]
+    lines = err.splitlines()
+    assert len(lines) == len(paths)
+    for path, line in zip(paths, lines, strict=True):
+        assert line.startswith(f"nim4: {path}: ")
+
+
+def test_eight_channels_at_192_khz(
+    capsys: pytest.CaptureFixture[str], speech: Floats, toy_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "studio.wav"
+    soundfile.write(path, np.tile(speech.repeat(12)[:, None], (1, 8)), 192_000)
+    status, out, _ = run(capsys, "transcribe", path, "--model", toy_model, "--format", "json")
+    assert status == 0
+    assert json.loads(out)["duration"] == pytest.approx(len(speech) / SAMPLE_RATE, abs=0.01)
+
+
+@pytest.mark.slow
+def test_three_hours(capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
+        for _ in range(180):
+            file.write(np.zeros(60 * SAMPLE_RATE, np.int16))
+    status, out, _ = run(capsys, "transcribe", path, "--model", toy_model, "--format", "json")
+    assert status == 0
+    assert json.loads(out)["duration"] == 10_800
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "/no/such/folder"], "no such model folder"),
+        (["--device", "warp"], "not to be had"),
+        (["--beams", "0"], "beams"),
+        (["--chunk-frames", "0"], "chunks"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], clip: Path, arguments: list[str], message: str
+) -> None:
+    status, out, err = run(capsys, "transcribe", clip, *arguments)
+    assert (status, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_evaluate(capsys: pytest.CaptureFixture[str], clip: Path, toy_model: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    rows = [
+        {"audio": "clip.wav", "text": "你好", "language": "zh", "split": "dev"},
+        {"audio": str(clip), "text": "hello there", "language": "en", "split": "dev"},
+        {"audio": "clip.wav", "text": "x", "language": "en", "split": "train"},
+    ]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = tmp_path / "report"
+    status, out, _ = run(
+        capsys, "evaluate", manifest, "--model", toy_model, "--report", report, "--split", "dev"
+    )
+    summary = json.loads(out)
+    assert status == 0
+    figures = {"cer", "wer", "phoneme_error_rate", "hallucination_rate", "real_time_factor", "utterances"}
+    assert set(summary["total"]) == figures
+    assert set(summary["languages"]) == {"en", "zh"}
+    assert len((report / "alignments.jsonl").read_text().splitlines()) == 2
+    manifest.write_text(json.dumps({**rows[0], "audio": "gone.wav"}) + "\n")
+    status, out, err = run(capsys, "evaluate", manifest, "--model", toy_model)
+    assert status == 1
+    assert "gone.wav" in err
+    assert json.loads(out)["skipped"]
+
+
+def test_evaluate_without_a_manifest(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = run(capsys, "evaluate", tmp_path / "none.jsonl")
+    assert status == 1
+    assert "no such manifest" in err
+
+
+def test_info_of_the_paper_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "info", "nim4-2.3b", "--json")
+    counts = json.loads(out)
+    assert status == 0
+    assert set(counts) == {"encoder", "adaptor", "phoneme_head", "llm", "total"}
+    assert counts["encoder"] == pytest.approx(600e6, rel=0.05)
+    assert counts["total"] == pytest.approx(2.3e9, rel=0.03)
+    assert counts["total"] == sum(v for k, v in counts.items() if k != "total")
+
+
+def test_info_of_a_folder_and_of_nothing(
+    capsys: pytest.CaptureFixture[str], toy_model: Path, toy_checkpoint: Checkpoint
+) -> None:
+    _, out, _ = run(capsys, "info", toy_model)
+    assert out.startswith("toy\n")
+    assert "phoneme head" in out
+    status, _, err = run(capsys, "info", "nothing")
+    assert status == 1
+    assert "no recipe" in err
+
+
+def test_import_firered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    fixture = Path(__file__).parent.parent / "fixtures/firered_parity.safetensors"
+    aed = tmp_path / "aed"
+    aed.mkdir()
+    state = {k: v for k, v in load_file(fixture).items() if k.startswith("encoder.")}
+    torch.save({"model_state_dict": state}, aed / "model.pth.tar")
+    rows = np.ones((2, 81)) * [[1.0], [5.0]]
+    (aed / "cmvn.ark").write_text("[ " + "\n".join(" ".join(map(str, r)) for r in rows) + " ]")
+    status, out, _ = run(capsys, "import", "firered", aed, "-o", tmp_path / "model")
+    assert status == 0
+    assert "encoder" in out
+    assert load(tmp_path / "model").config.encoder.model_dim == 32
+    status, _, err = run(capsys, "import", "firered", tmp_path / "none", "-o", tmp_path / "x")
+    assert status == 1
+    assert "no such folder" in err
+
+
+def test_train_needs_its_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = run(capsys, "train", "nano", "--data", tmp_path, "--output", tmp_path / "run")
+    assert status == 1
+    assert err.startswith("nim4: ")
+    status, _, err = run(
+        capsys, "train", "nano", "--data", tmp_path, "--output", tmp_path / "run", "--stage", "magic"
+    )
+    assert status == 1
+    assert "no stage 'magic'" in err
+
+
+def test_help_and_start_are_quick_and_quiet() -> None:
+    code = "import sys, nim4asr; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nim4asr", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "transcribe" in done.stdout
+    assert done.stderr == ""

@@ -1,0 +1,73 @@
+"""A toy model and toy sounds: everything the tests need, made in memory in seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
+from nim4asr.model.adaptor import AdaptorConfig
+from nim4asr.model.checkpoint import Checkpoint, save
+from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.encoder import EncoderConfig
+from nim4asr.model.nim4 import Nim4
+from nim4asr.model.phoneme_head import PhonemeHeadConfig
+from nim4asr.model.prompt import PromptConfig
+from nim4asr.training.tokenizer import train_tokenizer
+
+DEMO = Path(__file__).parent.parent / "demo"
+TEXTS = ["今天天气很好", "我想去北京", "how are you today", "the weather is fine", "你好世界 hello world"] * 3
+
+
+def toy_config(vocabulary: int) -> Nim4Config:
+    return Nim4Config(
+        name="toy",
+        encoder=EncoderConfig(model_dim=16, blocks=2, heads=2, kernel_size=7, subsampling_channels=4),
+        adaptor=AdaptorConfig(encoder_dim=16, llm_dim=32),
+        phoneme_head=PhonemeHeadConfig(encoder_dim=16, hidden_dim=16),
+        llm={
+            "model_type": "qwen3",
+            "vocab_size": vocabulary,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+        },
+        prompt=PromptConfig(system="", task="", hints="\n", separator=","),
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint() -> Checkpoint:
+    tokenizer = train_tokenizer(TEXTS, 120)
+    torch.manual_seed(0)
+    network = Nim4(toy_config(len(tokenizer))).eval()
+    return Checkpoint(network, Cmvn(np.full(80, 8, np.float32), np.full(80, 0.2, np.float32)), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def toy_model(toy_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "toy"
+    save(toy_checkpoint, folder)
+    return folder
+
+
+@pytest.fixture
+def tone() -> Floats:
+    """A second of a tone that rises and falls, 16 kHz."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    swell = np.sin(np.pi * time)
+    return (0.4 * swell * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def speech() -> Floats:
+    """One of the demo's clips: real enough for voice activity detection."""
+    from nim4asr.audio.reading import read_audio
+
+    return read_audio(sorted(DEMO.glob("*.flac"))[0])

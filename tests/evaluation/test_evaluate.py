@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nim4asr.data.manifest import Utterance
+from nim4asr.errors import InputError
+from nim4asr.evaluation.evaluate import evaluate
+from nim4asr.recognition.result import Segment, Transcript
+
+
+class Parrot:
+    """A recogniser that says what it was told to."""
+
+    class Checkpoint:
+        class Config:
+            name = "parrot"
+
+        config = Config()
+
+    checkpoint = Checkpoint()
+
+    def __init__(self, answers: dict[str, tuple[str, str]]) -> None:
+        self.answers = answers
+
+    def transcribe(self, source: Any, name: str) -> Transcript:
+        if name not in self.answers:
+            raise InputError(f"{name}: no sound")
+        text, phonemes = self.answers[name]
+        return Transcript(name, 2.0, (Segment(0, 2, text, 1.0, (), tuple(phonemes.split())),), 0.5)
+
+
+def utterance(id: str, text: str, language: str) -> Utterance:
+    return Utterance(id=id, audio=id, text=text, language=language)
+
+
+UTTERANCES = [
+    utterance("1", "你好。", "zh"),
+    utterance("2", "two words", "en"),
+    utterance("3", "", "en"),
+    utterance("4", "missing", "en"),
+]
+PARROT: Any = Parrot({"1": ("你号", "n i3 h ao4"), "2": ("two", "T UW"), "3": ("thank you all", "TH")})
+
+
+def test_the_summary(tmp_path: Path) -> None:
+    summary: Any = evaluate(PARROT, UTTERANCES, tmp_path / "report")
+    assert summary["languages"]["zh"]["cer"] == 0.5
+    assert summary["languages"]["zh"]["phoneme_error_rate"] == 0.25
+    assert summary["languages"]["zh"]["wer"] is None
+    assert summary["languages"]["en"]["wer"] == (1 + 3) / 2
+    assert summary["languages"]["en"]["hallucination_rate"] == 0.5
+    assert summary["total"]["utterances"] == 3
+    assert summary["total"]["real_time_factor"] == 0.5
+    assert "nim4asr-plain-1" in summary["normalisation"]
+    assert summary["skipped"] == ["4: no sound"]
+    assert json.loads((tmp_path / "report/summary.json").read_text()) == summary
+
+
+def test_alignments_of_every_utterance(tmp_path: Path) -> None:
+    evaluate(PARROT, UTTERANCES, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "alignments.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert rows[0]["alignment"] == [["equal", "你", "你"], ["replace", "好", "号"]]
+    assert rows[2]["hallucination"] is True
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_nothing_to_judge_is_null(language: str) -> None:
+    summary: Any = evaluate(PARROT, [utterance("9", "x", language)])
+    assert summary["total"]["cer"] is None
+    assert summary["total"]["utterances"] == 0

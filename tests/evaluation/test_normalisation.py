@@ -1,0 +1,31 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nim4asr.evaluation.normalisation import normalise, tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("Dr. O’Neil paid $3!", "dr o'neil paid three dollars"),
+        ("你好，世界。", "你好世界"),
+        ("我用 iPhone 打电话", "我用iphone打电话"),
+        ("ＡＢＣ１２", "abc twelve"),
+        ("'quoted' words'", "quoted words"),
+        ("！？", ""),
+        ("", ""),
+        ("买3斤", "买三斤"),
+    ],
+)
+def test_normalise(text: str, plain: str) -> None:
+    assert normalise(text) == plain
+
+
+@given(st.text(alphabet="aB '.,!你好，-\n", max_size=30))
+def test_normalising_twice_is_normalising_once(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+def test_tokens_are_characters_and_words() -> None:
+    assert tokens("我用iPhone 手机 now") == ["我", "用", "iphone", "手", "机", "now"]

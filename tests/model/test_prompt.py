@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.prompt import (
+    PromptConfig,
+    end_token,
+    tokens_after,
+    tokens_before,
+    tokens_of_transcript,
+)
+
+
+def test_the_wording_in_order(toy_checkpoint: Checkpoint) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    config = PromptConfig(system="how", task="are", hints="\n", separator=",")
+    before = tokenizer.decode(tokens_before(tokenizer, config))
+    assert before.startswith("<|im_start|>system\n")
+    assert before.index("how") < before.index("user") < before.index("are")
+    after = tokenizer.decode(tokens_after(tokenizer, config, ["北京", "天气"]))
+    assert after.index("北京") < after.index("天气") < after.index("<|im_end|>") < after.index("assistant")
+
+
+def test_no_hints_no_hint_line(toy_checkpoint: Checkpoint) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    config = PromptConfig(hints="北京")
+    assert "北" not in tokenizer.decode(tokens_after(tokenizer, config))
+
+
+def test_at_most_twenty_hints(toy_checkpoint: Checkpoint) -> None:
+    assert toy_checkpoint.tokenizer is not None
+    with pytest.raises(ValueError, match="at most 20"):
+        tokens_after(toy_checkpoint.tokenizer, PromptConfig(), ["天"] * 21)
+
+
+def test_a_transcript_ends(toy_checkpoint: Checkpoint) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    ids = tokens_of_transcript(tokenizer, "今天 how")
+    assert ids[-1] == end_token(tokenizer)
+    assert tokenizer.decode(ids[:-1]) == "今天 how"
+
+
+@torch.no_grad()
+def test_prompts_are_padded_on_the_left(toy_checkpoint: Checkpoint) -> None:
+    network, tokenizer = toy_checkpoint.network, toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    speech = torch.randn(2, 5, 32)
+    prompt = network.embed_prompts(tokenizer, speech, torch.tensor([5, 2]), [["北京"], []])
+    lengths = prompt.attention_mask.sum(1).tolist()
+    assert lengths[0] > lengths[1]
+    assert prompt.attention_mask[1, : lengths[0] - lengths[1]].sum() == 0
+    alone = network.embed_prompts(tokenizer, speech[1:], torch.tensor([2]))
+    torch.testing.assert_close(prompt.embeddings[1, -lengths[1] :], alone.embeddings[0])

@@ -1,0 +1,109 @@
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.prompt import end_token
+from nim4asr.recognition.decoding import DecodingConfig, decode, loop_length, without_loop
+
+CONFIG = DecodingConfig()
+
+
+def test_loops_are_seen() -> None:
+    assert loop_length([1, 2, 3] * 4, CONFIG) == 3
+    assert loop_length([9, *[1, 2] * 4], CONFIG) == 2
+    assert loop_length([1, 2] * 3, CONFIG) == 0
+    assert loop_length([7] * 8, CONFIG) == 1
+    assert loop_length([7] * 7, CONFIG) == 0
+
+
+@given(st.lists(st.integers(0, 3), max_size=30))
+def test_text_without_a_loop_is_left_alone(tokens: list[int]) -> None:
+    kept = without_loop(tokens, CONFIG)
+    assert kept == tokens[: len(kept)]
+    if not loop_length(tokens, CONFIG):
+        assert kept == tokens
+    else:
+        assert not loop_length(kept, CONFIG)
+
+
+def test_the_budget_grows_with_the_audio() -> None:
+    assert CONFIG.budget(0) == CONFIG.spare_tokens
+    assert CONFIG.budget(10) - CONFIG.budget(5) == 60
+
+
+@pytest.mark.parametrize("wrong", [{"beams": 0}, {"repeats": 1}, {"tokens_per_second": 0.0}])
+def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"beams|guards"):
+        DecodingConfig(**wrong)
+
+
+def prompts(checkpoint: Checkpoint, lengths: list[int]) -> Any:
+    torch.manual_seed(1)
+    speech = torch.randn(len(lengths), max(lengths), 32)
+    assert checkpoint.tokenizer is not None
+    return checkpoint.network.embed_prompts(checkpoint.tokenizer, speech, torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_batch_is_decoded_as_each_alone(toy_checkpoint: Checkpoint, beams: int) -> None:
+    assert toy_checkpoint.tokenizer is not None
+    config = DecodingConfig(beams=beams)
+    batch = decode(
+        toy_checkpoint.network, toy_checkpoint.tokenizer, prompts(toy_checkpoint, [6, 3]), [1.0, 0.5], config
+    )
+    torch.manual_seed(1)
+    speech = torch.randn(2, 6, 32)
+    for row, (length, seconds) in enumerate([(6, 1.0), (3, 0.5)]):
+        prompt = toy_checkpoint.network.embed_prompts(
+            toy_checkpoint.tokenizer, speech[row : row + 1], torch.tensor([length])
+        )
+        (alone,) = decode(toy_checkpoint.network, toy_checkpoint.tokenizer, prompt, [seconds], config)
+        assert alone.text == batch[row].text
+        assert alone.confidence == pytest.approx(batch[row].confidence, rel=1e-3)
+        assert 0 <= alone.confidence <= 1
+
+
+class Babbler:
+    """A language model that says ``cycle`` for ever."""
+
+    def __init__(self, checkpoint: Checkpoint, cycle: list[int]) -> None:
+        self.checkpoint, self.cycle = checkpoint, cycle
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        llm = self.checkpoint.network.llm
+        genuine, step = llm.forward, [0]
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            output = genuine(*args, **kwargs)
+            output.logits[:] = -50.0
+            output.logits[..., self.cycle[step[0] % len(self.cycle)]] = 50.0
+            step[0] += 1
+            return output
+
+        monkeypatch.setattr(llm, "forward", forward)
+
+
+def test_the_budget_ends_a_babbler(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    # All different, so that no loop ends it first.
+    words = [i for i in range(5, 60) if i != end_token(tokenizer)]
+    Babbler(toy_checkpoint, words).patch(monkeypatch)
+    config = DecodingConfig(tokens_per_second=4, spare_tokens=2)
+    (hypothesis,) = decode(toy_checkpoint.network, tokenizer, prompts(toy_checkpoint, [4]), [2.0], config)
+    assert hypothesis.text == tokenizer.decode(words[:10], skip_special_tokens=True).strip()
+
+
+def test_a_loop_is_ended_and_cut(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    cycle = tokenizer.encode("今天", add_special_tokens=False)
+    Babbler(toy_checkpoint, cycle).patch(monkeypatch)
+    (hypothesis,) = decode(
+        toy_checkpoint.network, tokenizer, prompts(toy_checkpoint, [4]), [30.0], DecodingConfig()
+    )
+    assert hypothesis.text == "今天"

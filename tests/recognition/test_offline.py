@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.errors import InputError
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.encoder import ChunkScheme, EncoderConfig
+from nim4asr.model.nim4 import Nim4
+from nim4asr.phonemes import TABLE
+from nim4asr.recognition.offline import Recogniser, RecognitionConfig, time_words
+
+
+def certain(phonemes: list[str], each: int = 5) -> np.ndarray:
+    """Posteriors of a head that is sure: each phoneme on its frame, blanks between."""
+    log_probs = np.full((each * (len(phonemes) + 1), len(TABLE)), -20.0, np.float32)
+    log_probs[:, 0] = 0.0
+    for place, index in enumerate(TABLE.encode(phonemes), 1):
+        log_probs[each * place, 0], log_probs[each * place, index] = -20.0, 0.0
+    return log_probs
+
+
+def test_word_times_are_those_of_their_phonemes() -> None:
+    log_probs = certain("n i3 h ao3 HH AH L OW".split())
+    words = time_words("你好 hello", log_probs, 10.0, 12.0)
+    assert [w.text for w in words] == ["你", "好", "hello"]
+    assert [round(w.start - 10, 2) for w in words] == [0.2, 0.6, 1.0]
+    assert words[2].end == pytest.approx(10 + 41 * 0.04)
+    assert all(w.confidence == pytest.approx(1.0) for w in words)
+
+
+def test_words_that_do_not_fit_are_spread() -> None:
+    words = time_words("你好世界", certain([])[:3], 1.0, 3.0)
+    assert [w.start for w in words] == [1.0, 1.5, 2.0, 2.5]
+    assert {w.confidence for w in words} == {0.0}
+
+
+def test_a_word_without_sound_takes_no_time() -> None:
+    words = time_words("你Щ好", certain("n i3 h ao3".split()), 0.0, 1.0)
+    assert words[1].start == words[1].end == words[0].end
+
+
+@pytest.fixture
+def recogniser(toy_checkpoint: Checkpoint) -> Recogniser:
+    return Recogniser(toy_checkpoint)
+
+
+def test_a_file_its_bytes_and_its_samples_read_alike(
+    recogniser: Recogniser, speech: Floats, tmp_path: Path
+) -> None:
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, speech, SAMPLE_RATE, subtype="FLOAT")
+    by_path = recogniser.transcribe(path)
+    assert by_path.audio == str(path)
+    assert by_path.duration == pytest.approx(len(speech) / SAMPLE_RATE)
+    assert by_path.real_time_factor > 0
+    assert by_path.segments == recogniser.transcribe(path.read_bytes()).segments
+    assert by_path.segments == recogniser.transcribe((speech, SAMPLE_RATE)).segments
+    for segment in by_path.segments:
+        assert 0 <= segment.start < segment.end <= by_path.duration + 0.01
+        assert 0 <= segment.confidence <= 1
+
+
+def test_no_speech_no_decoding(recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the language model was asked")
+
+    monkeypatch.setattr(recogniser.checkpoint.network.llm, "generate", never)
+    noise = (np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE) * 0.02).astype(np.float32)
+    for samples in (np.zeros(0, np.float32), np.zeros(3 * SAMPLE_RATE, np.float32), noise):
+        assert recogniser.transcribe((samples, SAMPLE_RATE)).text == ""
+
+
+def test_batches_do_not_change_the_result(toy_checkpoint: Checkpoint, speech: Floats) -> None:
+    pause = np.zeros(SAMPLE_RATE, np.float32)
+    samples = np.concatenate([speech, pause, speech[: len(speech) // 2], pause, speech])
+    together = Recogniser(toy_checkpoint).transcribe((samples, SAMPLE_RATE))
+    alone = Recogniser(toy_checkpoint, RecognitionConfig(batch_seconds=0.1)).transcribe(
+        (samples, SAMPLE_RATE)
+    )
+    assert len(together.segments) >= 3
+    assert [s.text for s in together.segments] == [s.text for s in alone.segments]
+    assert [s.phonemes for s in together.segments] == [s.phonemes for s in alone.segments]
+
+
+def test_the_encoder_may_see_what_a_live_stream_would(toy_checkpoint: Checkpoint, speech: Floats) -> None:
+    config = RecognitionConfig(chunks=ChunkScheme(4, 1))
+    whole = Recogniser(toy_checkpoint).transcribe((speech, SAMPLE_RATE))
+    chunked = Recogniser(toy_checkpoint, config).transcribe((speech, SAMPLE_RATE))
+    assert whole.segments[0].phonemes != chunked.segments[0].phonemes
+
+
+def test_an_encoder_alone_cannot_transcribe(toy_checkpoint: Checkpoint) -> None:
+    network = Nim4(Nim4Config("half", EncoderConfig(16, 1, 2)))
+    with pytest.raises(InputError, match="cannot transcribe"):
+        Recogniser(Checkpoint(network, toy_checkpoint.cmvn))

@@ -1,0 +1,87 @@
+"""What the README and the docs promise is run."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nim4asr.cli.main import main, parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLIPS = sorted((ROOT / "demo").glob("*.flac"))
+
+
+def demo_output() -> str:
+    """The README's block after "make demo"."""
+    found = re.search(r"```\n(demo/.*?)```", README, re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+def test_the_demo_prints_what_the_readme_shows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["transcribe", *(str(clip.relative_to(ROOT)) for clip in CLIPS)]) == 0
+    assert capsys.readouterr().out == demo_output()
+
+
+def test_the_first_screen_has_exactly_two_commands() -> None:
+    first = "\n".join(README.splitlines()[:40])
+    assert re.findall(r"^make \w+", first, re.MULTILINE) == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_every_command_shown_can_be_parsed(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for command in re.findall(r"^nim4 (.+?)(?:\s+#.*)?$", text, re.MULTILINE):
+        parser().parse_args(command.split())
+
+
+def test_the_python_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip()
+
+
+def test_manifests_shown_are_manifests(tmp_path: Path) -> None:
+    from nim4asr.data.manifest import read_manifest
+
+    (example,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/training.md").read_text(), re.DOTALL)
+    (tmp_path / "m.jsonl").write_text(example, encoding="utf-8")
+    assert read_manifest(tmp_path / "m.jsonl")[0].text == json.loads(example)["text"]
+
+
+def test_requirements_are_lower_bounds_and_pins_live_in_one_file() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    requirements = [one for group in groups for one in group]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", one) for one in requirements)
+    pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
+    for one in requirements:
+        assert f"\n{one.partition('>=')[0].lower().replace('_', '-')}==" in pins
+    assert "\ntorch==2.13.0\n" in pins
+
+
+def test_architecture_names_every_room_and_file() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    source = ROOT / "src/nim4asr"
+    tree = page.partition("```\n")[2].partition("```")[0]
+    for file in source.rglob("*.py"):
+        room = file.parent.name
+        if file.name.startswith("__") or room in ("cli", "evaluation"):
+            assert f"{room}/" in tree
+        else:
+            assert file.name in tree, file
+
+
+def test_sound_never_flows_up() -> None:
+    rooms = ["audio", "phonemes", "model", "recognition", "data", "evaluation", "training", "recipes", "cli"]
+    for place, room in enumerate(rooms):
+        for file in (ROOT / "src/nim4asr" / room).rglob("*.py"):
+            for other in re.findall(r"from nim4asr\.(\w+)", file.read_text(encoding="utf-8")):
+                assert other not in rooms[place + 1 :], f"{file} imports {other}"

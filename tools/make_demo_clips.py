@@ -1,0 +1,29 @@
+"""Make the clips in demo/ with espeak-ng and flite: python tools/make_demo_clips.py"""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.data.synthesis import Voice, synthesise
+
+CLIPS = {
+    "en-1": ("what do you want", Voice("flite", "slt", 150)),
+    "en-2": ("i want to go home", Voice("espeak-ng", "en-us+m3", 150, 50)),
+    "zh-1": ("他是中国人", Voice("espeak-ng", "cmn-latn-pinyin+m3", 130, 50)),
+    "zh-2": ("我要回家", Voice("espeak-ng", "cmn-latn-pinyin+f2", 130, 50)),
+}
+
+
+def main() -> None:
+    folder = Path(__file__).parent.parent / "demo"
+    folder.mkdir(exist_ok=True)
+    for name, (text, voice) in CLIPS.items():
+        quiet = np.zeros(SAMPLE_RATE // 4, np.float32)
+        samples = np.concatenate([quiet, synthesise(text, voice), quiet])
+        soundfile.write(folder / f"{name}.flac", samples, SAMPLE_RATE)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from nim4asr.evaluation.normalisation import normalise, tokens
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
-        ("Dr. O’Neil paid $3!", "dr o'neil paid three dollars"),
+        ("O’Neil paid $3!", "o'neil paid three dollars"),
         ("你好，世界。", "你好世界"),
         ("我用 iPhone 打电话", "我用iphone打电话"),
         ("ＡＢＣ１２", "abc twelve"),

@@ -87,7 +87,7 @@ def test_identical_views_have_no_divergence(network: Nim4) -> None:
     )
     config = PretrainingConfig(LOOP, full_context_share=1.0)
     parts = pretraining_loss(model, twice, config, np.random.default_rng(0))
-    assert float(parts["consistency"]) == pytest.approx(0.0, abs=1e-5)
+    assert parts["consistency"].item() == pytest.approx(0.0, abs=1e-5)
     single = PretrainingConfig(LOOP, views=1, full_context_share=1.0)
     alone = pretraining_loss(model, one, single, np.random.default_rng(0))
     assert float(parts["ctc"].detach()) == pytest.approx(float(alone["loss"].detach()), rel=1e-4)

@@ -16,7 +16,7 @@ _LOOSE_APOSTROPHE = re.compile(r"(?<![a-z])'|'(?![a-z])")
 def normalise(text: str) -> str:
     """``text`` without what an error rate should not count.
 
-    ``"Dr. O’Neil paid $3!"`` -> ``"dr o'neil paid three dollars"``. No space stands beside a Chinese character.
+    ``"O’Neil paid $3!"`` -> ``"o'neil paid three dollars"``. No space stands beside a Chinese character.
     """
     text = spoken_form(unicodedata.normalize("NFKC", text)).translate(_APOSTROPHES).lower()
     kept = "".join(

@@ -116,3 +116,8 @@ def test_prefetching_keeps_order_and_errors() -> None:
     assert next(items) == 1
     with pytest.raises(InputError, match="here"):
         next(items)
+
+
+def test_no_utterance_of_such_a_length(store: FeatureStore) -> None:
+    with pytest.raises(InputError, match="no utterance of 50 to 60 s"):
+        Sampler([Source(store)], 10.0, shortest=50.0, longest=60.0).batch(0)

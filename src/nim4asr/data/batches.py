@@ -1,21 +1,25 @@
 """Batches of stored utterances: by duration, in an order that a step number fixes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from queue import Queue
 from threading import Thread
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.random import Generator, default_rng
+from numpy.random import Generator
 from torch import Tensor
 
 from nim4asr.audio.features import FRAMES_PER_SECOND, Cmvn, Floats
 from nim4asr.data.augmentation import SILENCE, AugmentationConfig, add_noise, mask, vary
+from nim4asr.data.packing import Epochs, pack
 from nim4asr.data.store import Entry, FeatureStore
+from nim4asr.errors import InputError
 
 Prepared = TypeVar("Prepared")
+Stored = tuple[FeatureStore, Entry]
 
 
 @dataclass(frozen=True)
@@ -39,27 +43,21 @@ class Sampler:
     seed: int = 0
     longest: float = 20.0
     shortest: float = 0.3
-    _cache: dict[int, list[list[tuple[FeatureStore, Entry]]]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
 
-    def epoch(self, number: int) -> list[list[tuple[FeatureStore, Entry]]]:
-        """The batches of one epoch."""
-        if number not in self._cache:
-            self._cache.clear()
-            self._cache[number] = self._draw(default_rng([self.seed, number]))
-        return self._cache[number]
+    def epoch(self, number: int) -> list[list[Stored]]:
+        """The batches of one epoch. Raises ``InputError`` if no utterance is of such a length."""
+        return self._epochs.epoch(number)
 
-    def batch(self, step: int) -> list[tuple[FeatureStore, Entry]]:
+    def batch(self, step: int) -> list[Stored]:
         """The batch of the step ``step``, counted from 0 over all epochs."""
-        number = 0
-        while step >= len(batches := self.epoch(number)):
-            step -= len(batches)
-            number += 1
-        return batches[step]
+        return self._epochs.batch(step)
 
-    def _draw(self, random: Generator) -> list[list[tuple[FeatureStore, Entry]]]:
-        chosen: list[tuple[FeatureStore, Entry]] = []
+    @cached_property
+    def _epochs(self) -> Epochs[Stored]:
+        return Epochs(self._draw, self.seed)
+
+    def _draw(self, random: Generator) -> list[list[Stored]]:
+        chosen: list[Stored] = []
         low, high = self.shortest * FRAMES_PER_SECOND, self.longest * FRAMES_PER_SECOND
         for source in self.sources:
             usable = [e for e in source.store.entries if low <= e.frames <= high]
@@ -67,20 +65,10 @@ class Sampler:
             chosen += [(source.store, entry) for entry in usable] * int(whole)
             some = random.permutation(len(usable))[: round(part * len(usable))]
             chosen += [(source.store, usable[i]) for i in some]
-        # Sorting by a length with noise in it mixes the neighbours anew in every epoch.
-        lengths = np.array([entry.frames for _, entry in chosen], np.float64)
-        order = np.argsort(lengths * random.uniform(0.9, 1.1, len(lengths)))
-        batches: list[list[tuple[FeatureStore, Entry]]] = [[]]
-        longest = 0
-        for position in order:
-            frames = chosen[position][1].frames
-            longest = max(longest, frames)
-            if batches[-1] and longest * (len(batches[-1]) + 1) > self.seconds * FRAMES_PER_SECOND:
-                batches.append([])
-                longest = frames
-            batches[-1].append(chosen[position])
-        random.shuffle(batches)
-        return batches
+        if not chosen:
+            raise InputError(f"no utterance of {self.shortest:g} to {self.longest:g} s to train on")
+        frames = [entry.frames for _, entry in chosen]
+        return pack(chosen, frames, self.seconds * FRAMES_PER_SECOND, random)
 
 
 @dataclass(frozen=True)
@@ -117,7 +105,7 @@ class Collator:
     empty_share: float = 0.0
     text: Callable[[str], str] = str
 
-    def __call__(self, batch: Sequence[tuple[FeatureStore, Entry]], random: Generator) -> SpeechBatch:
+    def __call__(self, batch: Sequence[Stored], random: Generator) -> SpeechBatch:
         views: list[list[Floats]] = [[] for _ in range(self.views)]
         texts: list[str] = []
         phonemes: list[tuple[int, ...]] = []

@@ -29,6 +29,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nim4asr.data.packing import Epochs, pack
 from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import BLANK, TABLE, tokenize
@@ -206,33 +207,14 @@ class TextSampler:
         labelled = [(text, said) for text, said in labelled if len(said) <= config.longest]
         if not labelled:
             raise InputError("no text with a pronunciation to pre-train the language model on")
-        self._labelled, self._config, self._stack, self._seed = labelled, config, stack, seed
+        self._config, self._stack = config, stack
         mean = float(np.mean(config.simulation.frames))
         # Speech tokens, text tokens (an English word is about three phonemes, as is a token) and wording.
-        self._costs = np.array([len(p) * (mean / stack + 0.4) + 20 for _, p in labelled])
-        self._epoch: tuple[int, list[list[int]]] = (-1, [])
+        costs = [len(said) * (mean / stack + 0.4) + 20 for _, said in labelled]
+        self._epochs = Epochs(lambda random: pack(labelled, costs, config.batch_tokens, random), seed)
 
     def __call__(self, step: int, random: Generator) -> TextBatch:
         """The batch of the step ``step``, counted from 0 over all epochs."""
-        number = 0
-        while step >= len(batches := self._batches(number)):
-            step -= len(batches)
-            number += 1
-        rows = [self._labelled[index] for index in batches[step]]
+        rows = self._epochs.batch(step)
         texts, phonemes = [text for text, _ in rows], [said for _, said in rows]
         return collate(texts, phonemes, self._stack, self._config.simulation, random)
-
-    def _batches(self, number: int) -> list[list[int]]:
-        if self._epoch[0] != number:
-            random = np.random.default_rng([self._seed, number])
-            batches: list[list[int]] = [[]]
-            longest = 0.0
-            for index in np.argsort(self._costs * random.uniform(0.9, 1.1, len(self._costs))):
-                longest = max(longest, self._costs[index])
-                if batches[-1] and longest * (len(batches[-1]) + 1) > self._config.batch_tokens:
-                    batches.append([])
-                    longest = self._costs[index]
-                batches[-1].append(int(index))
-            order = random.permutation(len(batches))
-            self._epoch = (number, [batches[i] for i in order])
-        return self._epoch[1]

@@ -11,6 +11,7 @@ from nim4asr.cli.main import main, parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
 CLIPS = sorted((ROOT / "demo").glob("*.flac"))
 
 
@@ -34,17 +35,29 @@ def test_the_first_screen_has_exactly_two_commands() -> None:
     assert re.findall(r"^make \w+", first, re.MULTILINE) == ["make demo", "make test"]
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_command_shown_can_be_parsed(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for command in re.findall(r"^nim4 (.+?)(?:\s+#.*)?$", text, re.MULTILINE):
         parser().parse_args(command.split())
 
 
-def test_the_python_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def python_examples() -> list[tuple[str, str]]:
+    return [
+        (page, example)
+        for page in PAGES
+        for example in re.findall(
+            r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL
+        )
+    ]
+
+
+@pytest.mark.parametrize(("page", "example"), python_examples())
+def test_every_python_example_runs(
+    page: str, example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(ROOT)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example, page, "exec"), {})
     assert capsys.readouterr().out.strip()
 
 

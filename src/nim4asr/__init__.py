@@ -1,7 +1,7 @@
 """NIM4-ASR: an LLM-based speech recogniser that is small, streams, and does not hallucinate.
 
 ``nim4asr.load("folder or org/name")`` gives a ``Recogniser``, the bundled model if nothing is named;
-``nim4asr.transcribe("audio.wav")`` a ``Transcript`` by the bundled model.
+``nim4asr.transcribe("audio.wav")`` a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a ``Stream`` by it.
 """
 
 from functools import cache
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from nim4asr.recognition.offline import Recogniser
     from nim4asr.recognition.result import Transcript
+    from nim4asr.recognition.streaming import Stream, StreamingConfig
 
-__all__ = ["InputError", "load", "transcribe"]
+__all__ = ["InputError", "load", "stream", "transcribe"]
 
 
 def load(
@@ -39,6 +40,14 @@ def transcribe(audio: "str | Path | bytes") -> "Transcript":
     Raises ``InputError`` if it cannot be read.
     """
     return _bundled().transcribe(audio)
+
+
+def stream(config: "StreamingConfig | None" = None, rate: int = 16_000, channels: int = 1) -> "Stream":
+    """A live stream of samples at ``rate`` Hz, heard by the bundled model.
+
+    Raises ``InputError`` for a rate that no speech has.
+    """
+    return _bundled().stream(config, rate, channels)
 
 
 @cache

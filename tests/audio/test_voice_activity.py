@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
-from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig, cut_speech
+from nim4asr.audio.voice_activity import (
+    Activity,
+    Cause,
+    Endpointer,
+    Offset,
+    Onset,
+    SpeechSegment,
+    VoiceActivityConfig,
+    Voiced,
+    cut_speech,
+)
 
 
 def quiet(seconds: float) -> Floats:
@@ -54,10 +64,73 @@ def test_long_speech_is_cut_without_loss(speech: Floats) -> None:
     assert len(found) > 2
     assert all(segment.end - segment.start <= 3.0 + 1e-6 for segment in found)
     for one, other in itertools.pairwise(found):
-        assert other.start <= one.end + 1.5
+        assert one.end - 1e-9 <= other.start <= one.end + 1.5
+    # What is cut inside speech goes on with the very next sample.
+    joined = [one for one, other in itertools.pairwise(found) if abs(other.start - one.end) < 1e-9]
+    assert joined
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 1.5}, {"longest": 0.1}, {"end_silence": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"threshold": 1.5}, {"longest": 0.1}, {"end_silence": -1.0}, {"cut_search": 0.0}]
+)
 def test_contradictions_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"threshold|times"):
+    with pytest.raises(ValueError, match=r"threshold|times|cut_search"):
         VoiceActivityConfig(**wrong)
+
+
+def listen(samples: Floats, block: int, config: VoiceActivityConfig | None = None) -> list[Activity]:
+    endpointer = Endpointer(config)
+    found = [a for i in range(0, len(samples), block) for a in endpointer.feed(samples[i : i + block])]
+    return found + endpointer.finish()
+
+
+def handed_on(activities: list[Activity]) -> Floats:
+    return np.concatenate([a.samples for a in activities if isinstance(a, Voiced)])
+
+
+def test_samples_are_handed_on_once_and_in_order(speech: Floats) -> None:
+    samples = np.concatenate([quiet(1), speech, quiet(2), speech[:SAMPLE_RATE]])
+    live, whole = listen(samples, 320), listen(samples, len(samples))
+    assert [a for a in live if not isinstance(a, Voiced)] == [a for a in whole if not isinstance(a, Voiced)]
+    np.testing.assert_array_equal(handed_on(live), handed_on(whole))
+    marks = [a for a in live if not isinstance(a, Voiced)]
+    assert [type(mark) for mark in marks] == [Onset, Offset] * 2
+    assert isinstance(marks[1], Offset) and marks[1].cause is Cause.SILENCE
+    assert isinstance(marks[3], Offset) and marks[3].cause is Cause.FINISH
+    seconds = sum(end.time - start.time for start, end in zip(marks[::2], marks[1::2], strict=True))
+    assert len(handed_on(live)) == round(seconds * SAMPLE_RATE)
+
+
+def test_speech_is_handed_on_while_it_is_said(speech: Floats) -> None:
+    endpointer = Endpointer()
+    given, heard = 0, 0
+    for start in range(0, len(speech), 512):
+        block = speech[start : start + 512]
+        heard += len(block)
+        given += sum(len(a.samples) for a in endpointer.feed(block) if isinstance(a, Voiced))
+    assert given > 0.6 * heard
+
+
+def test_a_commit_ends_the_segment_at_once(speech: Floats) -> None:
+    endpointer = Endpointer()
+    assert endpointer.commit() == []
+    half = len(speech) // 2
+    endpointer.feed(speech[:half])
+    *_, end = endpointer.commit()
+    assert isinstance(end, Offset) and end.cause is Cause.COMMIT
+    assert end.time <= half / SAMPLE_RATE
+    assert endpointer.commit() == []
+    # The next segment begins no earlier than this one ended.
+    onsets = [a for a in endpointer.feed(speech[half:]) if isinstance(a, Onset)]
+    assert onsets and onsets[0].time >= end.time
+
+
+def test_a_pause_is_held_back_until_speech_goes_on(speech: Floats) -> None:
+    config = VoiceActivityConfig(end_silence=3.0, padding=0.2)
+    endpointer = Endpointer(config)
+    endpointer.feed(speech)
+    pause = [a for a in endpointer.feed(quiet(1.0)) if isinstance(a, Voiced)]
+    assert sum(len(a.samples) for a in pause) <= 0.5 * SAMPLE_RATE
+    after = endpointer.feed(speech)
+    assert not [a for a in after if not isinstance(a, Voiced)]
+    assert sum(len(a.samples) for a in after if isinstance(a, Voiced)) > len(speech) + 0.5 * SAMPLE_RATE

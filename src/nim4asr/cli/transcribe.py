@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nim4asr.cli.options import add_recogniser_options, load_recogniser
+from nim4asr.cli.options import add_model_options, add_offline_options, load_recogniser
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 
@@ -23,7 +23,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--output-dir", type=Path, metavar="DIR", help="one file an audio here instead of stdout"
     )
-    add_recogniser_options(parser)
+    add_offline_options(parser)
+    add_model_options(parser)
     parser.set_defaults(run=run)
 
 

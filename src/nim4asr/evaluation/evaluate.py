@@ -12,6 +12,7 @@ from nim4asr.evaluation.hallucination import is_hallucination
 from nim4asr.evaluation.normalisation import NAME, tokens
 from nim4asr.phonemes import pronounce
 from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.streaming import StreamingConfig, transcribe_live
 
 ALIGNMENTS = "alignments.jsonl"
 SUMMARY = "summary.json"
@@ -70,9 +71,15 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def judge(recogniser: Recogniser, utterance: Utterance) -> Judgement:
-    """Recognise ``utterance`` and compare. Raises ``InputError`` if its audio cannot be read."""
-    transcript = recogniser.transcribe(utterance.source(), utterance.id)
+def judge(recogniser: Recogniser, utterance: Utterance, live: StreamingConfig | None = None) -> Judgement:
+    """Recognise ``utterance``, as a live stream if ``live`` says how, and compare.
+
+    Raises ``InputError`` if its audio cannot be read.
+    """
+    if live is None:
+        transcript = recogniser.transcribe(utterance.source(), utterance.id)
+    else:
+        transcript = transcribe_live(recogniser, utterance.source(), live, utterance.id)
     said, written = tokens(utterance.text), tokens(transcript.text)
     edits = tuple(align(said, written))
     try:
@@ -99,8 +106,9 @@ def evaluate(
     utterances: Sequence[Utterance],
     report: Path | None = None,
     progress: Callable[[Iterable[Utterance]], Iterator[Utterance]] = iter,
+    live: StreamingConfig | None = None,
 ) -> dict[str, object]:
-    """The summary over ``utterances``, each language's and the total.
+    """The summary over ``utterances``, each language's and the total; of live recognition if ``live`` says how.
 
     With ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An
     utterance whose audio cannot be read is left out, and counted and named under ``skipped``.
@@ -112,7 +120,7 @@ def evaluate(
         (report / ALIGNMENTS).write_text("", encoding="utf-8")
     for utterance in progress(utterances):
         try:
-            judgement = judge(recogniser, utterance)
+            judgement = judge(recogniser, utterance, live)
         except InputError as error:
             skipped.append(str(error))
             continue
@@ -124,6 +132,7 @@ def evaluate(
     summary: dict[str, object] = {
         "model": recogniser.checkpoint.config.name,
         "normalisation": NAME,
+        "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk},
         "total": total.summary(),
         "languages": {name: one.summary() for name, one in sorted(by_language.items())},
         "skipped": skipped,

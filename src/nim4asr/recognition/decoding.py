@@ -52,6 +52,9 @@ class Hypothesis:
     confidence: float
 
 
+NOTHING = Hypothesis("", 1.0)
+
+
 @torch.no_grad()
 def decode(
     network: Nim4,
@@ -83,15 +86,36 @@ def decode(
         output.sequences, output.logits, beams, normalize_logits=True
     )
     hypotheses = []
-    for tokens, log_probs in zip(output.sequences.tolist(), scores, strict=True):
-        length = tokens.index(end) if end in tokens else len(tokens)
-        kept = without_loop(tokens[:length], config)
-        # A transcript that ends of itself owes its end too; one cut short by a guard does not.
-        counted = length + 1 if end in tokens and len(kept) == length else len(kept)
-        mean = float(log_probs[:counted].clamp(min=-30).mean()) if counted else 0.0
-        text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-        hypotheses.append(Hypothesis(text, math.exp(mean)))
+    for tokens, log_probs in zip(output.sequences.tolist(), scores.tolist(), strict=True):
+        length = tokens.index(end) + 1 if end in tokens else len(tokens)
+        hypotheses.append(to_hypothesis(tokenizer, tokens[:length], log_probs[:length], config))
     return hypotheses
+
+
+def to_hypothesis(
+    tokenizer: "PreTrainedTokenizerBase",
+    tokens: Sequence[int],
+    log_probs: Sequence[float],
+    config: DecodingConfig,
+    least: int = 0,
+) -> Hypothesis:
+    """The transcript of ``tokens`` (N,), the end of the turn among them if it was written, and their log probabilities.
+
+    A transcript that ended of itself owes its end too; one cut short by a guard does not. The first ``least`` tokens
+    stay, even in a loop.
+    """
+    ended = bool(tokens) and tokens[-1] == end_token(tokenizer)
+    written = list(tokens[:-1] if ended else tokens)
+    kept = without_loop(written, config, least)
+    counted = log_probs[: len(tokens) if len(kept) == len(written) else len(kept)]
+    mean = sum(max(one, -30.0) for one in counted) / len(counted) if counted else 0.0
+    return Hypothesis(text_of(tokenizer, kept).strip(), math.exp(mean))
+
+
+def text_of(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int]) -> str:
+    """The text of ``tokens``, such that more tokens only add to it (but for a character they hold half of)."""
+    text: str = tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text
 
 
 def loop_length(tokens: Sequence[int], config: DecodingConfig) -> int:
@@ -107,11 +131,11 @@ def loop_length(tokens: Sequence[int], config: DecodingConfig) -> int:
     return 0
 
 
-def without_loop(tokens: Sequence[int], config: DecodingConfig) -> list[int]:
-    """``tokens`` with a loop at their end cut down to one copy."""
+def without_loop(tokens: Sequence[int], config: DecodingConfig, least: int = 0) -> list[int]:
+    """``tokens`` with a loop at their end cut down to one copy, but to no fewer than ``least`` tokens."""
     kept = list(tokens)
     size = loop_length(kept, config)
-    while size and len(kept) >= 2 * size and kept[-size:] == kept[-2 * size : -size]:
+    while size and len(kept) >= max(2 * size, least + size) and kept[-size:] == kept[-2 * size : -size]:
         del kept[-size:]
     return kept
 

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,13 +16,15 @@ from nim4asr.audio.reading import Source, from_array, stream_audio
 from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig, cut_speech
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, bundled, load
-from nim4asr.model.encoder import SUBSAMPLING, ChunkScheme
-from nim4asr.phonemes import TABLE, Token, spoken_form, tokenize
-from nim4asr.recognition.ctc import force_align, greedy_path
-from nim4asr.recognition.decoding import DecodingConfig, decode
-from nim4asr.recognition.result import Segment, Transcript, Word
+from nim4asr.model.encoder import ChunkScheme
+from nim4asr.model.prompt import tokens_before
+from nim4asr.recognition.decoding import NOTHING, DecodingConfig, decode
+from nim4asr.recognition.result import Segment, Transcript
+from nim4asr.recognition.words import to_segment
 
-FRAME_SECONDS = SUBSAMPLING * 0.01
+if TYPE_CHECKING:
+    from nim4asr.model.slot_cache import KeyValues
+    from nim4asr.recognition.streaming import Stream, StreamingConfig
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,36 @@ class Recogniser:
         factor = elapsed / heard.seconds if heard.seconds else 0.0
         return Transcript(name, heard.seconds, tuple(segments), factor)
 
+    def stream(
+        self,
+        config: "StreamingConfig | None" = None,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        hints: Sequence[str] = (),
+    ) -> "Stream":
+        """A live stream of samples at ``rate`` Hz; ``hints`` are names that it may hold, at most 20.
+
+        Raises ``InputError`` for a rate that no speech has.
+        """
+        from nim4asr.recognition.streaming import Stream
+
+        return Stream(self, config, rate, channels, hints)
+
+    @cached_property
+    def opening(self) -> "KeyValues":
+        """The language model's keys and values of the prompt's static text, which every live stream begins with."""
+        from nim4asr.model.slot_cache import SlotCache
+
+        network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
+        assert tokenizer is not None
+        embed = network.llm.get_input_embeddings()
+        ids = torch.tensor(tokens_before(tokenizer, network.config.prompt), device=embed.weight.device)
+        cache = SlotCache(network.llm)
+        slot = cache.take()
+        with torch.no_grad():
+            cache.extend([slot], [embed(ids)])
+        return cache.copy_out(slot)
+
     def _next_batch(self, pending: Iterator[SpeechSegment]) -> list[SpeechSegment]:
         batch: list[SpeechSegment] = []
         longest = 0.0
@@ -118,20 +151,10 @@ class Recogniser:
         hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding)
         results = []
         for row, (segment, hypothesis) in enumerate(zip(segments, hypotheses, strict=True)):
+            # Less than one speech token is nothing that the language model has heard.
+            written = hypothesis if speech_lengths[row] > 0 else NOTHING
             posteriors = log_probs[row, : int(frame_lengths[row])]
-            heard = greedy_path(posteriors.argmax(axis=-1).tolist()) if len(posteriors) else []
-            # No voiced phoneme, no text: the language model does not write over silence.
-            text = hypothesis.text if heard and speech_lengths[row] > 0 else ""
-            results.append(
-                Segment(
-                    start=segment.start,
-                    end=segment.end,
-                    text=text,
-                    confidence=hypothesis.confidence,
-                    words=time_words(text, posteriors, segment.start, segment.end),
-                    phonemes=tuple(TABLE.decode(heard)),
-                )
-            )
+            results.append(to_segment(segment.start, segment.end, written, posteriors))
         return results
 
 
@@ -150,33 +173,3 @@ class _Heard:
         for block in self._blocks:
             self._samples += len(block)
             yield block
-
-
-def time_words(text: str, log_probs: NDArray[np.float32], start: float, end: float) -> tuple[Word, ...]:
-    """When each word of ``text`` was said, by aligning its phonemes with CTC posteriors (T, phonemes).
-
-    A text that does not fit, or has no sounds, has its words spread evenly over ``start`` to ``end``
-    seconds, with confidence 0. A word that cannot be sounded takes no time, at the end of the one before it.
-    """
-    tokens = tokenize(spoken_form(text))
-    labels = TABLE.encode(phoneme for token in tokens for phoneme in token.phonemes)
-    spans = force_align(log_probs, labels)
-    if spans is None:
-        step = (end - start) / max(1, len(tokens))
-        return tuple(
-            Word(token.text, start + i * step, start + (i + 1) * step, 0.0) for i, token in enumerate(tokens)
-        )
-    words: list[Word] = []
-    remaining = iter(spans)
-    for token in tokens:
-        own = list(islice(remaining, len(token.phonemes)))
-        words.append(_word(token, own, words[-1].end if words else start, start))
-    return tuple(words)
-
-
-def _word(token: Token, spans: Sequence[tuple[int, int, float]], before: float, start: float) -> Word:
-    if not spans:
-        return Word(token.text, before, before, 0.0)
-    confidence = float(np.exp(np.mean([log_probability for *_, log_probability in spans])))
-    first, last = spans[0][0], spans[-1][1]
-    return Word(token.text, start + first * FRAME_SECONDS, start + last * FRAME_SECONDS, confidence)

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
-from nim4asr.recognition.result import Transcript
+from nim4asr.recognition.result import Segment, Transcript
 
 
 def to_txt(transcript: Transcript) -> str:
@@ -18,29 +17,28 @@ def to_json(transcript: Transcript) -> str:
         "audio": transcript.audio,
         "duration": round(transcript.duration, 3),
         "text": transcript.text,
-        "segments": [_rounded(asdict(segment)) for segment in transcript.segments],
+        "segments": [segment_row(segment) for segment in transcript.segments],
         "phonemes": " ".join(transcript.phonemes),
         "real_time_factor": round(transcript.real_time_factor, 4),
     }
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _rounded(row: dict[str, object]) -> dict[str, object]:
-    words = row["words"]
-    assert isinstance(words, tuple)
+def segment_row(segment: Segment) -> dict[str, object]:
+    """A segment as JSON has it, but for its phonemes: times in milliseconds' precision."""
     return {
-        "start": round(float(str(row["start"])), 3),
-        "end": round(float(str(row["end"])), 3),
-        "text": row["text"],
-        "confidence": round(float(str(row["confidence"])), 4),
+        "start": round(segment.start, 3),
+        "end": round(segment.end, 3),
+        "text": segment.text,
+        "confidence": round(segment.confidence, 4),
         "words": [
             {
-                "text": word["text"],
-                "start": round(word["start"], 3),
-                "end": round(word["end"], 3),
-                "confidence": round(word["confidence"], 4),
+                "text": word.text,
+                "start": round(word.start, 3),
+                "end": round(word.end, 3),
+                "confidence": round(word.confidence, 4),
             }
-            for word in words
+            for word in segment.words
         ],
     }
 

@@ -1,0 +1,136 @@
+"""One stream's ear: samples in, and out of them, in order, what the network is to do.
+
+A segment begins, chunks of its features become complete, it ends. None of it needs the network, so an ear may listen
+while the network is busy with others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nim4asr.audio.features import SAMPLE_RATE, Cmvn, FeatureStream, Floats
+from nim4asr.audio.reading import Resampler
+from nim4asr.audio.voice_activity import (
+    Activity,
+    Cause,
+    Endpointer,
+    Offset,
+    Onset,
+    VoiceActivityConfig,
+    Voiced,
+)
+from nim4asr.errors import InputError
+from nim4asr.model.encoder import LOOKAHEAD_FRAMES, SUBSAMPLING, SUBSAMPLING_CONTEXT
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A segment begins at ``time`` seconds."""
+
+    time: float
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """The next normalised ``features`` (4 * size + 3, 80) of the segment, which make ``frames`` encoder frames.
+
+    Less than a whole chunk only as its segment's ``last``.
+    """
+
+    features: Floats
+    frames: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class End:
+    """The segment ends at ``time`` seconds."""
+
+    time: float
+    cause: Cause
+
+
+Task = Begin | Chunk | End
+Samples = NDArray[np.generic] | bytes
+
+
+class Ear:
+    """Listens to samples of ``rate`` Hz and ``channels``; chunks are of ``size`` encoder frames."""
+
+    def __init__(
+        self,
+        cmvn: Cmvn,
+        size: int,
+        voice_activity: VoiceActivityConfig,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+    ) -> None:
+        self._cmvn, self._size = cmvn, size
+        self._channels = channels
+        self._resampler = Resampler(rate, channels)
+        self._endpointer = Endpointer(voice_activity)
+        self._stream = FeatureStream()
+        self._features = np.zeros((0, 80), np.float32)
+
+    def feed(self, samples: Samples) -> list[Task]:
+        """The tasks that ``samples`` (N,) or (N, channels) complete; bytes are 16-bit little-endian PCM.
+
+        Raises ``InputError`` for what is no sound, and has then heard none of it.
+        """
+        return self._tasks(self._endpointer.feed(self._resampler.feed(self._array(samples))))
+
+    def commit(self) -> list[Task]:
+        """End the open segment here."""
+        return self._tasks(self._endpointer.commit())
+
+    def finish(self) -> list[Task]:
+        """End the stream, and with it the open segment."""
+        silence = np.zeros(0 if self._channels == 1 else (0, self._channels), np.float32)
+        rest = self._endpointer.feed(self._resampler.feed(silence, last=True))
+        return self._tasks([*rest, *self._endpointer.finish()])
+
+    def _array(self, samples: Samples) -> NDArray[np.generic]:
+        if not isinstance(samples, bytes):
+            return np.asarray(samples)
+        whole = 2 * self._channels
+        if len(samples) % whole:
+            raise InputError(
+                f"{len(samples)} bytes are no whole number of 16-bit samples of {self._channels} channel(s); "
+                f"give multiples of {whole} bytes"
+            )
+        pcm = np.frombuffer(samples, "<i2")
+        return pcm if self._channels == 1 else pcm.reshape(-1, self._channels)
+
+    def _tasks(self, activities: list[Activity]) -> list[Task]:
+        tasks: list[Task] = []
+        for activity in activities:
+            match activity:
+                case Onset(time):
+                    self._stream = FeatureStream()
+                    self._features = np.zeros((0, 80), np.float32)
+                    tasks.append(Begin(time))
+                case Voiced(samples):
+                    new = self._cmvn(self._stream.feed(samples))
+                    self._features = np.concatenate([self._features, new])
+                    tasks += self._whole_chunks()
+                case Offset(time, cause):
+                    tasks += [*self._rest(), End(time, cause)]
+        return tasks
+
+    def _whole_chunks(self) -> list[Task]:
+        chunks: list[Task] = []
+        step = SUBSAMPLING * self._size
+        while len(self._features) >= step + LOOKAHEAD_FRAMES:
+            chunks.append(Chunk(self._features[: step + LOOKAHEAD_FRAMES], self._size, last=False))
+            self._features = self._features[step:]
+        return chunks
+
+    def _rest(self) -> list[Task]:
+        """What is left at a segment's end, filled up with zeros, which are the mean."""
+        left = len(self._features)
+        if left < SUBSAMPLING_CONTEXT:
+            return []
+        features = np.zeros((SUBSAMPLING * self._size + LOOKAHEAD_FRAMES, 80), np.float32)
+        features[:left] = self._features
+        return [Chunk(features, (left - LOOKAHEAD_FRAMES) // SUBSAMPLING, last=True)]

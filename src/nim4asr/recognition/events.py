@@ -1,0 +1,50 @@
+"""What a live stream says as it listens. All times are seconds from the stream's start."""
+
+from dataclasses import dataclass
+
+from nim4asr.audio.voice_activity import Cause
+from nim4asr.recognition.result import Segment
+
+
+@dataclass(frozen=True)
+class SpeechStarted:
+    """Someone began to speak at ``time``, padding included."""
+
+    time: float
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What the segment holds so far, heard up to ``time``: ``stable`` + ``volatile``.
+
+    Within a segment each ``stable`` begins with the one before it. The final may differ from it, unless the stream
+    was opened without a second pass.
+    """
+
+    time: float
+    stable: str
+    volatile: str
+
+
+@dataclass(frozen=True)
+class SpeechEnded:
+    """The segment ended at ``time``. Its ``Final`` follows."""
+
+    time: float
+    cause: Cause
+
+
+@dataclass(frozen=True)
+class Final:
+    """What was said in the segment, which ended at ``time``.
+
+    ``hints`` are the hints the language model was given, ``hints_used`` those that stand in the text.
+    """
+
+    time: float
+    segment: Segment
+    hints: tuple[str, ...] = ()
+    hints_used: tuple[str, ...] = ()
+
+
+Event = SpeechStarted | Partial | SpeechEnded | Final

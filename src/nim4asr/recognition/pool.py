@@ -1,0 +1,394 @@
+"""Many live streams on one network.
+
+Each turn of the pool makes at most three calls, each for all streams that wait for it: one of the encoder, for chunks
+of sound; one of the language model, to append speech and what follows it in the prompt; and one more of the language
+model, for the next token of every text that is being written. A stream joins and leaves between any two turns, so
+none waits for another's text, and one that sends nothing costs nothing.
+
+Every frame is encoded once and every speech token enters the language model's keys and values once. What follows the
+speech in the prompt (the turn's change and the text kept so far) does not outlive its refresh: the slot is set
+back to the end of the speech, and the next chunk's speech goes there.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.errors import InputError
+from nim4asr.model.encoder import EncoderState
+from nim4asr.model.prompt import MOST_HINTS, end_token, tokens_after
+from nim4asr.model.slot_cache import SlotCache
+from nim4asr.phonemes import BLANK, TABLE
+from nim4asr.recognition.decoding import NOTHING, loop_length, text_of, to_hypothesis, without_loop
+from nim4asr.recognition.ear import Begin, Chunk, Ear, End, Samples, Task
+from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
+from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.streaming import StreamingConfig
+from nim4asr.recognition.words import FRAME_SECONDS, to_segment
+
+
+@dataclass
+class Work:
+    """What a pool has computed: encoder frames, positions of speech and of other text that the language model has
+    read, and tokens it has written; and in how many calls.
+    """
+
+    encoder_frames: int = 0
+    speech_tokens: int = 0
+    text_tokens: int = 0
+    written_tokens: int = 0
+    encoder_calls: int = 0
+    language_model_calls: int = 0
+
+
+@dataclass
+class _Text:
+    """A text being written for ``seconds`` of sound: its ``tokens`` so far, those kept from before among them, and
+    their log probabilities. ``final`` is the segment's end, if this is the text that follows it.
+    """
+
+    tokens: list[int]
+    log_probs: list[float]
+    seconds: float
+    hints: tuple[str, ...] = ()
+    final: End | None = None
+    done: bool = False
+
+
+@dataclass
+class _Utterance:
+    """An open segment: ``spoken`` positions of its slot are prompt and speech; ``stable`` tokens will not change."""
+
+    start: float
+    slot: int
+    state: EncoderState
+    spoken: int
+    frames: int = 0
+    chunks: int = 0
+    heard: bool = False
+    log_probs: list[Floats] = field(default_factory=list)
+    speech: Tensor | None = None
+    stable: int = 0
+    tokens: list[int] = field(default_factory=list)
+    token_log_probs: list[float] = field(default_factory=list)
+    shown: tuple[str, str] = ("", "")
+    text: _Text | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.frames * FRAME_SECONDS
+
+
+@dataclass
+class _Live:
+    """One stream of the pool."""
+
+    ear: Ear
+    hints: tuple[str, ...]
+    tasks: deque[Task] = field(default_factory=deque)
+    events: list[Event] = field(default_factory=list)
+    utterance: _Utterance | None = None
+    finished: bool = False
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.tasks) or (self.utterance is not None and self.utterance.text is not None)
+
+
+class StreamPool:
+    """Live streams that share the recogniser's network and one configuration.
+
+    ``feed``, ``commit`` and ``finish`` listen and return at once; ``step`` does a turn of the network's work and
+    returns what became known. Not for several threads at a time.
+    """
+
+    def __init__(self, recogniser: Recogniser, config: StreamingConfig | None = None) -> None:
+        checkpoint = recogniser.checkpoint
+        assert checkpoint.tokenizer is not None
+        self.config = config or StreamingConfig()
+        self.work = Work()
+        self._network, self._tokenizer, self._cmvn = checkpoint.network, checkpoint.tokenizer, checkpoint.cmvn
+        assert self._network.adaptor is not None
+        self._stack = self._network.adaptor.config.stack
+        self._chunks = self.config.chunks(self._stack)
+        self._opening = recogniser.opening
+        self._cache = SlotCache(self._network.llm)
+        self._end = end_token(self._tokenizer)
+        self._names = count()
+        self._streams: dict[int, _Live] = {}
+
+    def open(self, rate: int = SAMPLE_RATE, channels: int = 1, hints: Sequence[str] = ()) -> int:
+        """A new stream, of samples at ``rate`` Hz; returns the name by which the other verbs know it.
+
+        Raises ``InputError`` for a rate that no speech has and for over 20 hints.
+        """
+        ear = Ear(self._cmvn, self._chunks.size, self.config.voice_activity, rate, channels)
+        name = next(self._names)
+        self._streams[name] = _Live(ear, _checked(hints))
+        return name
+
+    def feed(self, name: int, samples: Samples) -> None:
+        """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.
+
+        Raises ``InputError`` for what is no sound, which is then not heard, and after ``finish``.
+        """
+        live = self._open_stream(name)
+        live.tasks += live.ear.feed(samples)
+
+    def hint(self, name: int, hints: Sequence[str]) -> None:
+        """Give the hints for this segment and those after it, in place of the ones before."""
+        self._open_stream(name).hints = _checked(hints)
+
+    def commit(self, name: int) -> None:
+        """End the open segment here and now, without waiting for a pause."""
+        live = self._open_stream(name)
+        live.tasks += live.ear.commit()
+
+    def finish(self, name: int) -> None:
+        """End the stream; its last events are still to come."""
+        live = self._open_stream(name)
+        live.tasks += live.ear.finish()
+        live.finished = True
+
+    def drop(self, name: int) -> None:
+        """Forget the stream at once, with whatever it still had to say."""
+        live = self._streams.pop(name, None)
+        if live is not None and live.utterance is not None:
+            self._cache.give_back(live.utterance.slot)
+
+    def busy(self, name: int) -> bool:
+        """Whether ``step`` has anything to do for the stream."""
+        return name in self._streams and self._streams[name].busy
+
+    @torch.no_grad()
+    def step(self) -> Mapping[int, list[Event]]:
+        """Do a turn of the waiting work; the new events of each stream that has any."""
+        writing = [
+            live.utterance for live in self._streams.values() if live.utterance and live.utterance.text
+        ]
+        for live in self._streams.values():
+            self._advance(live)
+        self._encode()
+        self._append()
+        self._write(writing)
+        found = {}
+        for name, live in list(self._streams.items()):
+            self._conclude(live)
+            if live.events:
+                found[name], live.events = live.events, []
+            if live.finished and not live.busy:
+                del self._streams[name]
+        return found
+
+    def _open_stream(self, name: int) -> _Live:
+        live = self._streams.get(name)
+        if live is None or live.finished:
+            raise InputError("this stream is finished; open another one")
+        return live
+
+    def _advance(self, live: _Live) -> None:
+        """Begin and end segments until a chunk of sound, or a text, is to be worked on."""
+        while live.tasks and not (live.utterance and live.utterance.text):
+            task = live.tasks[0]
+            if isinstance(task, Chunk):
+                return
+            live.tasks.popleft()
+            if isinstance(task, Begin):
+                live.utterance = self._begin(task)
+                live.events.append(SpeechStarted(task.time))
+            else:
+                self._end_speech(live, task)
+
+    def _begin(self, begin: Begin) -> _Utterance:
+        slot = self._cache.take()
+        self._cache.copy_in(slot, self._opening)
+        state = self._network.encoder.initial_state(1, self._chunks)
+        return _Utterance(begin.time, slot, state, spoken=self._cache.lengths[slot])
+
+    def _end_speech(self, live: _Live, end: End) -> None:
+        utterance = live.utterance
+        assert utterance is not None
+        live.events.append(SpeechEnded(end.time, end.cause))
+        utterance.text = text = self._text(utterance, 0 if self.config.second_pass else utterance.stable)
+        text.final, text.seconds = end, end.time - utterance.start
+        if self.config.second_pass:
+            text.hints = live.hints
+        # Nothing voiced, or less than a speech token: nothing for the language model to do.
+        text.done = not utterance.heard or utterance.frames < self._stack
+
+    def _text(self, utterance: _Utterance, kept: int) -> _Text:
+        return _Text(utterance.tokens[:kept], utterance.token_log_probs[:kept], utterance.seconds)
+
+    def _encode(self) -> None:
+        """The next chunk of every stream that stands before one."""
+        waiting: list[tuple[_Live, _Utterance, Chunk]] = []
+        for live in self._streams.values():
+            if (
+                live.tasks
+                and isinstance(chunk := live.tasks[0], Chunk)
+                and live.utterance
+                and not live.utterance.text
+            ):
+                live.tasks.popleft()
+                waiting.append((live, live.utterance, chunk))
+        if not waiting:
+            return
+        assert self._network.phoneme_head is not None and self._network.adaptor is not None
+        weight = self._network.encoder.input_preprocessor.out.weight
+        features = torch.from_numpy(np.stack([chunk.features for *_, chunk in waiting]))
+        lengths = torch.tensor([chunk.frames for *_, chunk in waiting], device=weight.device)
+        state = _joined([utterance.state for _, utterance, _ in waiting])
+        frames, state = self._network.encoder.forward_chunk(
+            features.to(weight.device, weight.dtype), lengths, state
+        )
+        log_probs = self._network.phoneme_head(frames).float().cpu().numpy()
+        speech, speech_lengths = self._network.adaptor(frames, lengths)
+        self.work.encoder_frames += int(lengths.sum())
+        self.work.encoder_calls += 1
+        for row, (live, utterance, chunk) in enumerate(waiting):
+            utterance.state = _one_of(state, row, len(waiting))
+            posteriors = log_probs[row, : chunk.frames]
+            utterance.log_probs.append(posteriors)
+            utterance.heard |= bool((posteriors.argmax(axis=-1) != BLANK).any())
+            utterance.speech = speech[row, : int(speech_lengths[row])]
+            utterance.frames += chunk.frames
+            utterance.chunks += 1
+            if chunk.last:
+                # The segment's end comes next, so the last speech and what follows it go in together.
+                self._advance(live)
+            elif self.config.mode == "refresh" and utterance.heard:
+                utterance.text = self._text(utterance, utterance.stable)
+
+    def _append(self) -> None:
+        """New speech into its slots and, where a text is to be written, all that goes before its first token."""
+        embed = self._network.llm.get_input_embeddings()
+        rows: list[_Utterance] = []
+        inputs: list[Tensor] = []
+        for live in self._streams.values():
+            utterance = live.utterance
+            if utterance is None:
+                continue
+            parts: list[Tensor] = []
+            if utterance.speech is not None and len(utterance.speech):
+                parts.append(utterance.speech.to(embed.weight.dtype))
+                utterance.spoken += len(utterance.speech)
+                self.work.speech_tokens += len(utterance.speech)
+            utterance.speech = None
+            text = utterance.text
+            if text and not text.done and self._cache.lengths[utterance.slot] <= utterance.spoken:
+                after = tokens_after(self._tokenizer, self._network.config.prompt, text.hints)
+                ids = torch.tensor([*after, *text.tokens], device=embed.weight.device)
+                parts.append(embed(ids))
+                self.work.text_tokens += len(ids)
+            if parts:
+                rows.append(utterance)
+                inputs.append(torch.cat(parts))
+        self._extend(rows, inputs)
+
+    def _write(self, utterances: Sequence[_Utterance]) -> None:
+        """The next token of every text that was being written before this turn."""
+        rows = [u for u in utterances if u.text is not None and not u.text.done]
+        if not rows:
+            return
+        embed = self._network.llm.get_input_embeddings()
+        last = [u.text.tokens[-1] for u in rows if u.text is not None]
+        written = embed(torch.tensor(last, device=embed.weight.device))
+        self.work.written_tokens += len(rows)
+        self._extend(rows, list(written[:, None]))
+
+    def _extend(self, utterances: Sequence[_Utterance], inputs: Sequence[Tensor]) -> None:
+        if not utterances:
+            return
+        logits = self._cache.extend([utterance.slot for utterance in utterances], inputs)
+        self.work.language_model_calls += 1
+        log_probs = logits.float().log_softmax(dim=-1)
+        best = log_probs.max(dim=-1)
+        for utterance, token, log_prob in zip(
+            utterances, best.indices.tolist(), best.values.tolist(), strict=True
+        ):
+            if utterance.text is not None and not utterance.text.done:
+                self._accept(utterance.text, token, log_prob)
+
+    def _accept(self, text: _Text, token: int, log_prob: float) -> None:
+        """The token goes into the text, unless a guard ends it here."""
+        config = self.config.decoding
+        written = text.tokens
+        if len(written) >= config.budget(text.seconds) or loop_length(written, config):
+            text.done = True
+            return
+        text.tokens.append(token)
+        text.log_probs.append(log_prob)
+        text.done = token == self._end
+
+    def _conclude(self, live: _Live) -> None:
+        """Say what a text that is done says."""
+        utterance = live.utterance
+        if utterance is None or utterance.text is None or not utterance.text.done:
+            return
+        text, utterance.text = utterance.text, None
+        if text.final is not None:
+            live.events.append(self._final(utterance, text, text.final))
+            self._cache.give_back(utterance.slot)
+            live.utterance = None
+            return
+        self._cache.rewind(utterance.slot, utterance.spoken)
+        tokens = text.tokens[:-1] if text.tokens and text.tokens[-1] == self._end else text.tokens
+        tokens = without_loop(tokens, self.config.decoding, utterance.stable)
+        utterance.tokens, utterance.token_log_probs = tokens, text.log_probs[: len(tokens)]
+        if utterance.chunks >= self.config.free_chunks:
+            utterance.stable = max(utterance.stable, len(tokens) - self.config.rolled_back)
+        whole = text_of(self._tokenizer, tokens)
+        stable = text_of(self._tokenizer, tokens[: utterance.stable])
+        # Bytes of half a character are no text yet, neither shown nor promised.
+        stable = stable.rstrip("\ufffd")
+        if not whole.startswith(stable):
+            stable = utterance.shown[0]
+        shown = (stable, whole[len(stable) :].rstrip("\ufffd"))
+        if shown != utterance.shown:
+            utterance.shown = shown
+            live.events.append(Partial(utterance.start + utterance.seconds, *shown))
+
+    def _final(self, utterance: _Utterance, text: _Text, end: End) -> Final:
+        log_probs = np.concatenate([np.zeros((0, len(TABLE)), np.float32), *utterance.log_probs])
+        hypothesis = NOTHING
+        if text.tokens:
+            kept = 0 if self.config.second_pass else utterance.stable
+            hypothesis = to_hypothesis(
+                self._tokenizer, text.tokens, text.log_probs, self.config.decoding, kept
+            )
+        segment = to_segment(utterance.start, end.time, hypothesis, log_probs)
+        used = tuple(hint for hint in text.hints if hint.casefold() in segment.text.casefold())
+        return Final(end.time, segment, text.hints, used)
+
+
+def _checked(hints: Sequence[str]) -> tuple[str, ...]:
+    if len(hints) > MOST_HINTS:
+        raise InputError(f"at most {MOST_HINTS} hints can be given to a stream, not {len(hints)}")
+    return tuple(hints)
+
+
+def _joined(states: Sequence[EncoderState]) -> EncoderState:
+    if len(states) == 1:
+        return states[0]
+    keys, values, convolutions, frames = zip(*states, strict=True)
+    return EncoderState(
+        torch.cat(keys, 1), torch.cat(values, 1), torch.cat(convolutions, 1), torch.cat(frames)
+    )
+
+
+def _one_of(state: EncoderState, row: int, rows: int) -> EncoderState:
+    if rows == 1:
+        return state
+    # Copies: a view would keep the whole batch in memory for as long as its slowest stream.
+    return EncoderState(
+        state.keys[:, row : row + 1].clone(),
+        state.values[:, row : row + 1].clone(),
+        state.convolution[:, row : row + 1].clone(),
+        state.frames[row : row + 1].clone(),
+    )

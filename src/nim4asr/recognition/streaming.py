@@ -1,0 +1,139 @@
+"""Live speech: one stream, and how streams are recognised.
+
+Each second of sound is encoded once, in chunks, and enters the language model's keys and values once. In the mode
+``refresh`` every chunk brings a new hypothesis: what stood before its last tokens is kept, those are written anew
+(NIM4-ASR's revision of June 2026, as ``docs/streaming.md`` shows). In the mode ``final`` nothing is written before
+the segment's end. In both, the end brings a pass over the whole segment, from the same keys and values, with hints.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.reading import Source, stream_audio
+from nim4asr.audio.voice_activity import VoiceActivityConfig
+from nim4asr.errors import InputError
+from nim4asr.model.encoder import ChunkScheme
+from nim4asr.recognition.decoding import DecodingConfig
+from nim4asr.recognition.events import Event, Final
+from nim4asr.recognition.result import Transcript
+from nim4asr.recognition.words import FRAME_SECONDS
+
+if TYPE_CHECKING:
+    from nim4asr.recognition.ear import Samples
+    from nim4asr.recognition.offline import Recogniser
+
+
+@dataclass(frozen=True)
+class StreamingConfig:
+    """How to recognise live speech.
+
+    ``chunk`` is what the encoder takes at once and ``left_context`` what it sees of the past, both in seconds; the
+    same weights serve any. A refresh rolls back the last ``rolled_back`` tokens; the first ``free_chunks`` chunks
+    keep nothing. Without ``second_pass`` the final keeps the text that was stable, and sees no hints.
+    """
+
+    mode: Literal["refresh", "final"] = "refresh"
+    chunk: float = 0.64
+    left_context: float = 2.56
+    rolled_back: int = 5
+    free_chunks: int = 2
+    second_pass: bool = True
+    voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("refresh", "final"):
+            raise ValueError(f"the mode of a stream is 'refresh' or 'final', not {self.mode!r}")
+        if self.chunk <= 0 or self.left_context < 0:
+            raise ValueError("chunk must be positive and left_context not negative")
+        if self.rolled_back < 1 or self.free_chunks < 0:
+            raise ValueError("at least one token must be rolled back, and free_chunks must not be negative")
+        if self.decoding.beams != 1:
+            raise ValueError("live speech is searched greedily: beams must be 1")
+
+    def chunks(self, stack: int) -> ChunkScheme:
+        """The encoder's chunks, for an adaptor that puts ``stack`` frames together.
+
+        Raises ``InputError`` if ``chunk`` holds no whole number of speech tokens.
+        """
+        size = round(self.chunk / FRAME_SECONDS)
+        if size < stack or size % stack or abs(size * FRAME_SECONDS - self.chunk) > 1e-6:
+            raise InputError(
+                f"a chunk must be a multiple of {stack * FRAME_SECONDS * 1000:g} ms, not {self.chunk * 1000:g} ms"
+            )
+        return ChunkScheme(size, round(self.left_context / self.chunk))
+
+
+class Stream:
+    """One speaker's live speech.
+
+    ``feed`` samples as they come and ``finish`` at the end: both return the events that became known. Any cutting of
+    the samples gives the same events. For many speakers at a time, see ``StreamPool``.
+    """
+
+    def __init__(
+        self,
+        recogniser: "Recogniser",
+        config: StreamingConfig | None = None,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        hints: Sequence[str] = (),
+    ) -> None:
+        from nim4asr.recognition.pool import StreamPool
+
+        self._pool = StreamPool(recogniser, config)
+        self._name = self._pool.open(rate, channels, hints)
+
+    def feed(self, samples: "Samples") -> list[Event]:
+        """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.
+
+        Raises ``InputError`` for NaN, another number of channels or half a sample, none of which is then heard, and
+        after ``finish``.
+        """
+        self._pool.feed(self._name, samples)
+        return self._work()
+
+    def hint(self, hints: Sequence[str]) -> None:
+        """Names that this segment and those after it may hold; at most 20, in place of the ones before."""
+        self._pool.hint(self._name, hints)
+
+    def commit(self) -> list[Event]:
+        """End the open segment here and now, without waiting for a pause."""
+        self._pool.commit(self._name)
+        return self._work()
+
+    def finish(self) -> list[Event]:
+        """End the stream. Raises ``InputError`` if it has ended before."""
+        self._pool.finish(self._name)
+        return self._work()
+
+    def _work(self) -> list[Event]:
+        events: list[Event] = []
+        while self._pool.busy(self._name):
+            events += self._pool.step().get(self._name, [])
+        return events
+
+
+def transcribe_live(
+    recogniser: "Recogniser", source: Source, config: StreamingConfig | None = None, name: str = ""
+) -> Transcript:
+    """What a live stream of the recording ``source`` would end up with.
+
+    Raises ``InputError`` if it cannot be read.
+    """
+    import time
+
+    began = time.perf_counter()
+    stream = Stream(recogniser, config)
+    segments = []
+    seconds = 0.0
+    for block in stream_audio(source):
+        events = stream.feed(block)
+        seconds += len(block) / SAMPLE_RATE
+        segments += [event.segment for event in events if isinstance(event, Final)]
+    segments += [event.segment for event in stream.finish() if isinstance(event, Final)]
+    elapsed = time.perf_counter() - began
+    name = name or (str(source) if not isinstance(source, bytes) else "")
+    return Transcript(name, seconds, tuple(segments), elapsed / seconds if seconds else 0.0)

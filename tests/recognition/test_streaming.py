@@ -1,0 +1,298 @@
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.voice_activity import Cause, VoiceActivityConfig
+from nim4asr.errors import InputError
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.encoder import ChunkScheme
+from nim4asr.recognition.decoding import DecodingConfig
+from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
+from nim4asr.recognition.offline import Recogniser, RecognitionConfig
+from nim4asr.recognition.result import Segment
+from nim4asr.recognition.streaming import Stream, StreamingConfig, transcribe_live
+
+QUIET = np.zeros(SAMPLE_RATE, np.float32)
+
+
+@pytest.fixture(scope="module")
+def recogniser(toy_checkpoint: Checkpoint) -> Recogniser:
+    return Recogniser(toy_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def nano() -> Recogniser:
+    """The bundled model, where there must be text to look at."""
+    return Recogniser.load()
+
+
+@pytest.fixture(scope="module")
+def talk(speech: Floats) -> Floats:
+    """Two utterances of several chunks each."""
+    without_pause = np.resize(speech[len(speech) // 4 : 2 * len(speech) // 3], 4 * SAMPLE_RATE)
+    return np.concatenate([QUIET, without_pause, QUIET, without_pause[:40_000]])
+
+
+def listen(stream: Stream, samples: Floats, block: int = 1600) -> list[Event]:
+    events = [e for i in range(0, len(samples), block) for e in stream.feed(samples[i : i + block])]
+    return events + stream.finish()
+
+
+def finals(events: list[Event]) -> list[Segment]:
+    return [event.segment for event in events if isinstance(event, Final)]
+
+
+@pytest.mark.parametrize("mode", ["refresh", "final"])
+def test_any_cutting_gives_the_same_events(recogniser: Recogniser, talk: Floats, mode: Any) -> None:
+    whole = listen(Stream(recogniser, StreamingConfig(mode)), talk, len(talk))
+    assert [e for e in whole if isinstance(e, Partial)] if mode == "refresh" else True
+    for block in (160, 1601, SAMPLE_RATE):
+        assert listen(Stream(recogniser, StreamingConfig(mode)), talk, block) == whole
+
+
+def test_sample_by_sample_too(recogniser: Recogniser, speech: Floats) -> None:
+    assert listen(Stream(recogniser), speech, 1) == listen(Stream(recogniser), speech, len(speech))
+
+
+def test_a_segment_begins_grows_ends_and_is_final(recogniser: Recogniser, talk: Floats) -> None:
+    events = listen(Stream(recogniser), talk)
+    kinds = [type(e) for e in events if not isinstance(e, Partial)]
+    assert kinds == [SpeechStarted, SpeechEnded, Final] * 2
+    causes = [e.cause for e in events if isinstance(e, SpeechEnded)]
+    assert causes == [Cause.SILENCE, Cause.FINISH]
+    times = [event.time for event in events]
+    assert times == sorted(times)
+    inside = False
+    for event in events:
+        inside = isinstance(event, SpeechStarted) or (inside and not isinstance(event, SpeechEnded))
+        assert inside or not isinstance(event, Partial)
+
+
+@pytest.mark.parametrize("mode", ["refresh", "final"])
+@pytest.mark.parametrize("milliseconds", [160, 320, 640, 1280])
+def test_the_final_is_what_the_same_chunks_give_offline(
+    nano: Recogniser, talk: Floats, mode: Any, milliseconds: int
+) -> None:
+    live = StreamingConfig(mode, milliseconds / 1000)
+    chunks = live.chunks(4)
+    assert chunks == ChunkScheme(milliseconds // 40, 64 // (milliseconds // 40))
+    offline = Recogniser(nano.checkpoint, RecognitionConfig(chunks=chunks))
+    expected = offline.transcribe((talk, SAMPLE_RATE)).segments
+    found = finals(listen(Stream(nano, live), talk))
+    assert [s.text for s in expected] == [s.text for s in found] and any(s.text for s in found)
+    assert [s.phonemes for s in expected] == [s.phonemes for s in found]
+    for one, other in zip(found, expected, strict=True):
+        assert (one.start, one.end) == pytest.approx((other.start, other.end))
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
+        assert [(w.text, w.start, w.end) for w in one.words] == [
+            (w.text, w.start, w.end) for w in other.words
+        ]
+
+
+def test_nothing_is_computed_twice(toy_checkpoint: Checkpoint, talk: Floats) -> None:
+    network = toy_checkpoint.network
+    heard, read = [0], [0]
+
+    def encoding(module: Any, arguments: Any, result: Any) -> None:
+        heard[0] += result.shape[0] * result.shape[1]
+
+    def reading(module: Any, arguments: Any, options: Any) -> None:
+        read[0] += options["inputs_embeds"].shape[0] * options["inputs_embeds"].shape[1]
+
+    hooks = [
+        network.encoder.input_preprocessor.register_forward_hook(encoding),
+        network.llm.register_forward_pre_hook(reading, with_kwargs=True),
+    ]
+    try:
+        recogniser = Recogniser(toy_checkpoint)
+        opening = len(recogniser.opening.keys[0])
+        for _ in range(2):
+            heard[0] = 0
+            read[0] = 0
+            stream = Stream(recogniser)
+            segments = finals(listen(stream, talk))
+            work = stream._pool.work
+            frames = [((round((s.end - s.start) * SAMPLE_RATE) - 400) // 160 + 1 - 3) // 4 for s in segments]
+            assert work.encoder_frames == sum(frames)
+            # The last chunk of a segment is filled up to its size.
+            assert heard[0] == sum(-(-one // 16) * 16 for one in frames)
+            assert work.speech_tokens == sum(one // 4 for one in frames)
+            assert read[0] == work.speech_tokens + work.text_tokens + work.written_tokens
+        # The static prompt was read once, before either stream.
+        assert opening > 0
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def test_stable_text_only_grows(nano: Recogniser, talk: Floats) -> None:
+    config = StreamingConfig(chunk=0.16, rolled_back=2, decoding=DecodingConfig(tokens_per_second=20))
+    grown = 0
+    for second_pass in (True, False):
+        stable = ""
+        for event in listen(Stream(nano, replace(config, second_pass=second_pass)), talk):
+            if isinstance(event, SpeechStarted):
+                stable = ""
+            elif isinstance(event, Partial):
+                assert event.stable.startswith(stable)
+                grown += len(event.stable) > len(stable)
+                stable = event.stable
+            elif isinstance(event, Final) and not second_pass:
+                assert event.segment.text.startswith(stable.strip())
+    assert grown > 4
+
+
+def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recogniser, talk: Floats) -> None:
+    config = StreamingConfig(
+        chunk=0.32, rolled_back=3, free_chunks=3, voice_activity=VoiceActivityConfig(end_silence=2)
+    )
+    partials = [e for e in listen(Stream(nano, config), talk) if isinstance(e, Partial)]
+    start = partials[0].time - 0.32
+    assert any(partial.stable for partial in partials)
+    for partial in partials:
+        if partial.time < start + 3 * 0.32 - 1e-6:
+            assert partial.stable == ""
+        assert partial.volatile or not partial.stable
+
+
+def test_what_has_no_voiced_phoneme_gets_no_text(toy_checkpoint: Checkpoint, talk: Floats) -> None:
+    head = toy_checkpoint.network.phoneme_head
+    assert head is not None
+    bias = head.net[-1].bias
+    kept = bias.detach().clone()
+    try:
+        bias.data[0] = 1e4
+        stream = Stream(Recogniser(toy_checkpoint))
+        events = listen(stream, talk)
+    finally:
+        bias.data.copy_(kept)
+    assert not [e for e in events if isinstance(e, Partial)]
+    assert [s.text for s in finals(events)] == ["", ""]
+    assert stream._pool.work.written_tokens == 0
+
+
+def test_hints_reach_the_second_pass(nano: Recogniser, talk: Floats) -> None:
+    stream = nano.stream(hints=["北京"])
+    first = [e for e in stream.feed(talk[: 6 * SAMPLE_RATE]) if isinstance(e, Final)]
+    stream.hint(["上海", "天"])
+    rest = [e for e in [*stream.feed(talk[6 * SAMPLE_RATE :]), *stream.finish()] if isinstance(e, Final)]
+    assert [e.hints for e in first + rest] == [("北京",)] * len(first) + [("上海", "天")] * len(rest)
+    for event in first + rest:
+        assert event.hints_used == tuple(h for h in event.hints if h in event.segment.text)
+    without = finals(listen(Stream(nano), talk))
+    assert [e.segment.text for e in first + rest] != [s.text for s in without]
+    with pytest.raises(InputError, match="at most 20"):
+        nano.stream(hints=["x"] * 21)
+
+
+def test_a_commit_by_hand(recogniser: Recogniser, speech: Floats) -> None:
+    stream = recogniser.stream()
+    assert stream.commit() == []
+    stream.feed(speech[:SAMPLE_RATE])
+    events = stream.commit()
+    assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechEnded, Final]
+    assert isinstance(events[-1], Final) and events[-1].segment.end <= 1.0
+    after = [e for e in [*stream.feed(speech), *stream.finish()] if isinstance(e, SpeechStarted)]
+    assert after[0].time >= events[-1].segment.end
+
+
+def test_segments_are_never_longer_than_the_longest(recogniser: Recogniser, speech: Floats) -> None:
+    middle = np.tile(speech[len(speech) // 3 : 2 * len(speech) // 3], 20)
+    config = StreamingConfig("final", voice_activity=VoiceActivityConfig(longest=3.0))
+    events = listen(Stream(recogniser, config), middle)
+    segments = finals(events)
+    assert len(segments) >= 4 and all(s.end - s.start <= 3.0 + 1e-6 for s in segments)
+    assert Cause.LONGEST in [e.cause for e in events if isinstance(e, SpeechEnded)]
+    assert all(a.end <= b.start + 1e-6 for a, b in pairwise(segments))
+
+
+def test_work_a_second_does_not_grow(recogniser: Recogniser, speech: Floats) -> None:
+    middle = speech[len(speech) // 3 : 2 * len(speech) // 3]
+    config = StreamingConfig(voice_activity=VoiceActivityConfig(longest=4.0))
+    rates, places = [], []
+    for seconds in (10, 40):
+        stream = Stream(recogniser, config)
+        samples = np.resize(middle, seconds * SAMPLE_RATE)
+        listen(stream, samples)
+        work = stream._pool.work
+        rates.append((work.speech_tokens + work.text_tokens + work.written_tokens) / seconds)
+        places.append(stream._pool._cache._layers[0].store.shape)
+    assert rates[1] < 1.2 * rates[0]
+    # Nor does the memory.
+    assert places[0] == places[1]
+
+
+def test_an_hour_of_silence_says_nothing(recogniser: Recogniser) -> None:
+    stream = recogniser.stream()
+    minute = np.zeros(60 * SAMPLE_RATE, np.float32)
+    for _ in range(60):
+        assert stream.feed(minute) == []
+    assert stream.finish() == []
+
+
+def test_samples_of_any_kind(recogniser: Recogniser, speech: Floats) -> None:
+    expected = listen(recogniser.stream(), np.round(speech * 32768) / np.float32(32768))
+    pcm = np.clip(np.round(speech * 32768), -32768, 32767).astype("<i2")
+    assert listen(recogniser.stream(), pcm) == expected  # type: ignore[arg-type]
+    stream = recogniser.stream()
+    assert [*stream.feed(pcm.tobytes()), *stream.finish()] == expected
+    stereo = recogniser.stream(channels=2)
+    assert [*stereo.feed(np.stack([pcm, pcm], axis=1).tobytes()), *stereo.finish()] == expected
+    double = recogniser.stream(rate=32_000)
+    assert finals([*double.feed(np.repeat(speech, 2)), *double.finish()])
+
+
+def test_bad_input_is_said_and_nothing_is_lost(recogniser: Recogniser, speech: Floats) -> None:
+    stream = recogniser.stream()
+    events = stream.feed(speech[:9000])
+    for wrong, said in (
+        (np.array([0.1, np.nan], np.float32), "NaN"),
+        (np.zeros((4, 2), np.float32), "1 channel"),
+        (b"abc", "3 bytes are no whole number"),
+        (np.array(["a"]), "no sound"),
+    ):
+        with pytest.raises(InputError, match=said):
+            stream.feed(wrong)
+    assert stream.feed(np.zeros(0, np.float32)) == [] == stream.feed(b"")
+    events += [*stream.feed(speech[9000:]), *stream.finish()]
+    assert events == listen(recogniser.stream(), speech, len(speech))
+    for late in (lambda: stream.feed(speech), stream.finish, stream.commit):
+        with pytest.raises(InputError, match="finished"):
+            late()
+
+
+def test_nothing_heard_nothing_said(recogniser: Recogniser) -> None:
+    assert recogniser.stream().finish() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mode": "loud"},
+        {"chunk": 0.0},
+        {"rolled_back": 0},
+        {"decoding": DecodingConfig(beams=2)},
+    ],
+)
+def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"mode|chunk|rolled|greedily"):
+        StreamingConfig(**wrong)
+
+
+def test_a_chunk_of_no_whole_speech_token(recogniser: Recogniser) -> None:
+    with pytest.raises(InputError, match="multiple of 160 ms, not 500 ms"):
+        recogniser.stream(StreamingConfig(chunk=0.5))
+
+
+def test_a_recording_as_if_live(recogniser: Recogniser, talk: Floats, tmp_path: Any) -> None:
+    import soundfile
+
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, talk, SAMPLE_RATE, subtype="FLOAT")
+    transcript = transcribe_live(recogniser, path)
+    assert transcript.audio == str(path) and transcript.duration == pytest.approx(len(talk) / SAMPLE_RATE)
+    assert list(transcript.segments) == finals(listen(recogniser.stream(), talk))

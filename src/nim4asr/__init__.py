@@ -2,6 +2,7 @@
 
 ``nim4asr.load("folder or org/name")`` gives a ``Recogniser``, the bundled model if nothing is named;
 ``nim4asr.transcribe("audio.wav")`` a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a ``Stream`` by it.
+``HotwordIndex`` finds names by their sound.
 """
 
 from functools import cache
@@ -14,11 +15,21 @@ if TYPE_CHECKING:
 
     import torch
 
+    from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.recognition.offline import Recogniser
     from nim4asr.recognition.result import Transcript
     from nim4asr.recognition.streaming import Stream, StreamingConfig
 
-__all__ = ["InputError", "load", "stream", "transcribe"]
+__all__ = ["HotwordIndex", "InputError", "load", "stream", "transcribe"]
+
+
+def __getattr__(name: str) -> object:
+    # Its search is compiled code, whose compiler takes its time to import.
+    if name == "HotwordIndex":
+        from nim4asr.hotwords.index import HotwordIndex
+
+        return HotwordIndex
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(

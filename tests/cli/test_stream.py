@@ -100,6 +100,16 @@ def test_what_the_microphone_heard_before_ctrl_c_is_written_down(
     assert out == run(capsys, CLIP, "--mode", "final")[1]
 
 
+def test_what_a_broken_file_held_before_its_break_is_written_down(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, speech: Floats
+) -> None:
+    samples = np.concatenate([speech, np.zeros(SAMPLE_RATE, np.float32), [np.nan]]).astype(np.float32)
+    padded = np.concatenate([np.resize(speech, 1 << 18), samples])
+    soundfile.write(tmp_path / "x.wav", padded, SAMPLE_RATE, subtype="FLOAT")
+    status, out, err = run(capsys, tmp_path / "x.wav", "--mode", "final")
+    assert status == 1 and out.strip() and "NaN" in err and err.count("\n") == 1
+
+
 def test_a_terminal_shows_stable_text_plain_and_volatile_text_dim() -> None:
     out = io.StringIO()
     screen = Screen(out, columns=12)

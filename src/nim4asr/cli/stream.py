@@ -48,10 +48,11 @@ def run(options: argparse.Namespace) -> int:
         for block in blocks:
             show(stream.feed(block))
     except KeyboardInterrupt:
-        # What was heard before Ctrl-C is still written down.
         if not options.mic:
             raise
-    show(stream.finish())
+    finally:
+        # What was heard before Ctrl-C, or before a file turned out to be broken, is still written down.
+        show(stream.finish())
     return 0
 
 

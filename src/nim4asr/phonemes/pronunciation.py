@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import TYPE_CHECKING, Literal
 
 from nim4asr.phonemes import english, mandarin
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Phonemes = tuple[str, ...]
 
 _WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
+_HAN = r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af]+"
 _NUMBERLIKE = re.compile(r"[0-9０-９$€£¥%℃°]")
 
 
@@ -111,21 +112,18 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
     is said as a word and letter by letter; a dictionary word has all its dictionary pronunciations.
     Raises ``ValueError`` as ``pronounce`` does.
     """
-    pronounce(text)
     spoken = spoken_form(text)
     parts: list[list[Phonemes]] = []
-    for run in re.finditer(rf"{_WORD.pattern}|[^A-Za-z]+", spoken):
-        if _WORD.fullmatch(run.group()):
-            parts.append(list(english.readings(run.group())))
-            continue
-        for han in re.split(r"[^\u3007\u3400-\u9fff\U00020000-\U000323af]+", run.group()):
-            if han:
-                parts.append(
-                    [
-                        tuple(phoneme for syllable in reading for phoneme in syllable)
-                        for reading in mandarin.read_all(han, limit)
-                    ]
-                )
+    for run in re.finditer(rf"({_WORD.pattern})|({_HAN})|\w", spoken):
+        word, han = run.groups()
+        if word is not None:
+            parts.append(list(english.readings(word)))
+        elif han is not None:
+            parts.append([tuple(chain.from_iterable(reading)) for reading in mandarin.read_all(han, limit)])
+        elif run.group().isalpha():
+            parts.append([])
+        if parts and not parts[-1]:
+            raise ValueError(f"no pronunciation is known for {run.group()!r} in {text!r}")
     found: dict[Phonemes, None] = {}
     for choice in islice(product(*parts), limit * 4):
         found[tuple(phoneme for part in choice for phoneme in part)] = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import Source, from_array, stream_audio
@@ -129,11 +130,31 @@ class Recogniser:
         return batch
 
     @torch.no_grad()
+    def log_posteriors(self, segment: SpeechSegment) -> NDArray[np.float32]:
+        """What the phoneme head heard in a segment: log posteriors (T, phonemes), 25 frames a second."""
+        return self._listen([segment])[2][0]
+
+    @torch.no_grad()
     def recognise(self, segments: Sequence[SpeechSegment]) -> list[Segment]:
         """What is said in each segment of speech, in one batch."""
         network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
-        assert network.phoneme_head is not None and network.adaptor is not None
-        assert tokenizer is not None
+        assert network.adaptor is not None and tokenizer is not None
+        frames, frame_lengths, log_probs = self._listen(segments)
+        speech, speech_lengths = network.adaptor(frames, frame_lengths)
+        prompt = network.embed_prompts(tokenizer, speech, speech_lengths)
+        seconds = [len(segment.samples) / SAMPLE_RATE for segment in segments]
+        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding)
+        results = []
+        for row, (segment, hypothesis) in enumerate(zip(segments, hypotheses, strict=True)):
+            # Less than one speech token is nothing that the language model has heard.
+            written = hypothesis if speech_lengths[row] > 0 else NOTHING
+            results.append(to_segment(segment.start, segment.end, written, log_probs[row]))
+        return results
+
+    def _listen(self, segments: Sequence[SpeechSegment]) -> tuple[Tensor, Tensor, list[NDArray[np.float32]]]:
+        """Encoder frames (B, T, D), their lengths (B,), and each segment's log posteriors."""
+        network = self.checkpoint.network
+        assert network.phoneme_head is not None
         normalised = [self.checkpoint.cmvn(log_mel(segment.samples)) for segment in segments]
         weight = network.encoder.input_preprocessor.out.weight
         lengths = torch.tensor([len(one) for one in normalised], device=weight.device)
@@ -145,17 +166,7 @@ class Recogniser:
             features.to(weight.device, weight.dtype), lengths, self.config.chunks
         )
         log_probs = network.phoneme_head(frames).float().cpu().numpy()
-        speech, speech_lengths = network.adaptor(frames, frame_lengths)
-        prompt = network.embed_prompts(tokenizer, speech, speech_lengths)
-        seconds = [len(segment.samples) / SAMPLE_RATE for segment in segments]
-        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding)
-        results = []
-        for row, (segment, hypothesis) in enumerate(zip(segments, hypotheses, strict=True)):
-            # Less than one speech token is nothing that the language model has heard.
-            written = hypothesis if speech_lengths[row] > 0 else NOTHING
-            posteriors = log_probs[row, : int(frame_lengths[row])]
-            results.append(to_segment(segment.start, segment.end, written, posteriors))
-        return results
+        return frames, frame_lengths, [log_probs[i, :n] for i, n in enumerate(frame_lengths.tolist())]
 
 
 class _Heard:

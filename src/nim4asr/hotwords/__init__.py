@@ -1,0 +1,1 @@
+"""Names to index to hits to hints."""

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nim4asr.errors import InputError
+from nim4asr.hotwords.database import assemble, pronounce_name
+from nim4asr.hotwords.index import HotwordIndex, build, longest
+from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.search import Match, certain
+from nim4asr.phonemes import TABLE, pronounce
+
+
+def index(*texts: str) -> HotwordIndex:
+    return HotwordIndex([assemble([pronounce_name(Name(text))[0] for text in texts])])
+
+
+def found(index: HotwordIndex, text: str) -> list[str]:
+    return [hit.text for hit in index.search_phonemes(TABLE.encode(pronounce(text)))]
+
+
+def test_names_are_found_in_what_is_said() -> None:
+    names = index("天安门", "天安门广场", "张伟", "章薇", "重庆大学", "NIO")
+    # 章薇 sounds the same but for its tones.
+    assert found(names, "我在天安门广场等张伟") == ["天安门广场", "张伟", "章薇"]
+    assert found(names, "天安门和天安门广场") == ["天安门", "天安门广场"]
+    assert found(names, "今天天气很好") == []
+
+
+def test_a_hit_tells_where_how_well_and_with_which_tones() -> None:
+    names = HotwordIndex()
+    names.add([Name("北京", weight=3.0, category="city"), Name("背景")])
+    hits = {hit.text: hit for hit in names.search_phonemes(TABLE.encode("uo3 z ai4 b ei3 j ing1".split()))}
+    right, wrong = hits["北京"], hits["背景"]
+    assert (right.start, right.end) == pytest.approx((7 * 0.04, 14 * 0.04))
+    assert right.score == wrong.score == 1.0
+    assert right.tones and not wrong.tones
+    assert (right.weight, right.category, right.phonemes) == (3.0, "city", 4)
+
+
+def test_names_come_and_go_without_a_rebuild() -> None:
+    shared = index("天安门", "重庆大学")
+    mine = shared.over()
+    assert mine.databases[0] is shared.databases[0]
+    mine.add([Name("张伟东"), Name("天安门", (("x", "i1", "h", "u2"),))])
+    mine.remove(["重庆大学"])
+    text = "张伟东在天安门和重庆大学"
+    assert found(mine, text) == ["张伟东"]
+    assert [h.text for h in mine.search_phonemes(TABLE.encode(["x", "i1", "h", "u2"]))] == ["天安门"]
+    assert found(shared, text) == ["天安门", "重庆大学"]
+    assert sorted(name.text for name in mine.names()) == ["天安门", "张伟东"]
+    assert mine.add([Name("नमस्ते")]) != []
+    mine.add([Name("重庆大学")])
+    assert found(mine, text) == ["张伟东", "重庆大学"]
+
+
+def test_a_list_and_its_database_find_the_same(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("天安门\n\n张伟东\n天安门\nनमस्ते\n", encoding="utf-8")
+    listed = HotwordIndex.load(tmp_path / "names.txt")
+    database, built = build([tmp_path / "names.txt"], workers=1)
+    assert (built.names, built.silent) == (3, 1)
+    assert [problem.line for problem in built.problems] == [2, 4, 5]
+    assert "already" in str(built.problems[1])
+    assert listed.save(tmp_path / "names.db") == 3
+    for one in (listed, HotwordIndex([database]), HotwordIndex.load(tmp_path / "names.db")):
+        assert found(one, "张伟东去天安门") == ["张伟东", "天安门"]
+
+
+def test_lists_without_a_name(tmp_path: Path) -> None:
+    (tmp_path / "none.txt").write_text("\n!\n")
+    with pytest.raises(InputError, match="no name"):
+        HotwordIndex.load(tmp_path / "none.txt")
+    with pytest.raises(InputError, match="no name"):
+        build([tmp_path / "none.txt"], workers=1)
+
+
+def test_frames_as_they_come() -> None:
+    names = index("天安门广场")
+    log_probs = certain(TABLE.encode(pronounce("我在天安门广场")))
+    listener = names.listen()
+    assert listener.hits() == []
+    for frame in log_probs:
+        listener.feed(frame[None])
+    assert listener.hits() == names.search(log_probs)
+    assert names.search(np.zeros((0, len(TABLE)), np.float32)) == []
+
+
+def test_the_longer_name_wins_unless_it_fits_worse() -> None:
+    short = Match(1, 4, 10, 0.0, 4)
+    assert longest([short, Match(2, 2, 12, 0.5, 8)]) == [False, True]
+    assert longest([short, Match(2, 2, 12, 4.0, 8)]) == [True, True]
+    assert longest([short, Match(2, 5, 12, 0.0, 8)]) == [True, True]

@@ -14,6 +14,7 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -104,12 +105,15 @@ def small(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"model": recogniser.checkpoint.config.name, "utterances": len(recordings)}
     found["samples"] = samples = {}
     for mode in ("refresh", "final"):
+        tell(f"delays of mode {mode}")
         config = StreamingConfig(mode)
         silence = np.zeros(SAMPLE_RATE, np.float32)
         replays = [replay(Stream(recogniser, config), np.concatenate([one, silence])) for one in recordings]
         found[mode], samples[mode] = delays(replays, config.voice_activity.padding)
     continuous = without_pauses(recordings, MARKS[-1])
+    tell("work a second")
     found["work"] = work(recogniser, continuous)
+    tell("streams held")
     found["streams"] = streams(recogniser, continuous)
     return found
 
@@ -185,13 +189,18 @@ def from_the_start(recogniser: Recogniser, heard: SpeechSegment) -> None:
     Recogniser(recogniser.checkpoint, replace(recogniser.config, decoding=budget)).recognise([heard])
 
 
-def median_seconds(call: Callable[[], object], times: int) -> float:
-    taken = []
-    for _ in range(times):
+def median_seconds(call: Callable[[], object], times: int, patience: float = 60.0) -> float:
+    """Of ``times`` calls; of fewer once they have taken ``patience`` seconds, for what takes a minute varies little."""
+    taken: list[float] = []
+    while len(taken) < times and sum(taken) < patience:
         began = time.perf_counter()
         call()
         taken.append(time.perf_counter() - began)
     return statistics.median(taken)
+
+
+def tell(phase: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {phase}", file=sys.stderr, flush=True)
 
 
 def streams(recogniser: Recogniser, samples: Floats, seconds: int = 12) -> dict[str, Any]:
@@ -236,6 +245,7 @@ def large(device: str) -> dict[str, Any]:
     with torch.device("meta"):
         network = Nim4(large_network())
     network = network.to(torch.bfloat16).to_empty(device=device).eval()
+    tell("random weights")
     for parameter in network.parameters():
         parameter.normal_(std=0.02)
     restore_rotary(network, device)
@@ -244,6 +254,7 @@ def large(device: str) -> dict[str, Any]:
     chunks = ChunkScheme()
     rows = []
     for seconds in (10, 30):
+        tell(f"a chunk after {seconds} s")
         rows.append(one_chunk(network, chunks, seconds, device))
     return {"shape": "nim4-2.3b, random weights, bfloat16", "device": device, "chunks": rows}
 

@@ -7,6 +7,9 @@ import pytest
 from nim4asr.data.manifest import Utterance
 from nim4asr.errors import InputError
 from nim4asr.evaluation.evaluate import evaluate
+from nim4asr.hotwords.hints import Hit
+from nim4asr.hotwords.index import HotwordIndex
+from nim4asr.hotwords.names import Name
 from nim4asr.recognition.result import Segment, Transcript
 
 
@@ -24,11 +27,16 @@ class Parrot:
     def __init__(self, answers: dict[str, tuple[str, str]]) -> None:
         self.answers = answers
 
-    def transcribe(self, source: Any, name: str) -> Transcript:
+    def transcribe(self, source: Any, name: str, hotwords: HotwordIndex | None) -> Transcript:
         if name not in self.answers:
             raise InputError(f"{name}: no sound")
         text, phonemes = self.answers[name]
-        return Transcript(name, 2.0, (Segment(0, 2, text, 1.0, (), tuple(phonemes.split())),), 0.5)
+        hits, hints = (), ()
+        if hotwords is not None:
+            # It hears the text's first character, and is given that and another as hints.
+            hits, hints = (Hit(text[:1], 0, 1, 1.0, True, 3, 1.0),), (text[:1], "号")
+        segment = Segment(0, 2, text, 1.0, (), tuple(phonemes.split()), hits, hints)
+        return Transcript(name, 2.0, (segment,), 0.5)
 
 
 def utterance(id: str, text: str, language: str) -> Utterance:
@@ -71,3 +79,23 @@ def test_nothing_to_judge_is_null(language: str) -> None:
     summary: Any = evaluate(PARROT, [utterance("9", "x", language)])
     assert summary["total"]["cer"] is None
     assert summary["total"]["utterances"] == 0
+
+
+def test_what_became_of_listed_names(tmp_path: Path) -> None:
+    index = HotwordIndex()
+    index.add([Name("你"), Name("好")])
+    plain: Any = evaluate(PARROT, UTTERANCES[:1])
+    assert "entity_recall" not in plain["total"]
+    summary: Any = evaluate(PARROT, UTTERANCES[:1], tmp_path, hotwords=index)
+    expected = {
+        "names_said": 2,
+        "heard_recall": 0.5,
+        "entity_recall": 0.5,
+        "hints": 2,
+        "hint_precision": 0.5,
+        "false_accepts_per_1000": 1000.0,
+    }
+    assert expected.items() <= summary["total"].items()
+    (row,) = [json.loads(line) for line in (tmp_path / "alignments.jsonl").read_text().splitlines()]
+    assert (row["hints"], row["hints_used"]) == (["你", "号"], ["你", "号"])
+    assert row["hits"][0]["text"] == "你"

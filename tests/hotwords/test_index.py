@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,10 @@ import pytest
 
 from nim4asr.errors import InputError
 from nim4asr.hotwords.database import assemble, pronounce_name
+from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.index import HotwordIndex, build, longest
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.search import Match, certain
+from nim4asr.hotwords.search import certain
 from nim4asr.phonemes import TABLE, pronounce
 
 
@@ -48,8 +50,8 @@ def test_names_come_and_go_without_a_rebuild() -> None:
     assert found(mine, text) == ["张伟东"]
     assert [h.text for h in mine.search_phonemes(TABLE.encode(["x", "i1", "h", "u2"]))] == ["天安门"]
     assert found(shared, text) == ["天安门", "重庆大学"]
-    assert sorted(name.text for name in mine.names()) == ["天安门", "张伟东"]
-    assert mine.add([Name("नमस्ते")]) != []
+    assert sorted(mine.texts()) == ["天安门", "张伟东"]
+    assert list(mine.add([Name("नमस्ते")])) == ["नमस्ते"]
     mine.add([Name("重庆大学")])
     assert found(mine, text) == ["张伟东", "重庆大学"]
 
@@ -86,7 +88,51 @@ def test_frames_as_they_come() -> None:
 
 
 def test_the_longer_name_wins_unless_it_fits_worse() -> None:
-    short = Match(1, 4, 10, 0.0, 4)
-    assert longest([short, Match(2, 2, 12, 0.5, 8)]) == [False, True]
-    assert longest([short, Match(2, 2, 12, 4.0, 8)]) == [True, True]
-    assert longest([short, Match(2, 5, 12, 0.0, 8)]) == [True, True]
+    def hit(start: float, end: float, cost: float, phonemes: int) -> Hit:
+        return Hit("", start, end, math.exp(-cost / phonemes), True, phonemes, 0.0)
+
+    short = hit(4, 10, 0.0, 4)
+    for long, kept in (
+        (hit(2, 12, 0.5, 8), [False, True]),
+        (hit(2, 12, 4.0, 8), [True, True]),
+        (hit(5, 12, 0.0, 8), [True, True]),
+    ):
+        left = longest([short, long])
+        assert [one in left for one in (short, long)] == kept
+
+
+def test_evidence_is_the_formula_of_its_module() -> None:
+    names = HotwordIndex()
+    names.add([Name("北京", weight=math.e), Name("上海")])
+    said = TABLE.encode("b ei3 j ing1".split())
+    log_probs = certain(said)
+    log_probs[1, said[0]], log_probs[1, TABLE.encode(["p"])[0]] = math.log(0.4), math.log(0.6)
+    (hit,) = names.search(log_probs)
+    cost = math.log(0.6 / 0.4)
+    # 1.2 a phoneme, 0.4 log P, 0.2 of both costs, half the log of two names, the log of its weight.
+    expected = 1.2 * 4 + 0.4 * math.log(0.4) - 0.2 * 2 * cost - 0.5 * math.log(2) + 1
+    assert hit.evidence == pytest.approx(expected, abs=1e-4)
+    assert hit.score == pytest.approx(math.exp(-cost / 4), abs=1e-4)
+
+
+def test_what_cannot_have_been_said_by_more_than_chance_is_not_told() -> None:
+    said = TABLE.encode("x i1 an1".split())
+    crowd = [Name("西安"), *(Name(f"n{i}", (("zh", "ang1", "x", "ve2", "l"),)) for i in range(9000))]
+    names = HotwordIndex([assemble([pronounce_name(name)[0] for name in crowd])])
+    blurred = certain(said)
+    blurred[1, said[0]], blurred[1, TABLE.encode(["p"])[0]] = math.log(0.2), math.log(0.8)
+    assert [h.text for h in names.search(certain(said))] == ["西安"]
+    assert names.search(blurred) == []
+    # Asked for by its sounds, a name is found in any crowd.
+    assert [h.text for h in names.search_phonemes(said)] == ["西安"]
+
+
+def test_under_a_name_there_must_be_voice() -> None:
+    names = index("天安门广场")
+    said = TABLE.encode(pronounce("天安门广场"))
+    log_probs = np.full((2 * len(said), len(TABLE)), -20.0, np.float32)
+    log_probs[:, 0] = math.log(0.55)
+    log_probs[np.arange(1, 2 * len(said), 2), said] = math.log(0.45)
+    assert names.search(log_probs) == []
+    log_probs[np.arange(1, 2 * len(said), 2), said] = math.log(0.6)
+    assert [h.text for h in names.search(log_probs)] == ["天安门广场"]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nim4asr.hotwords.database import Database, Pronounced, assemble
-from nim4asr.hotwords.index import _alignment_cost
+from nim4asr.hotwords.evidence import _alignment_cost
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import Match, SearchConfig, Walk, certain, toneless_costs
 from nim4asr.phonemes import TABLE
@@ -20,7 +20,7 @@ def database(said: list[list[int]]) -> Database:
 
 
 def key(database: Database, match: Match) -> tuple[int, ...]:
-    said = database.said(int(database.ends[match.node]))
+    said = database.said(database.ending(match.node)[0])
     return tuple(TABLE.toneless[p] for p in said)
 
 
@@ -38,7 +38,7 @@ def test_what_is_certain_is_found_exactly(said: list[list[int]], spoken: list[in
     names = database(said)
     found = {(key(names, m), m.start // 2) for m in heard(names, certain(spoken), EXACT)}
     everywhere = {
-        (tuple(one), at)
+        (tuple(TABLE.toneless[p] for p in one), at)
         for one in said
         for at in range(len(spoken) - len(one) + 1)
         if spoken[at : at + len(one)] == one
@@ -59,12 +59,13 @@ def test_a_match_costs_what_its_best_alignment_costs(said: list[list[int]], fram
     logits = np.full((frames, len(TABLE)), -30.0)
     logits[:, [0, *SOUNDS]] = random.normal(0, 2, (frames, 1 + len(SOUNDS)))
     log_probs = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
-    config = SearchConfig(slack=2.0, rate=1.0, shortest=1)
+    config = SearchConfig(slack=2.0, rate=1.0, dearest=9.0, tokens=4000, shortest=1)
     costs = toneless_costs(log_probs).astype(np.float64)
     for match in heard(names, log_probs, config):
         assert 0 <= match.start < match.end <= frames
         assert match.cost <= config.slack + config.rate * match.phonemes + 1e-4
-        best = _alignment_cost(costs[match.start : match.end], np.array(key(names, match)))
+        place = -costs[match.start : match.end]
+        best = _alignment_cost(place, np.zeros(len(place)), np.array(key(names, match), np.uint8))
         assert match.cost == pytest.approx(best, abs=1e-3)
 
 

@@ -18,6 +18,9 @@ MEL_BINS = 80
 FRAME_LENGTH = 400
 FRAME_SHIFT = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // FRAME_SHIFT
+# The encoder makes one frame of so many, and one of its frames lasts so many seconds.
+SUBSAMPLING = 4
+FRAME_SECONDS = SUBSAMPLING / FRAMES_PER_SECOND
 
 _PCM_SCALE = 32_768.0
 

@@ -3,13 +3,16 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nim4asr.cli.options import (
+    add_hotword_options,
     add_model_options,
     add_offline_options,
     add_streaming_options,
+    load_hotwords,
     load_recogniser,
     streaming_config,
 )
@@ -25,6 +28,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--limit", type=int, help="only the first so many utterances")
     parser.add_argument("--streaming", action="store_true", help="recognise as a live stream would")
     add_streaming_options(parser)
+    add_hotword_options(parser)
     add_offline_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -35,12 +39,13 @@ def run(options: argparse.Namespace) -> int:
     from nim4asr.data.manifest import read_manifest
     from nim4asr.errors import InputError
     from nim4asr.evaluation.evaluate import evaluate
+    from nim4asr.hotwords.hints import HintConfig
     from nim4asr.recognition.streaming import StreamingConfig
 
     if options.streaming and (options.beams != 1 or options.chunk_frames is not None):
         raise InputError("--beams and --chunk-frames are for recordings; --streaming has --mode and --chunk")
     live = streaming_config(options)
-    if not options.streaming and live != StreamingConfig():
+    if not options.streaming and replace(live, hints=HintConfig()) != StreamingConfig():
         raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
     utterances = read_manifest(options.manifest)
     if options.split is not None:
@@ -49,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
             raise InputError(f"{options.manifest}: no utterance is of the split {options.split!r}")
     if options.limit is not None:
         utterances = utterances[: max(1, options.limit)]
+    hotwords = load_hotwords(options)
     recogniser = load_recogniser(options)
     summary = evaluate(
         recogniser,
@@ -56,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         options.report,
         lambda items: progress(items, "evaluating", len(utterances)),
         live if options.streaming else None,
+        hotwords,
     )
     print(json.dumps(summary, ensure_ascii=False))
     skipped = summary["skipped"]

@@ -11,7 +11,7 @@ from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 
 if TYPE_CHECKING:
-    from nim4asr.hotwords.index import Hit
+    from nim4asr.hotwords.hints import Hit
 
 # So many bad lines are named one by one; the rest are counted.
 SHOWN = 20
@@ -79,6 +79,7 @@ def run_search(options: argparse.Namespace) -> int:
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.hotwords.names import parse_pronunciation
     from nim4asr.phonemes import TABLE, pronounce
+    from nim4asr.recognition.writers import hit_row
 
     index = HotwordIndex.load(options.database)
     try:
@@ -92,7 +93,7 @@ def run_search(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise InputError(str(error)) from None
     for hit in hits:
-        print(_json(hit) if options.json else _line(hit))
+        print(json.dumps(hit_row(hit), ensure_ascii=False) if options.json else _line(hit))
     return 0
 
 
@@ -110,23 +111,9 @@ def _in_audio(index: Any, options: argparse.Namespace) -> "list[Hit]":
     return hits
 
 
-def _json(hit: "Hit") -> str:
-    row = {
-        "text": hit.text,
-        "start": round(hit.start, 2),
-        "end": round(hit.end, 2),
-        "score": round(hit.score, 4),
-        "tones": hit.tones,
-        "phonemes": hit.phonemes,
-        "weight": hit.weight,
-        "category": hit.category,
-    }
-    return json.dumps(row, ensure_ascii=False)
-
-
 def _line(hit: "Hit") -> str:
     tones = "with tones" if hit.tones else "without"
-    return f"{hit.start:7.2f} {hit.end:7.2f}  {hit.score:.2f}  {tones:10}  {hit.text}"
+    return f"{hit.start:7.2f} {hit.end:7.2f}  {hit.score:.2f}  {hit.evidence:+5.1f}  {tones:10}  {hit.text}"
 
 
 def run_add(options: argparse.Namespace) -> int:
@@ -135,7 +122,7 @@ def run_add(options: argparse.Namespace) -> int:
     from nim4asr.hotwords.names import Name
 
     index = HotwordIndex.load(options.database)
-    for reason in index.add(Name(text) for text in options.names):
+    for reason in index.add(Name(text) for text in options.names).values():
         print(f"nim4: {reason}", file=sys.stderr)
     print(json.dumps({"names": index.save(options.database)}))
     return 0
@@ -146,7 +133,7 @@ def run_remove(options: argparse.Namespace) -> int:
     from nim4asr.hotwords.index import HotwordIndex
 
     index = HotwordIndex.load(options.database)
-    there = {name.text for name in index.names()}
+    there = set(index.texts())
     missing = [text for text in options.names if text not in there]
     for text in missing:
         print(f"nim4: {options.database}: there is no name {text!r}", file=sys.stderr)

@@ -1,12 +1,17 @@
 """Options that several commands share."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nim4asr.hotwords.hints import HintConfig
+    from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.recognition.offline import Recogniser
     from nim4asr.recognition.streaming import StreamingConfig
 
+# As many as a prompt holds (nim4asr.model.prompt, which is not imported for it).
+MOST_HINTS = 20
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -69,9 +74,56 @@ def streaming_config(options: argparse.Namespace) -> "StreamingConfig":
 
     try:
         voice_activity = VoiceActivityConfig(end_silence=options.end_silence, longest=options.longest)
-        return StreamingConfig(options.mode, options.chunk / 1000, voice_activity=voice_activity)
+        return StreamingConfig(
+            options.mode, options.chunk / 1000, voice_activity=voice_activity, hints=hint_config(options)
+        )
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def add_hotword_options(parser: argparse.ArgumentParser) -> None:
+    """``--hotwords``, ``--most-hints``."""
+    parser.add_argument(
+        "--hotwords",
+        type=Path,
+        metavar="FILE",
+        help="names to listen for: a list (txt, csv, jsonl) or a database of nim4 hotwords build",
+    )
+    parser.add_argument(
+        "--most-hints",
+        type=int,
+        default=MOST_HINTS,
+        metavar="N",
+        help=f"so many of the names heard may become hints; 0 only reports them (default: {MOST_HINTS})",
+    )
+
+
+def add_hint_option(parser: argparse.ArgumentParser) -> None:
+    """``--hint``."""
+    parser.add_argument(
+        "--hint", action="append", default=[], metavar="NAME", help="a name that may be said (repeatable)"
+    )
+
+
+def load_hotwords(options: argparse.Namespace) -> "HotwordIndex | None":
+    """The index of ``--hotwords``. Raises ``InputError`` if it cannot be had."""
+    if options.hotwords is None:
+        return None
+    from nim4asr.hotwords.index import HotwordIndex
+
+    return HotwordIndex.load(options.hotwords)
+
+
+def hint_config(options: argparse.Namespace) -> "HintConfig":
+    """How hits become hints; raises ``InputError`` for what cannot be."""
+    from nim4asr.errors import InputError
+    from nim4asr.hotwords.hints import HintConfig
+
+    if not 0 <= options.most_hints <= MOST_HINTS:
+        raise InputError(f"--most-hints must be from 0 to {MOST_HINTS}, not {options.most_hints}")
+    if options.most_hints != MOST_HINTS and options.hotwords is None:
+        raise InputError("--most-hints is about names that were heard: add --hotwords FILE")
+    return HintConfig(most=options.most_hints)
 
 
 def load_recogniser(options: argparse.Namespace) -> "Recogniser":
@@ -90,7 +142,8 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
     if hasattr(options, "beams"):
         try:
             chunks = None if options.chunk_frames is None else ChunkScheme(options.chunk_frames)
-            config = RecognitionConfig(decoding=DecodingConfig(beams=options.beams), chunks=chunks)
+            decoding = DecodingConfig(beams=options.beams)
+            config = RecognitionConfig(decoding=decoding, chunks=chunks, hints=hint_config(options))
         except ValueError as error:
             raise InputError(str(error)) from None
     try:

@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from nim4asr.cli.options import add_model_options, add_streaming_options, load_recogniser, streaming_config
+from nim4asr.cli.options import (
+    add_hint_option,
+    add_hotword_options,
+    add_model_options,
+    add_streaming_options,
+    load_hotwords,
+    load_recogniser,
+    streaming_config,
+)
 from nim4asr.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +34,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--mic", action="store_true", help="listen to the microphone, until Ctrl-C")
     parser.add_argument("--pace", action="store_true", help="hear the file no faster than it was said")
     parser.add_argument("--json", action="store_true", help="one event a line, as JSON")
-    parser.add_argument(
-        "--hint", action="append", default=[], metavar="NAME", help="a name that may be said (repeatable)"
-    )
+    add_hotword_options(parser)
+    add_hint_option(parser)
     add_streaming_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -40,8 +47,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("give either an audio file or --mic")
     if options.pace and options.mic:
         raise InputError("--pace is for files; a microphone has its own pace")
+    hotwords = load_hotwords(options)
     recogniser = load_recogniser(options)
-    stream = recogniser.stream(streaming_config(options), hints=options.hint)
+    stream = recogniser.stream(streaming_config(options), hints=options.hint, hotwords=hotwords)
     show = _shower(options.json, sys.stdout)
     blocks = _microphone() if options.mic else _file(options.audio, options.pace)
     try:
@@ -115,14 +123,12 @@ def to_json(event: "Event") -> str:
             row = {"event": "partial", "time": round(at, 3), "stable": stable, "volatile": volatile}
         case SpeechEnded(at, cause):
             row = {"event": "speech_ended", "time": round(at, 3), "cause": cause}
-        case Final(at, segment, hints, used):
+        case Final(at, segment):
             row = {
                 "event": "final",
                 "time": round(at, 3),
                 **segment_row(segment),
                 "phonemes": " ".join(segment.phonemes),
-                "hints": hints,
-                "hints_used": used,
             }
     return json.dumps(row, ensure_ascii=False)
 

@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nim4asr.cli.options import add_model_options, add_offline_options, load_recogniser
+from nim4asr.cli.options import (
+    add_hint_option,
+    add_hotword_options,
+    add_model_options,
+    add_offline_options,
+    load_hotwords,
+    load_recogniser,
+)
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 
@@ -23,6 +30,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--output-dir", type=Path, metavar="DIR", help="one file an audio here instead of stdout"
     )
+    add_hotword_options(parser)
+    add_hint_option(parser)
     add_offline_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -32,13 +41,14 @@ def run(options: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is named on stderr and the others are still done."""
     from nim4asr.recognition.writers import WRITERS
 
+    hotwords = load_hotwords(options)
     recogniser = load_recogniser(options)
     write = WRITERS[options.format]
     names = _output_names(options.audio, options.format)
     failed = 0
     for audio in progress(options.audio, "transcribing", len(options.audio)):
         try:
-            transcript = recogniser.transcribe(audio)
+            transcript = recogniser.transcribe(audio, hotwords=hotwords, hints=options.hint)
             text = write(transcript)
             if options.output_dir is not None:
                 _save(options.output_dir / names[audio], text)

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from nim4asr.data.manifest import Utterance
 from nim4asr.errors import InputError
+from nim4asr.evaluation.entities import EntityCount, NameList
 from nim4asr.evaluation.error_rate import Edit, ErrorCount, align
 from nim4asr.evaluation.hallucination import is_hallucination
 from nim4asr.evaluation.normalisation import NAME, tokens
+from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.phonemes import pronounce
 from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.result import Transcript
 from nim4asr.recognition.streaming import StreamingConfig, transcribe_live
+from nim4asr.recognition.writers import hit_row
 
 ALIGNMENTS = "alignments.jsonl"
 SUMMARY = "summary.json"
@@ -30,6 +34,8 @@ class Judgement:
     hallucinated: bool
     duration: float
     seconds: float
+    entities: EntityCount
+    transcript: Transcript
 
 
 @dataclass
@@ -42,6 +48,7 @@ class _Totals:
     hallucinations: int = 0
     duration: float = 0.0
     seconds: float = 0.0
+    entities: EntityCount = field(default_factory=EntityCount)
 
     def add(self, judgement: Judgement) -> None:
         language = judgement.utterance.language
@@ -51,19 +58,32 @@ class _Totals:
         self.hallucinations += judgement.hallucinated
         self.duration += judgement.duration
         self.seconds += judgement.seconds
+        self.entities += judgement.entities
 
-    def summary(self) -> dict[str, object]:
-        """Cer counts the tokens of Chinese utterances (characters), wer those of all others (words)."""
+    def summary(self, hotwords: bool) -> dict[str, object]:
+        """Cer counts the tokens of Chinese utterances (characters), wer those of all others (words).
+
+        With hotwords: the share of listed names said that were heard (heard_recall) and that were written
+        (entity_recall), of hints given that were said (hint_precision), and how many were printed that nobody said.
+        """
+        named = self.entities
+        listed: dict[str, object] = {
+            "names_said": named.said,
+            "heard_recall": _share(named.heard, named.said),
+            "entity_recall": _share(named.written, named.said),
+            "hints": named.hints,
+            "hint_precision": _share(named.right, named.hints),
+            "false_accepts_per_1000": _share(1000 * named.false, self.utterances),
+        }
         words = sum((e for name, e in self.errors.items() if name != "zh"), ErrorCount())
         return {
             "utterances": self.utterances,
             "cer": _rounded(self.errors.get("zh", ErrorCount()).rate),
             "wer": _rounded(words.rate),
             "phoneme_error_rate": _rounded(self.phonemes.rate),
-            "hallucination_rate": _rounded(
-                self.hallucinations / self.utterances if self.utterances else None
-            ),
-            "real_time_factor": _rounded(self.seconds / self.duration if self.duration else None),
+            "hallucination_rate": _share(self.hallucinations, self.utterances),
+            "real_time_factor": _share(self.seconds, self.duration),
+            **(listed if hotwords else {}),
         }
 
 
@@ -71,15 +91,25 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def judge(recogniser: Recogniser, utterance: Utterance, live: StreamingConfig | None = None) -> Judgement:
-    """Recognise ``utterance``, as a live stream if ``live`` says how, and compare.
+def _share(part: float, whole: float) -> float | None:
+    return _rounded(part / whole) if whole else None
+
+
+def judge(
+    recogniser: Recogniser,
+    utterance: Utterance,
+    live: StreamingConfig | None = None,
+    hotwords: HotwordIndex | None = None,
+    names: NameList | None = None,
+) -> Judgement:
+    """Recognise ``utterance``, as a live stream if ``live`` says how, with ``hotwords``, and compare.
 
     Raises ``InputError`` if its audio cannot be read.
     """
     if live is None:
-        transcript = recogniser.transcribe(utterance.source(), utterance.id)
+        transcript = recogniser.transcribe(utterance.source(), utterance.id, hotwords)
     else:
-        transcript = transcribe_live(recogniser, utterance.source(), live, utterance.id)
+        transcript = transcribe_live(recogniser, utterance.source(), live, utterance.id, hotwords)
     said, written = tokens(utterance.text), tokens(transcript.text)
     edits = tuple(align(said, written))
     try:
@@ -98,6 +128,8 @@ def judge(recogniser: Recogniser, utterance: Utterance, live: StreamingConfig | 
         hallucinated=is_hallucination(said, written),
         duration=transcript.duration,
         seconds=transcript.real_time_factor * transcript.duration,
+        entities=EntityCount() if names is None else EntityCount.of(names, said, transcript),
+        transcript=transcript,
     )
 
 
@@ -107,20 +139,23 @@ def evaluate(
     report: Path | None = None,
     progress: Callable[[Iterable[Utterance]], Iterator[Utterance]] = iter,
     live: StreamingConfig | None = None,
+    hotwords: HotwordIndex | None = None,
 ) -> dict[str, object]:
     """The summary over ``utterances``, each language's and the total; of live recognition if ``live`` says how.
 
-    With ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An
-    utterance whose audio cannot be read is left out, and counted and named under ``skipped``.
+    With ``hotwords``, they are listened for, and the summary tells what became of those that were said. With
+    ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An utterance whose
+    audio cannot be read is left out, and counted and named under ``skipped``.
     """
     total, by_language = _Totals(), dict[str, _Totals]()
+    names = None if hotwords is None else NameList(hotwords.texts())
     skipped: list[str] = []
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
         (report / ALIGNMENTS).write_text("", encoding="utf-8")
     for utterance in progress(utterances):
         try:
-            judgement = judge(recogniser, utterance, live)
+            judgement = judge(recogniser, utterance, live, hotwords, names)
         except InputError as error:
             skipped.append(str(error))
             continue
@@ -133,8 +168,8 @@ def evaluate(
         "model": recogniser.checkpoint.config.name,
         "normalisation": NAME,
         "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk},
-        "total": total.summary(),
-        "languages": {name: one.summary() for name, one in sorted(by_language.items())},
+        "total": total.summary(hotwords is not None),
+        "languages": {name: one.summary(hotwords is not None) for name, one in sorted(by_language.items())},
         "skipped": skipped,
     }
     if report is not None:
@@ -152,5 +187,8 @@ def _alignment_line(judgement: Judgement) -> str:
         "errors": asdict(judgement.errors),
         "hallucination": judgement.hallucinated,
         "alignment": [list(edit) for edit in judgement.edits],
+        "hits": [hit_row(hit) for segment in judgement.transcript.segments for hit in segment.hits],
+        "hints": [hint for segment in judgement.transcript.segments for hint in segment.hints],
+        "hints_used": [hint for segment in judgement.transcript.segments for hint in segment.hints_used],
     }
     return json.dumps(row, ensure_ascii=False) + "\n"

@@ -3,11 +3,13 @@
     magic, length of the header, header (JSON: version, phoneme table, sections, check sums), sections
 
 The sections are plain arrays. Each name has a text, a weight and a category; each pronunciation a name and its
-phonemes. A trie over the toneless phonemes of all pronunciations leads to them: its nodes lie level by level, so that a
-node's children, in the order of their labels, and the pronunciations that end at a node stand together.
+phonemes. A trie over the toneless sounds of all pronunciations leads to them: its nodes lie level by level, so that a
+node's children stand together, in the order of their labels, and pronunciations, in the order of the nodes where they
+end, are in the order of their lengths too.
 
-    children of node n         n' in  child[n] .. child[n + 1],  with label[n']
-    pronunciations ending at n p in   ends[n] .. ends[n + 1]
+    children of node n           n' in  child[n] .. child[n + 1]
+    sound of node n              label[n], whose highest bit says that a name ends here
+    pronunciations ending at n   those p with node[p] = n
 """
 
 import json
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,9 +32,14 @@ from nim4asr.hotwords.names import LONGEST_KEY, Name, Problem, say
 from nim4asr.phonemes import TABLE
 
 MAGIC = b"NIM4HOT\x01"
-VERSION = 1
+VERSION = 2
+# In a label, that a name ends at the node.
+NAME_ENDS = 0x80
 _ALIGNMENT = 64
 _BATCH = 4000
+# More than there are sounds.
+_RADIX = 256
+_TONELESS = np.array(TABLE.toneless, np.uint8)
 
 Item = TypeVar("Item")
 Progress = Callable[[Iterable[Item]], Iterator[Item]]
@@ -64,54 +72,76 @@ class Built:
 class Database:
     """An open database.
 
-    ``labels``, ``child``, ``ends`` are the trie's; ``owner`` (P,) is the name of each pronunciation.
+    ``labels`` and ``child`` are the trie's, ``roots`` (sounds,) the root's child by its sound or -1; ``owner`` (P,) is
+    the name of each pronunciation, and ``node`` (P,), ascending, where it ends.
     """
 
     def __init__(self, sections: dict[str, Array], categories: Sequence[str]) -> None:
-        self._sections = sections
+        self.sections = sections
+        for one in sections.values():
+            # What is in memory is then of the same type to the compiled search as what is mapped into it.
+            one.flags.writeable = False
         self.categories = tuple(categories)
         self.labels: Array = sections["labels"]
         self.child: Array = sections["child"]
-        self.ends: Array = sections["ends"]
         self.owner: Array = sections["owner"]
+        self.node: Array = sections["node"]
+        self.roots = np.full(max(TABLE.toneless) + 1, -1, np.int32)
+        first = np.arange(int(self.child[0]), int(self.child[1]))
+        self.roots[self.labels[first] & ~np.uint8(NAME_ENDS)] = first
+        # The first node of each level; the first pronunciation that ends in it, and where its phonemes begin.
+        levels = [0, 1]
+        while levels[-1] < len(self.labels):
+            levels.append(int(self.child[levels[-1]]))
+        self.firsts = np.searchsorted(self.node, np.array(levels, self.node.dtype))
+        counts = np.diff([*self.firsts, len(self.node)]) * np.arange(len(levels))
+        self.places = np.array([0, *np.cumsum(counts)])
 
     def __len__(self) -> int:
-        return len(self._sections["weight"])
+        return len(self.sections["weight"])
 
     @property
     def nbytes(self) -> int:
         """The size of all sections."""
-        return sum(one.nbytes for one in self._sections.values())
+        return sum(one.nbytes for one in self.sections.values())
 
     def text(self, name: int) -> str:
         """The text of a name."""
-        return bytes(self._slice("text", name)).decode("utf-8")
+        ends = self.sections["text_ends"]
+        start = int(ends[name - 1]) if name else 0
+        return bytes(self.sections["text"][start : int(ends[name])]).decode("utf-8")
 
-    def said(self, pronunciation: int) -> tuple[int, ...]:
+    def ending(self, node: int) -> range:
+        """The pronunciations that end at a node."""
+        first, last = np.searchsorted(self.node, np.array([node, node + 1], self.node.dtype))
+        return range(int(first), int(last))
+
+    def said(self, pronunciation: int) -> bytes:
         """The phonemes of a pronunciation, tones included, as table indices."""
-        return tuple(self._slice("said", pronunciation).tolist())
+        length = int(np.searchsorted(self.firsts, pronunciation, side="right")) - 1
+        place = int(self.places[length] + (pronunciation - self.firsts[length]) * length)
+        return bytes(self.sections["said"][place : place + length])
 
     def weight(self, name: int) -> float:
         """The weight of a name."""
-        return float(self._sections["weight"][name])
+        return float(self.sections["weight"][name])
+
+    @cached_property
+    def heaviest(self) -> float:
+        """The greatest weight of all names."""
+        return float(self.sections["weight"].max(initial=0.0)) or 1.0
 
     def category(self, name: int) -> str:
         """The category of a name, or nothing."""
-        return self.categories[int(self._sections["category"][name])]
+        return self.categories[int(self.sections["category"][name])]
 
-    def names(self) -> Iterator[Name]:
-        """Every name, with the pronunciations it is found by."""
-        said: list[list[tuple[str, ...]]] = [[] for _ in range(len(self))]
+    def pronounced(self) -> Iterator[Pronounced]:
+        """Every name with the pronunciations it is found by."""
+        said: list[list[bytes]] = [[] for _ in range(len(self))]
         for pronunciation, name in enumerate(self.owner.tolist()):
-            said[name].append(tuple(TABLE.decode(self.said(pronunciation))))
-        for name in range(len(self)):
-            yield Name(self.text(name), tuple(said[name]), self.weight(name), self.category(name))
-
-    def _slice(self, section: str, index: int) -> Array:
-        ends = self._sections[f"{section}_ends"]
-        start = int(ends[index - 1]) if index else 0
-        found: Array = self._sections[section][start : int(ends[index])]
-        return found
+            said[name].append(self.said(pronunciation))
+        for name, sounds in enumerate(said):
+            yield Pronounced(Name(self.text(name), (), self.weight(name), self.category(name)), tuple(sounds))
 
 
 def pronounce_all(
@@ -143,36 +173,38 @@ def pronounce_name(name: Name) -> tuple[Pronounced, str]:
 
 
 def assemble(names: Sequence[Pronounced]) -> Database:
-    """A database in memory."""
-    toneless = np.array(TABLE.toneless, np.uint8)
-    owners = np.array([i for i, one in enumerate(names) for _ in one.said], np.uint32)
-    flat = [said for one in names for said in one.said]
-    keys = np.zeros(len(flat), f"S{LONGEST_KEY}")
-    if flat:
-        lengths = np.array([len(said) for said in flat])
-        sounds = toneless[np.frombuffer(b"".join(flat), np.uint8)]
-        matrix = keys.view(np.uint8).reshape(len(flat), LONGEST_KEY)
-        matrix[np.arange(LONGEST_KEY) < lengths[:, None]] = sounds
-    order = np.argsort(keys, kind="stable")
-    labels, child, ends, last = _trie(keys[order])
-    # By the node where they end, so that those of one node stand together.
-    order = order[np.argsort(last, kind="stable")]
+    """A database in memory. Raises ``InputError`` for over 255 categories."""
     categories = sorted({one.name.category for one in names} | {""})
     if len(categories) > 256:
         raise InputError(f"{len(categories)} categories are too many; at most 255 can be told apart")
     number = {category: i for i, category in enumerate(categories)}
+    flat = [said for one in names for said in one.said]
+    owners = np.repeat(np.arange(len(names), dtype=np.uint32), [len(one.said) for one in names])
+    lengths = np.array([len(said) for said in flat], np.uint8)
+    # Level by level, as the trie's nodes lie, and in each in the order of the sounds: one sort for each length.
+    order, keys = [np.zeros(0, np.int64)], []
+    places = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    whole = np.frombuffer(b"".join(flat), np.uint8)
+    for length in range(1, int(lengths.max(initial=0)) + 1):
+        rows = np.flatnonzero(lengths == length)
+        said = whole[places[rows][:, None] + np.arange(length)]
+        sounds = np.ascontiguousarray(_TONELESS[said])
+        by_sound = np.argsort(sounds.view(f"S{length}").ravel(), kind="stable")
+        order.append(rows[by_sound])
+        keys.append(sounds[by_sound])
+    labels, child, node = _trie(keys)
+    sequence = np.concatenate(order)
     texts = [one.name.text.encode("utf-8") for one in names]
     sections: dict[str, Array] = {
         "text": np.frombuffer(b"".join(texts), np.uint8),
         "text_ends": _ends(texts),
-        "weight": np.array([one.name.weight for one in names], np.float16),
+        "weight": np.array([one.name.weight for one in names], np.float32),
         "category": np.array([number[one.name.category] for one in names], np.uint8),
-        "owner": owners[order],
-        "said": np.frombuffer(b"".join(flat[i] for i in order), np.uint8),
-        "said_ends": _ends([flat[i] for i in order]),
+        "owner": owners[sequence],
+        "node": node,
+        "said": np.frombuffer(b"".join(flat[i] for i in sequence), np.uint8),
         "labels": labels,
         "child": child,
-        "ends": ends,
     }
     return Database(sections, categories)
 
@@ -182,59 +214,49 @@ def _ends(parts: Sequence[bytes]) -> Array:
     return ends.astype(np.uint32) if not len(ends) or ends[-1] < 2**32 else ends
 
 
-def _trie(keys: Array) -> tuple[Array, Array, Array, Array]:
-    """Labels, children and ends of the nodes over sorted ``keys``, and the node at which each key ends.
+def _trie(keys: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """Labels and children of the nodes over ``keys``, and the node at which each key ends.
 
-    Node 0 is the root. A node stands for a prefix; it is new at the first key that has it.
+    ``keys[n - 1]`` (K, n) are the sorted keys of length n. Node 0 is the root; the nodes of a level, each the
+    prefix of some key, are in the order of their prefixes.
     """
-    count = len(keys)
-    matrix = (
-        keys.view(np.uint8).reshape(count, LONGEST_KEY) if count else np.zeros((0, LONGEST_KEY), np.uint8)
-    )
-    lengths = (matrix != 0).sum(axis=1)
-    differs = np.ones((count, LONGEST_KEY), bool)
-    differs[1:] = matrix[1:] != matrix[:-1]
-    # The first place at which a key differs from the one before it.
-    shared = np.where(differs.any(axis=1), differs.argmax(axis=1), LONGEST_KEY)
-    shared[:1] = 0
     labels = [np.zeros(1, np.uint8)]
-    firsts = [np.zeros(1, np.int64)]
-    sizes = [1]
-    last = np.zeros(count, np.int64)
-    begin = 1
-    for depth in range(int(lengths.max(initial=0))):
-        new = (lengths > depth) & (shared <= depth)
-        rows = np.flatnonzero(new)
-        labels.append(matrix[rows, depth])
-        firsts.append(rows)
-        sizes.append(len(rows))
-        done = np.flatnonzero(lengths == depth + 1)
-        last[done] = begin + np.searchsorted(rows, done, side="right") - 1
-        begin += len(rows)
     child: list[Array] = []
-    begin = 1
-    for above, below in zip(firsts, [*firsts[1:], np.zeros(0, np.int64)], strict=True):
-        child.append(begin + np.searchsorted(below, above))
-        begin += len(below)
-    nodes = sum(sizes)
-    children = np.concatenate([*child, [nodes]])
-    # The next node's first child ends this one's, across levels too, because levels follow one another.
-    ends = (
-        np.concatenate([[0], np.cumsum(np.bincount(last, minlength=nodes))]) if count else np.zeros(nodes + 1)
-    )
-    return (
-        np.concatenate(labels),
-        children.astype(np.uint32),
-        ends.astype(np.uint32),
-        last,
-    )
+    ending = [np.zeros(0, np.int64)]
+    # Where each key that is not at its end yet stands, by its length: the place of its prefix in the level.
+    standing = [np.zeros(len(one), np.int64) for one in keys]
+    begin, size = 0, 1
+    for depth in range(1, len(keys) + 1):
+        longer = keys[depth - 1 :]
+        steps = np.concatenate(
+            [
+                place * _RADIX + one[:, depth - 1]
+                for place, one in zip(standing[depth - 1 :], longer, strict=True)
+            ]
+        )
+        prefixes = np.unique(steps)
+        child.append(begin + size + np.searchsorted(prefixes, np.arange(size) * _RADIX))
+        level = (prefixes % _RADIX).astype(np.uint8)
+        begin, size = begin + size, len(prefixes)
+        done = 0
+        for length in range(depth, len(keys) + 1):
+            count = len(keys[length - 1])
+            standing[length - 1] = np.searchsorted(prefixes, steps[done : done + count])
+            done += count
+        ends = standing[depth - 1]
+        level[ends] |= NAME_ENDS
+        ending.append(begin + ends)
+        labels.append(level)
+    child.append(np.full(size + 1, begin + size))
+    nodes = np.concatenate(ending)
+    return np.concatenate(labels), np.concatenate(child).astype(np.uint32), nodes.astype(np.uint32)
 
 
 def save(database: Database, path: Path) -> None:
     """Write the database as one file, which appears whole or not at all. Raises ``InputError`` if it cannot be."""
     sections = {}
     place = 0
-    for name, array in database._sections.items():
+    for name, array in database.sections.items():
         sections[name] = {
             "dtype": array.dtype.str,
             "length": len(array),
@@ -259,7 +281,7 @@ def save(database: Database, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(opening)
-            for array in database._sections.values():
+            for array in database.sections.values():
                 file.write(np.ascontiguousarray(array).tobytes())
                 file.write(b"\0" * (-array.nbytes % _ALIGNMENT))
         temporary.replace(path)

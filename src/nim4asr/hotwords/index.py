@@ -1,15 +1,16 @@
 """Names that can be found by their sound: a large database, shared, under a small list that changes at any time."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nim4asr.audio.features import FRAME_SECONDS
 from nim4asr.errors import InputError
 from nim4asr.hotwords.database import (
     Built,
@@ -22,30 +23,12 @@ from nim4asr.hotwords.database import (
     pronounce_name,
     save,
 )
+from nim4asr.hotwords.evidence import EvidenceConfig, weigh
+from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.names import Name, Problem, read_names
-from nim4asr.hotwords.search import Match, SearchConfig, Walk, certain, toneless_costs
+from nim4asr.hotwords.search import SearchConfig, Walk, certain, toneless_costs
 
 Array = NDArray[Any]
-
-FRAME_SECONDS = 0.04
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A name that was heard from ``start`` to ``end`` seconds.
-
-    ``score`` in (0, 1] is exp(-cost / phonemes): 1 on the phoneme head's best path. ``tones`` says whether its tones
-    were within the search's allowance too.
-    """
-
-    text: str
-    start: float
-    end: float
-    score: float
-    tones: bool
-    phonemes: int
-    weight: float = 1.0
-    category: str = ""
 
 
 def build(
@@ -92,9 +75,15 @@ class HotwordIndex:
     databases shares them.
     """
 
-    def __init__(self, databases: Sequence[Database] = (), config: SearchConfig | None = None) -> None:
+    def __init__(
+        self,
+        databases: Sequence[Database] = (),
+        config: SearchConfig | None = None,
+        evidence: EvidenceConfig | None = None,
+    ) -> None:
         self.databases = tuple(databases)
         self.config = config or SearchConfig()
+        self.evidence = evidence or EvidenceConfig()
         self._added: dict[str, Pronounced] = {}
         self._removed: set[str] = set()
 
@@ -113,20 +102,20 @@ class HotwordIndex:
 
     def over(self) -> "HotwordIndex":
         """An index with the same names, to which others can be added and removed without changing this one."""
-        above = HotwordIndex(self.databases, self.config)
+        above = HotwordIndex(self.databases, self.config, self.evidence)
         above._added, above._removed = dict(self._added), set(self._removed)
         return above
 
-    def add(self, names: Iterable[Name]) -> list[str]:
-        """Listen for more names, at once; returns why some of them will never be heard."""
-        silent = []
+    def add(self, names: Iterable[Name]) -> dict[str, str]:
+        """Listen for more names, at once; returns those that will never be heard, each with the reason."""
+        silent = {}
         for name in names:
             one, reason = pronounce_name(name)
             self._added[name.text] = one
             self._removed.discard(name.text)
             if reason:
-                silent.append(reason)
-        self.__dict__.pop("_layer", None)
+                silent[name.text] = reason
+        self.__dict__.pop("layer", None)
         return silent
 
     def remove(self, texts: Iterable[str]) -> None:
@@ -134,26 +123,26 @@ class HotwordIndex:
         for text in texts:
             self._added.pop(text, None)
             self._removed.add(text)
-        self.__dict__.pop("_layer", None)
+        self.__dict__.pop("layer", None)
 
-    def names(self) -> Iterator[Name]:
-        """Every name that is listened for, and those that cannot be heard."""
+    def texts(self) -> Iterator[str]:
+        """The text of every name."""
         for database in self.databases:
-            for name in database.names():
-                if name.text not in self._removed and name.text not in self._added:
-                    yield name
-        for one in self._added.values():
-            yield one.name
+            for name in range(len(database)):
+                text = database.text(name)
+                if text not in self._removed and text not in self._added:
+                    yield text
+        yield from self._added
 
     def save(self, path: Path) -> int:
         """Write all names as one database; returns how many. Raises ``InputError`` if it cannot be written."""
-        whole = [pronounce_name(name)[0] for name in self.names()]
+        whole = list(self._pronounced())
         save(assemble(whole), path)
         return len(whole)
 
     def listen(self) -> "Listener":
         """A search over frames as they come."""
-        return Listener(self, [Walk(one, self.config) for one in (*self.databases, self._layer)])
+        return Listener(self, self.config)
 
     def search(self, log_probs: Array) -> list[Hit]:
         """The names in the phoneme head's log posteriors (T, phonemes) of one utterance."""
@@ -162,98 +151,107 @@ class HotwordIndex:
         return listener.hits()
 
     def search_phonemes(self, phonemes: Sequence[int]) -> list[Hit]:
-        """The names in a string of phonemes, table indices, that is certain; each lasts two frames."""
-        return self.search(certain(phonemes))
+        """The names in a string of phonemes, table indices, that is certain; each lasts two frames.
+
+        All of them: here no name is too short.
+        """
+        listener = Listener(self, replace(self.config, weakest=-math.inf))
+        listener.feed(certain(phonemes))
+        return listener.hits()
+
+    def __len__(self) -> int:
+        return sum(len(one) for one in self.databases) + len(self._added)
+
+    def _pronounced(self) -> Iterator[Pronounced]:
+        for database in self.databases:
+            for one in database.pronounced():
+                if one.name.text not in self._removed and one.name.text not in self._added:
+                    yield one
+        yield from self._added.values()
+
+    def hides(self, database: Database, text: str) -> bool:
+        """Whether a name of the database is removed here, or said in another way."""
+        return text in self._removed or (text in self._added and database in self.databases)
 
     @cached_property
-    def _layer(self) -> Database:
+    def layer(self) -> Database:
+        """The names added here."""
         return assemble(list(self._added.values()))
 
 
-@dataclass
 class Listener:
     """A search in progress over one utterance."""
 
-    index: HotwordIndex
-    walks: list[Walk]
-    _heard: list[Array] = field(default_factory=list)
+    def __init__(self, index: HotwordIndex, config: SearchConfig) -> None:
+        self._index, self._config = index, config
+        evidence = self._evidence = index.evidence
+        names = max(1, len(index))
+        # A path with tones is hardly ever likelier than the one without: so much is to be had at the most.
+        least = config.weakest + evidence.size * math.log(names)
+        self._names = names
+        self._walks = [
+            Walk(one, config, evidence.gain, evidence.trust + 2 * evidence.doubt, least - math.log(weight))
+            for one, weight in ((one, one.heaviest) for one in (*index.databases, index.layer) if len(one))
+        ]
+        self._heard: list[Array] = []
 
     def feed(self, log_probs: Array) -> None:
         """Hear the next log posteriors (T, phonemes)."""
         costs = toneless_costs(log_probs)
-        for walk in self.walks:
+        for walk in self._walks:
             walk.feed(costs)
         self._heard.append(log_probs)
 
     def hits(self) -> list[Hit]:
         """The names heard so far, in order of their places; of a name that is part of a longer one, the longer."""
-        if not self._heard:
+        matches = [walk.found for walk in self._walks]
+        if not any(map(len, matches)):
             return []
-        log_probs = np.concatenate(self._heard)
-        toned = (log_probs.max(axis=1, keepdims=True) - log_probs).astype(np.float64)
-        every = [(walk.database, match) for walk in self.walks for match in walk.matches()]
-        kept = longest([match for _, match in every])
+        log_probs = self._heard[0] if len(self._heard) == 1 else np.concatenate(self._heard)
         found: dict[tuple[str, int], Hit] = {}
-        for (database, match), keep in zip(every, kept, strict=True):
-            if keep:
-                for hit in self._hits_of(database, match, toned):
-                    known = found.get((hit.text, match.start))
-                    if known is None or (hit.tones, hit.score) > (known.tones, known.score):
-                        found[hit.text, match.start] = hit
-        return sorted(found.values(), key=lambda hit: (hit.start, -hit.score, hit.text))
+        for walk, rows in zip(self._walks, matches, strict=True):
+            database = walk.database
+            weighed = weigh(rows, log_probs, database, self._evidence, self._names, self._config.weakest)
+            for row, pronunciation, toned, evidence in weighed.tolist():
+                hit = self._hit(database, rows[int(row)], int(pronunciation), toned, evidence)
+                key = (hit.text, int(rows[int(row), 1]))
+                if not self._index.hides(database, hit.text) and (
+                    key not in found or hit.evidence > found[key].evidence
+                ):
+                    found[key] = hit
+        kept = longest(list(found.values()))
+        return sorted(kept, key=lambda hit: (hit.start, -hit.evidence, hit.text))
 
-    def _hits_of(self, database: Database, match: Match, toned: Array) -> Iterator[Hit]:
-        config = self.index.config
-        allowed = config.slack + config.rate * match.phonemes
-        place = toned[match.start : match.end]
-        for pronunciation in range(int(database.ends[match.node]), int(database.ends[match.node + 1])):
-            name = int(database.owner[pronunciation])
-            text = database.text(name)
-            hidden = text in self.index._removed or (
-                text in self.index._added and database in self.index.databases
-            )
-            if not hidden:
-                said = np.array(database.said(pronunciation), np.int64)
-                yield Hit(
-                    text,
-                    match.start * FRAME_SECONDS,
-                    match.end * FRAME_SECONDS,
-                    float(np.exp(-match.cost / match.phonemes)),
-                    bool(_alignment_cost(place, said) <= allowed + 1e-6),
-                    match.phonemes,
-                    database.weight(name),
-                    database.category(name),
-                )
-
-
-def longest(matches: Sequence[Match], margin: float = 0.2) -> list[bool]:
-    """Which matches stay: those not inside a longer one, unless they fit better by ``margin`` nats a phoneme."""
-    order = sorted(matches, key=lambda m: -m.phonemes)
-    covers: dict[Match, bool] = {}
-    for place, match in enumerate(order):
-        mean = match.cost / match.phonemes
-        covers[match] = not any(
-            other.phonemes > match.phonemes
-            and other.start <= match.start
-            and match.end <= other.end
-            and other.cost / other.phonemes <= mean + margin
-            for other in order[:place]
+    def _hit(
+        self, database: Database, match: Array, pronunciation: int, toned: float, evidence: float
+    ) -> Hit:
+        _, start, end, cost, phonemes = match.tolist()
+        name = int(database.owner[pronunciation])
+        return Hit(
+            database.text(name),
+            start * FRAME_SECONDS,
+            end * FRAME_SECONDS,
+            math.exp(-cost / phonemes),
+            toned <= self._config.slack + self._config.rate * phonemes + 1e-6,
+            int(phonemes),
+            evidence,
+            database.weight(name),
+            database.category(name),
         )
-    return [covers[match] for match in matches]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _alignment_cost(costs: Array, labels: Array) -> float:
-    """The least cost of ``labels`` (N,) over all of ``costs`` (T, phonemes), by CTC's rules."""
-    states = 2 * len(labels) + 1
-    best = np.full(states, np.inf)
-    best[1] = costs[0, labels[0]]
-    for t in range(1, len(costs)):
-        for state in range(states - 1, -1, -1):
-            here = best[state]
-            if state > 0:
-                here = min(here, best[state - 1])
-            if state > 2 and state % 2 == 1 and labels[state // 2] != labels[state // 2 - 1]:
-                here = min(here, best[state - 2])
-            best[state] = here + (costs[t, 0] if state % 2 == 0 else costs[t, labels[state // 2]])
-    return float(min(best[states - 1], best[states - 2]))
+def longest(hits: Sequence[Hit], margin: float = 0.2) -> list[Hit]:
+    """The hits that are not inside one of more phonemes, unless they fit better by ``margin`` nats a phoneme."""
+    kept = []
+    for hit in hits:
+        fits = math.log(hit.score)
+        covered = any(
+            other.phonemes > hit.phonemes
+            and other.start <= hit.start
+            and hit.end <= other.end
+            and math.log(other.score) >= fits - margin
+            for other in hits
+        )
+        if not covered:
+            kept.append(hit)
+    return kept

@@ -1,13 +1,13 @@
 """Names in the phoneme head's output: not in its best path alone, but in all that come close to it.
 
-A token walks down the trie of toneless phonemes as the frames pass, one for every place at which a name may have
-begun. It pays, in every frame t, what its phoneme s is less likely there than the likeliest:
+A token walks down the trie of toneless sounds as the frames pass, one for every place at which a name may have
+begun. It pays, in every frame t, what its sound s is less likely there than the likeliest:
 
     cost(t, s) = max over s' of log P(s' | t)  -  log P(s | t)
 
 with P the head's posteriors, tones summed. A blank, a repetition and a step to a child follow CTC's rules, and of two
 tokens in the same place the cheaper survives (Viterbi). The greedy path costs nothing, so an exact match of it has the
-score 1; a token is given up when it has spent more than its phonemes allow. In silence, where no phoneme is anywhere
+score 1; a token is given up when it has spent more than its sounds allow. In silence, where no sound is anywhere
 near the blank, no token begins.
 
 The walk is compiled by numba: retrieval has a millisecond, and its steps depend on one another.
@@ -21,16 +21,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nim4asr.hotwords.database import Database
+from nim4asr.hotwords.database import NAME_ENDS, Database
 from nim4asr.phonemes import BLANK, TABLE
 
 Array = NDArray[Any]
 
+# Where the sounds begin in the phoneme table: the tones of one stand together.
+_STARTS = np.append(np.flatnonzero(np.diff(TABLE.toneless, prepend=-1)), len(TABLE))
+# So many nats below the likeliest, a sound's cost is no longer computed.
+_FAR = 10.0
+# Above this log posterior of the blank, no sound is near enough to be heard.
+_SILENT = -0.001
+# A log probability of what does not happen.
+_NEVER = -20.0
 # How many times more tokens a frame may make than are kept after it.
-_ROOM = 4
-_SOUNDS = len(TABLE)
-# Row s has its one at the toneless form of s.
-_PROJECTION = np.eye(_SOUNDS, dtype=np.float32)[list(TABLE.toneless)]
+_ROOM = 8
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,16 @@ class SearchConfig:
     """What a walk may spend, in nats: ``slack`` and ``rate`` a phoneme; no single frame more than ``dearest``.
 
     ``tokens`` walk at most at a time, the cheapest for their length. Names under ``shortest`` phonemes are not looked
-    for. ``rate`` 0 and ``slack`` 0 is the greedy path's exact match.
+    for, and hits whose evidence (``nim4asr.hotwords.index``) cannot reach ``weakest`` are not told. ``rate`` 0 and
+    ``slack`` 0 is the greedy path's exact match.
     """
 
     slack: float = 1.0
     rate: float = 0.5
-    dearest: float = 4.0
-    tokens: int = 256
+    dearest: float = 2.5
+    tokens: int = 64
     shortest: int = 3
+    weakest: float = -2.0
 
 
 @dataclass(frozen=True)
@@ -61,89 +68,110 @@ class Match:
 
 @dataclass
 class Walk:
-    """The tokens of one stream in one database, and the matches so far, each node's cheapest."""
+    """The tokens of one stream in one database, and the matches so far, of a name's that overlap the cheapest.
+
+    A match of n phonemes at cost c is told if ``gain`` n - ``loss`` c reaches ``least``.
+    """
 
     database: Database
     config: SearchConfig = field(default_factory=SearchConfig)
+    gain: float = 0.0
+    loss: float = 0.0
+    least: float = 0.0
     frames: int = 0
 
     def __post_init__(self) -> None:
-        self._tokens = np.zeros(_ROOM * self.config.tokens, _TOKEN)
+        room = _ROOM * self.config.tokens
+        self._state = (
+            np.zeros(room, np.int32),
+            np.zeros(room, np.int32),
+            np.zeros(room, np.int32),
+            np.zeros(room, np.bool_),
+            np.zeros(room, np.float32),
+        )
         self._count = 0
-        self._found = np.zeros((0, 5), np.float64)
+        self._found = np.zeros((64, 5))
+        self._number = 0
 
     def feed(self, costs: Array) -> None:
-        """Hear the next frames, of which ``costs`` (T, phonemes) are ``toneless_costs``."""
-        if not len(costs) or len(self.database.labels) < 2:
-            self.frames += len(costs)
-            return
-        config, database = self.config, self.database
-        self._count, found = _walk(
-            (database.labels, database.child, database.ends),
-            costs,
-            self.frames,
-            self._tokens,
-            self._count,
-            config.tokens,
-            config.slack,
-            config.rate,
-            config.dearest,
-            config.shortest,
-        )
+        """Hear the next frames, of which ``costs`` (T, sounds) are ``toneless_costs``."""
+        if len(costs) and len(self.database.labels) > 1:
+            config, database = self.config, self.database
+            self._count, self._found, self._number = _walk(
+                (database.labels, database.child, database.roots),
+                costs,
+                self.frames,
+                self._state,
+                self._count,
+                self._found,
+                self._number,
+                (config.slack, config.rate, config.dearest),
+                (self.gain, self.loss, self.least),
+                (config.tokens, config.shortest),
+            )
         self.frames += len(costs)
-        if len(found):
-            self._found = _cheapest(np.concatenate([self._found, found]))
+
+    @property
+    def found(self) -> Array:
+        """The matches so far, (node, start, end, cost, phonemes) each, in no particular order."""
+        return self._found[: self._number]
 
     def matches(self) -> list[Match]:
-        """Every name heard so far, by place."""
-        return [Match(int(n), int(s), int(e), float(c), int(d)) for n, s, e, c, d in self._found]
+        """The matches so far, in no particular order."""
+        return [Match(int(n), int(s), int(e), float(c), int(d)) for n, s, e, c, d in self.found.tolist()]
 
 
 def toneless_costs(log_probs: Array) -> Array:
-    """Costs (T, phonemes) of posteriors (T, phonemes), tones summed into their first; others cost infinitely."""
-    with np.errstate(divide="ignore"):
-        logs = np.log(np.exp(log_probs) @ _PROJECTION)
-    costs: Array = (logs.max(axis=1, keepdims=True) - logs).astype(np.float32)
+    """Costs (T, sounds) of log posteriors (T, phonemes), the tones of a sound summed; infinite for what is far off."""
+    costs: Array = _toneless(np.ascontiguousarray(log_probs, np.float32), _STARTS)
     return costs
 
 
 def certain(phonemes: Sequence[int]) -> Array:
     """Log posteriors (2 N, phonemes) that are sure of ``phonemes`` (N,): a blank and then a frame for each."""
-    log_probs = np.full((2 * len(phonemes), _SOUNDS), -np.inf, np.float32)
+    log_probs = np.full((2 * len(phonemes), len(TABLE)), _NEVER, np.float32)
     log_probs[::2, BLANK] = 0.0
     log_probs[np.arange(1, len(log_probs), 2), list(phonemes)] = 0.0
     return log_probs
 
 
-def _cheapest(found: Array) -> Array:
-    """Each node's cheapest match at each end of a second, so that a name said twice is found twice."""
-    order = np.lexsort((found[:, 3], found[:, 0]))
-    found = found[order]
-    kept = []
-    last_node, ends = -1.0, list[float]()
-    for row in found:
-        if row[0] != last_node:
-            last_node, ends = row[0], []
-        if all(row[1] >= end or row[2] <= start for start, end in zip(ends[::2], ends[1::2], strict=True)):
-            kept.append(row)
-            ends += [row[1], row[2]]
-    return np.array(kept).reshape(-1, 5)
-
-
-_TOKEN = np.dtype([("node", "i8"), ("start", "i8"), ("spent", "f4"), ("depth", "i4"), ("sounding", "?")])
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _toneless(log_probs: Array, starts: Array) -> Array:
+    frames, sounds = len(log_probs), len(starts) - 1
+    costs = np.full((frames, sounds), np.inf, np.float32)
+    for t in range(frames):
+        row = log_probs[t]
+        if row[0] > _SILENT:
+            costs[t, 0] = 0.0
+            continue
+        # Most of a row is so unlikely that its exponential need not be known.
+        floor = row.max() - _FAR
+        best = np.float32(0.0)
+        for sound in range(sounds):
+            total = np.float32(0.0)
+            for phoneme in range(starts[sound], starts[sound + 1]):
+                if row[phoneme] > floor:
+                    total += np.exp(row[phoneme])
+            if total > 0:
+                costs[t, sound] = total
+                best = max(best, total)
+        for sound in range(sounds):
+            if costs[t, sound] != np.inf:
+                costs[t, sound] = np.log(best / costs[t, sound])
+    return costs
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _child(labels: Array, child: Array, node: int, label: int) -> int:
-    """The child of ``node`` with this label, or -1."""
-    low, high, last = np.int64(child[node]), np.int64(child[node + 1]), np.int64(child[node + 1])
+def _child(labels: Array, low: int, last: int, label: int) -> int:
+    """Which of the nodes from ``low`` to ``last``, in the order of their labels, has this one; -1 if none."""
+    high = last
     while low < high:
         middle = (low + high) // 2
-        if labels[middle] < label:
+        if labels[middle] & 0x7F < label:
             low = middle + 1
         else:
             high = middle
-    return low if low < last and labels[low] == label else -1  # type: ignore[return-value]
+    return low if low < last and labels[low] & 0x7F == label else -1
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -151,101 +179,152 @@ def _walk(
     trie: tuple[Array, Array, Array],
     costs: Array,
     offset: int,
-    tokens: Array,
+    state: tuple[Array, ...],
     count: int,
-    most: int,
-    slack: float,
-    rate: float,
-    dearest: float,
-    shortest: int,
-) -> tuple[int, Array]:
-    """Move the first ``count`` of ``tokens`` over ``costs`` (T, phonemes), of which the first is frame ``offset``.
+    found: Array,
+    number: int,
+    limits: tuple[float, float, float],
+    worth: tuple[float, float, float],
+    sizes: tuple[int, int],
+) -> tuple[int, Array, int]:
+    """Move the first ``count`` tokens of ``state`` over ``costs`` (T, sounds), the first of which is frame ``offset``.
 
-    Leaves the tokens in place; returns their number and the matches, (node, start, end, cost, phonemes) each.
+    Leaves the tokens in place; adds the matches to the first ``number`` rows of ``found``, (node, start, end, cost,
+    phonemes) each. Returns the numbers of both, and ``found``, which may have grown.
     """
-    labels, child, ends = trie
-    moved = np.empty_like(tokens)
-    # Which of ``moved`` stands at a node, by open addressing; emptied after every frame.
-    mask = 1
-    while mask < 4 * len(tokens):
-        mask *= 2
-    keys = np.full(mask, -1, np.int64)
-    places = np.zeros(mask, np.int64)
-    taken = np.zeros(len(tokens), np.int64)
-    mask -= 1
-    candidates = np.zeros(costs.shape[1], np.int64)
-    found = np.zeros((256, 5))
-    number = 0
+    labels, child, roots = trie
+    nodes, starts, depths, soundings, spents = state
+    slack, rate, dearest = limits
+    gain, loss, least = worth
+    most, shortest = sizes
+    room = len(nodes)
+    m_node, m_start, m_depth = np.empty_like(nodes), np.empty_like(starts), np.empty_like(depths)
+    m_sounding, m_spent = np.empty_like(soundings), np.empty_like(spents)
+    # Which of the moved tokens stands at a node, by open addressing; emptied after every frame.
+    size = 1
+    while size < 4 * room:
+        size *= 2
+    mask = size - 1
+    keys = np.full(size, -1, np.int64)
+    places = np.empty(size, np.int32)
+    taken = np.empty(room, np.int32)
+    candidates = np.empty(costs.shape[1], np.int32)
+    # Where a node's last match stands in ``found``.
+    latest: Any = {np.int64(-1): np.int64(-1)}
+    for row in range(number):
+        latest[np.int64(found[row, 0])] = row
+    dear = np.empty(room, np.float32)
+    settled = False
     for t in range(costs.shape[0]):
+        frame = costs[t]
         near = 0
-        for sound in range(1, costs.shape[1]):
-            if costs[t, sound] <= dearest:
+        for sound in range(1, len(frame)):
+            if frame[sound] <= dearest:
                 candidates[near] = sound
                 near += 1
+        # Between sounds the tokens wait, at no cost; only the first such frame tells them that the sound has ended.
+        if near == 0 and (count == 0 or settled):
+            continue
+        settled = near == 0
         fresh = 0
-        # The root stands at every frame: token -1.
-        for i in range(-1, count):
-            here, began, paid, deep, loud = 0, offset + t, 0.0, 0, False
-            if i >= 0:
-                token = tokens[i]
-                here, began, paid = token["node"], token["start"], token["spent"]
-                deep, loud = token["depth"], token["sounding"]
-            # A blank (-2), the same phoneme on (-1), or one of the next.
-            for choice in range(-2, near):
-                to, far, sounds = here, deep, choice != -2
-                if choice == -2:
-                    if i < 0:
+        # The last token is the root, from which a name may begin in any frame at no cost.
+        for token in range(count + 1):
+            root = token == count
+            if root:
+                node, own = 0, 0
+                began, depth, sounding, spent = offset + t, 0, False, np.float32(0.0)
+            else:
+                node = nodes[token]
+                own = labels[node] & 0x7F
+                began, depth, sounding, spent = starts[token], depths[token], soundings[token], spents[token]
+            first, last = np.int64(child[node]), np.int64(child[node + 1])
+            by_candidate = root or (last - first) > 4 * near
+            moves = near if by_candidate else last - first
+            # Two moves before the children: the blank, and the same sound again.
+            to: Any = 0
+            for move in range(-2, moves):
+                if move == -2:
+                    if root:
                         continue
-                    total = paid + costs[t, 0]
-                elif choice == -1:
-                    if not loud:
+                    to, pay, sounds = node, frame[0], False
+                elif move == -1:
+                    if not sounding:
                         continue
-                    total = paid + costs[t, labels[here]]
-                else:
-                    if loud and labels[here] == candidates[choice]:
-                        continue
-                    total = paid + costs[t, candidates[choice]]
-                    far = deep + 1
-                if total > slack + rate * far:
-                    continue
-                if choice >= 0:
-                    to = _child(labels, child, here, candidates[choice])
+                    to, pay, sounds = node, frame[own], True
+                elif root:
+                    to = np.int64(roots[candidates[move]])
                     if to < 0:
                         continue
-                key = 2 * to + sounds
-                slot = (key * 0x9E3779B1) & mask
+                    pay, sounds = frame[candidates[move]], True
+                elif by_candidate:
+                    # A sound that follows itself needs a blank between.
+                    if sounding and candidates[move] == own:
+                        continue
+                    to = _child(labels, first, last, candidates[move])
+                    if to < 0:
+                        continue
+                    pay, sounds = frame[candidates[move]], True
+                else:
+                    to = first + move
+                    label = labels[to] & 0x7F
+                    if sounding and label == own:
+                        continue
+                    pay, sounds = frame[label], True
+                if pay > dearest:
+                    continue
+                far = depth + 1 if move >= 0 else depth
+                total = spent + pay
+                if total > slack + rate * far:
+                    continue
+                key = 2 * np.int64(to) + sounds
+                slot = (key * 0x9E3779B1 >> 7) & mask
                 while keys[slot] != -1 and keys[slot] != key:
                     slot = (slot + 1) & mask
                 if keys[slot] == -1:
-                    if fresh == len(moved):
+                    if fresh == room:
                         continue
                     keys[slot], places[slot], taken[fresh] = key, fresh, slot
+                    place = fresh
                     fresh += 1
-                elif moved[places[slot]]["spent"] <= total:
+                else:
+                    place = places[slot]
+                    if m_spent[place] <= total:
+                        continue
+                m_node[place], m_start[place], m_depth[place] = to, began, far
+                m_sounding[place], m_spent[place] = sounds, total
+                if move < 0 or far < shortest or labels[to] & NAME_ENDS == 0:
                     continue
-                place = places[slot]
-                moved[place]["node"], moved[place]["start"], moved[place]["spent"] = to, began, total
-                moved[place]["depth"], moved[place]["sounding"] = far, sounds
-                if choice >= 0 and far >= shortest and ends[to + 1] > ends[to]:
+                if gain * far - loss * total < least:
+                    continue
+                # Of one name's matches that overlap, the cheapest, and of those the first.
+                row = number
+                if to in latest:
+                    known = latest[to]
+                    if began < found[known, 2]:
+                        if found[known, 3] <= total:
+                            continue
+                        row = known
+                if row == number:
                     if number == len(found):
-                        more = np.zeros((2 * number, 5))
+                        more = np.zeros((2 * number, found.shape[1]))
                         more[:number] = found
                         found = more
-                    found[number, 0], found[number, 1], found[number, 2] = to, began, offset + t + 1
-                    found[number, 3], found[number, 4] = total, far
                     number += 1
+                    latest[np.int64(to)] = row
+                found[row, 0], found[row, 1], found[row, 2] = to, began, offset + t + 1
+                found[row, 3], found[row, 4] = total, far
         for i in range(fresh):
             keys[taken[i]] = -1
-        limit = np.inf
+        limit = np.float32(np.inf)
         if fresh > most:
             # The cheapest for their length stay.
-            worth = np.empty(fresh)
             for i in range(fresh):
-                worth[i] = moved[i]["spent"] - rate * moved[i]["depth"]
-            limit = np.partition(worth, most - 1)[most - 1]
+                dear[i] = m_spent[i] - rate * m_depth[i]
+            limit = np.partition(dear[:fresh], most - 1)[most - 1]
         count = 0
         for i in range(fresh):
-            if count < most and moved[i]["spent"] - rate * moved[i]["depth"] <= limit:
-                tokens[count] = moved[i]
+            if count < most and m_spent[i] - rate * m_depth[i] <= limit:
+                nodes[count], starts[count], depths[count] = m_node[i], m_start[i], m_depth[i]
+                soundings[count], spents[count] = m_sounding[i], m_spent[i]
                 count += 1
-    return count, found[:number]
+    return count, found, number

@@ -23,9 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nim4asr.audio.features import MEL_BINS
+from nim4asr.audio.features import MEL_BINS, SUBSAMPLING
 
-SUBSAMPLING = 4
 # An output frame t sees the input frames 4t .. 4t + 6.
 SUBSAMPLING_CONTEXT = 7
 LOOKAHEAD_FRAMES = SUBSAMPLING_CONTEXT - SUBSAMPLING

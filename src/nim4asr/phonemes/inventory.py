@@ -53,11 +53,10 @@ class PhonemeTable:
 
     @cached_property
     def toneless(self) -> tuple[int, ...]:
-        """Projection for retrieval: each index mapped to the index of its first-tone form."""
-        return tuple(
-            self._index[symbol[:-1] + "1"] if symbol[-1].isdigit() else index
-            for index, symbol in enumerate(self.symbols)
-        )
+        """The sound of each index without its tone, numbered from 0, the blank, in the table's order."""
+        bases = [symbol.rstrip("12345") if symbol.islower() else symbol for symbol in self.symbols]
+        number = {base: i for i, base in enumerate(dict.fromkeys(bases))}
+        return tuple(number[base] for base in bases)
 
 
 TABLE = PhonemeTable(

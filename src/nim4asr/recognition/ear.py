@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import SAMPLE_RATE, Cmvn, FeatureStream, Floats
+from nim4asr.audio.features import SAMPLE_RATE, SUBSAMPLING, Cmvn, FeatureStream, Floats
 from nim4asr.audio.reading import Resampler
 from nim4asr.audio.voice_activity import (
     Activity,
@@ -21,7 +21,7 @@ from nim4asr.audio.voice_activity import (
     Voiced,
 )
 from nim4asr.errors import InputError
-from nim4asr.model.encoder import LOOKAHEAD_FRAMES, SUBSAMPLING, SUBSAMPLING_CONTEXT
+from nim4asr.model.encoder import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT
 
 
 @dataclass(frozen=True)

@@ -36,15 +36,10 @@ class SpeechEnded:
 
 @dataclass(frozen=True)
 class Final:
-    """What was said in the segment, which ended at ``time``.
-
-    ``hints`` are the hints the language model was given, ``hints_used`` those that stand in the text.
-    """
+    """What was said in the segment, which ended at ``time``."""
 
     time: float
     segment: Segment
-    hints: tuple[str, ...] = ()
-    hints_used: tuple[str, ...] = ()
 
 
 Event = SpeechStarted | Partial | SpeechEnded | Final

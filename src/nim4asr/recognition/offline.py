@@ -16,14 +16,17 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import Source, from_array, stream_audio
 from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig, cut_speech
 from nim4asr.errors import InputError
+from nim4asr.hotwords.hints import HintConfig
 from nim4asr.model.checkpoint import Checkpoint, bundled, load
 from nim4asr.model.encoder import ChunkScheme
 from nim4asr.model.prompt import tokens_before
-from nim4asr.recognition.decoding import NOTHING, DecodingConfig, decode
+from nim4asr.recognition.decoding import NOTHING, DecodingConfig, Hypothesis, decode
+from nim4asr.recognition.hinting import Heard, Hinting, supported, with_hits
 from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.recognition.words import to_segment
 
 if TYPE_CHECKING:
+    from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.model.slot_cache import KeyValues
     from nim4asr.recognition.streaming import Stream, StreamingConfig
 
@@ -32,13 +35,15 @@ if TYPE_CHECKING:
 class RecognitionConfig:
     """How to recognise. A batch holds at most ``batch_seconds`` of speech.
 
-    ``chunks`` None lets the encoder see whole segments; else it sees what a live stream would.
+    ``chunks`` None lets the encoder see whole segments; else it sees what a live stream would. ``hints`` says which of
+    the hotwords that were heard go into the prompt.
     """
 
     voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     batch_seconds: float = 120.0
     chunks: ChunkScheme | None = None
+    hints: HintConfig = field(default_factory=HintConfig)
 
 
 class Recogniser:
@@ -68,11 +73,19 @@ class Recogniser:
         """Of the checkpoint at ``place``, a folder or a hub name; by default the bundled nano."""
         return cls(load(bundled() if place is None else place, device, dtype or torch.float32), config)
 
-    def transcribe(self, source: Source | tuple[NDArray[np.generic], int], name: str = "") -> Transcript:
+    def transcribe(
+        self,
+        source: Source | tuple[NDArray[np.generic], int],
+        name: str = "",
+        hotwords: "HotwordIndex | None" = None,
+        hints: Sequence[str] = (),
+    ) -> Transcript:
         """What is said in a file, given by path or bytes, or in an array with its sample rate.
 
-        Raises ``InputError`` if it cannot be read; nothing is returned by halves.
+        ``hotwords`` are listened for, and those that were heard become hints; ``hints`` are names, at most 20, that it
+        may hold. Raises ``InputError`` if it cannot be read; nothing is returned by halves.
         """
+        hinting = Hinting(hotwords, tuple(hints), self.config.hints)
         began = time.perf_counter()
         blocks: Iterable[Floats]
         if isinstance(source, tuple):
@@ -80,11 +93,11 @@ class Recogniser:
         else:
             blocks = stream_audio(source)
             name = name or (str(source) if not isinstance(source, bytes) else "")
-        heard = _Heard(blocks)
+        heard = _Blocks(blocks)
         segments: list[Segment] = []
         pending = cut_speech(heard, self.config.voice_activity)
         while batch := self._next_batch(pending):
-            segments += self.recognise(batch)
+            segments += self.recognise(batch, hinting)
         elapsed = time.perf_counter() - began
         factor = elapsed / heard.seconds if heard.seconds else 0.0
         return Transcript(name, heard.seconds, tuple(segments), factor)
@@ -95,14 +108,15 @@ class Recogniser:
         rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
+        hotwords: "HotwordIndex | None" = None,
     ) -> "Stream":
-        """A live stream of samples at ``rate`` Hz; ``hints`` are names that it may hold, at most 20.
+        """A live stream of samples at ``rate`` Hz, with ``hints`` and ``hotwords`` as in ``transcribe``.
 
         Raises ``InputError`` for a rate that no speech has.
         """
         from nim4asr.recognition.streaming import Stream
 
-        return Stream(self, config, rate, channels, hints)
+        return Stream(self, config, rate, channels, hints, hotwords)
 
     @cached_property
     def opening(self) -> "KeyValues":
@@ -135,21 +149,50 @@ class Recogniser:
         return self._listen([segment])[2][0]
 
     @torch.no_grad()
-    def recognise(self, segments: Sequence[SpeechSegment]) -> list[Segment]:
+    def recognise(self, segments: Sequence[SpeechSegment], hinting: Hinting | None = None) -> list[Segment]:
         """What is said in each segment of speech, in one batch."""
-        network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
-        assert network.adaptor is not None and tokenizer is not None
+        network = self.checkpoint.network
+        assert network.adaptor is not None
         frames, frame_lengths, log_probs = self._listen(segments)
-        speech, speech_lengths = network.adaptor(frames, frame_lengths)
-        prompt = network.embed_prompts(tokenizer, speech, speech_lengths)
+        speech, lengths = network.adaptor(frames, frame_lengths)
         seconds = [len(segment.samples) / SAMPLE_RATE for segment in segments]
-        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding)
-        results = []
-        for row, (segment, hypothesis) in enumerate(zip(segments, hypotheses, strict=True)):
-            # Less than one speech token is nothing that the language model has heard.
-            written = hypothesis if speech_lengths[row] > 0 else NOTHING
-            results.append(to_segment(segment.start, segment.end, written, log_probs[row]))
+        drafts = self._write(speech, lengths, seconds)
+        results = [
+            to_segment(segment.start, segment.end, draft, posteriors)
+            for segment, draft, posteriors in zip(segments, drafts, log_probs, strict=True)
+        ]
+        if hinting is None:
+            return results
+        heard = [_heard(hinting, one, draft.text) for one, draft in zip(log_probs, drafts, strict=True)]
+        for i, names in enumerate(heard):
+            results[i] = with_hits(results[i], names)
+        rows = [i for i, names in enumerate(heard) if names.hints]
+        if rows:
+            hints = [heard[i].hints for i in rows]
+            written = self._write(speech[rows], lengths[rows], [seconds[i] for i in rows], hints)
+            for i, hypothesis in zip(rows, written, strict=True):
+                segment = segments[i]
+                hinted = with_hits(to_segment(segment.start, segment.end, hypothesis, log_probs[i]), heard[i])
+                if supported(hinted, log_probs[i]):
+                    results[i] = hinted
         return results
+
+    def _write(
+        self,
+        speech: Tensor,
+        lengths: Tensor,
+        seconds: Sequence[float],
+        hints: Sequence[Sequence[str]] | None = None,
+    ) -> list[Hypothesis]:
+        """The language model's transcripts of ``speech`` (B, S, D_llm), of which ``lengths`` (B,) count."""
+        network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
+        assert tokenizer is not None
+        prompt = network.embed_prompts(tokenizer, speech, lengths, hints)
+        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding)
+        # Less than one speech token is nothing that the language model has heard.
+        return [
+            one if length > 0 else NOTHING for one, length in zip(hypotheses, lengths.tolist(), strict=True)
+        ]
 
     def _listen(self, segments: Sequence[SpeechSegment]) -> tuple[Tensor, Tensor, list[NDArray[np.float32]]]:
         """Encoder frames (B, T, D), their lengths (B,), and each segment's log posteriors."""
@@ -169,7 +212,13 @@ class Recogniser:
         return frames, frame_lengths, [log_probs[i, :n] for i, n in enumerate(frame_lengths.tolist())]
 
 
-class _Heard:
+def _heard(hinting: Hinting, log_probs: NDArray[np.float32], draft: str) -> Heard:
+    listener = hinting.listen()
+    listener.feed(log_probs)
+    return listener.heard(draft)
+
+
+class _Blocks:
     """Blocks of samples, counted as they pass."""
 
     def __init__(self, blocks: Iterable[Floats]) -> None:

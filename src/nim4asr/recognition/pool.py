@@ -12,25 +12,31 @@ back to the end of the speech, and the next chunk's speech goes there.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.features import FRAME_SECONDS, SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.model.encoder import EncoderState
-from nim4asr.model.prompt import MOST_HINTS, end_token, tokens_after
+from nim4asr.model.prompt import end_token, tokens_after
 from nim4asr.model.slot_cache import SlotCache
 from nim4asr.phonemes import BLANK, TABLE
 from nim4asr.recognition.decoding import NOTHING, loop_length, text_of, to_hypothesis, without_loop
 from nim4asr.recognition.ear import Begin, Chunk, Ear, End, Samples, Task
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
+from nim4asr.recognition.hinting import Heard, Hinting, HintListener, supported, with_hits
 from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.result import Segment
 from nim4asr.recognition.streaming import StreamingConfig
-from nim4asr.recognition.words import FRAME_SECONDS, to_segment
+from nim4asr.recognition.words import to_segment
+
+if TYPE_CHECKING:
+    from nim4asr.hotwords.index import HotwordIndex
 
 
 @dataclass
@@ -50,13 +56,15 @@ class Work:
 @dataclass
 class _Text:
     """A text being written for ``seconds`` of sound: its ``tokens`` so far, those kept from before among them, and
-    their log probabilities. ``final`` is the segment's end, if this is the text that follows it.
+    their log probabilities. ``final`` is the segment's end, if this is the text that follows it; it is written
+    with the hints of ``heard`` if it is ``hinted``.
     """
 
     tokens: list[int]
     log_probs: list[float]
     seconds: float
-    hints: tuple[str, ...] = ()
+    heard: Heard = field(default_factory=Heard)
+    hinted: bool = False
     final: End | None = None
     done: bool = False
 
@@ -69,6 +77,7 @@ class _Utterance:
     slot: int
     state: EncoderState
     spoken: int
+    listener: HintListener
     frames: int = 0
     chunks: int = 0
     heard: bool = False
@@ -90,7 +99,7 @@ class _Live:
     """One stream of the pool."""
 
     ear: Ear
-    hints: tuple[str, ...]
+    hinting: Hinting
     tasks: deque[Task] = field(default_factory=deque)
     events: list[Event] = field(default_factory=list)
     utterance: _Utterance | None = None
@@ -123,14 +132,21 @@ class StreamPool:
         self._names = count()
         self._streams: dict[int, _Live] = {}
 
-    def open(self, rate: int = SAMPLE_RATE, channels: int = 1, hints: Sequence[str] = ()) -> int:
+    def open(
+        self,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        hints: Sequence[str] = (),
+        hotwords: "HotwordIndex | None" = None,
+    ) -> int:
         """A new stream, of samples at ``rate`` Hz; returns the name by which the other verbs know it.
 
+        ``hotwords`` are listened for, and those that were heard become hints; ``hints`` are names that it may hold.
         Raises ``InputError`` for a rate that no speech has and for over 20 hints.
         """
         ear = Ear(self._cmvn, self._chunks.size, self.config.voice_activity, rate, channels)
         name = next(self._names)
-        self._streams[name] = _Live(ear, _checked(hints))
+        self._streams[name] = _Live(ear, Hinting(hotwords, tuple(hints), self.config.hints))
         return name
 
     def feed(self, name: int, samples: Samples) -> None:
@@ -141,9 +157,14 @@ class StreamPool:
         live = self._open_stream(name)
         live.tasks += live.ear.feed(samples)
 
-    def hint(self, name: int, hints: Sequence[str]) -> None:
-        """Give the hints for this segment and those after it, in place of the ones before."""
-        self._open_stream(name).hints = _checked(hints)
+    def hint(self, name: int, hints: Sequence[str] = (), hotwords: "HotwordIndex | None" = None) -> None:
+        """Give the hints for this segment and those after it, and the hotwords to listen for from the next segment on,
+        in place of the ones before.
+        """
+        live = self._open_stream(name)
+        live.hinting = Hinting(hotwords, tuple(hints), self.config.hints)
+        if live.utterance is not None:
+            live.utterance.listener.given = live.hinting.given
 
     def commit(self, name: int) -> None:
         """End the open segment here and now, without waiting for a pause."""
@@ -200,16 +221,16 @@ class StreamPool:
                 return
             live.tasks.popleft()
             if isinstance(task, Begin):
-                live.utterance = self._begin(task)
+                live.utterance = self._begin(live, task)
                 live.events.append(SpeechStarted(task.time))
             else:
                 self._end_speech(live, task)
 
-    def _begin(self, begin: Begin) -> _Utterance:
+    def _begin(self, live: _Live, begin: Begin) -> _Utterance:
         slot = self._cache.take()
         self._cache.copy_in(slot, self._opening)
         state = self._network.encoder.initial_state(1, self._chunks)
-        return _Utterance(begin.time, slot, state, spoken=self._cache.lengths[slot])
+        return _Utterance(begin.time, slot, state, self._cache.lengths[slot], live.hinting.listen())
 
     def _end_speech(self, live: _Live, end: End) -> None:
         utterance = live.utterance
@@ -217,8 +238,9 @@ class StreamPool:
         live.events.append(SpeechEnded(end.time, end.cause))
         utterance.text = text = self._text(utterance, 0 if self.config.second_pass else utterance.stable)
         text.final, text.seconds = end, end.time - utterance.start
-        if self.config.second_pass:
-            text.hints = live.hints
+        heard = utterance.listener.heard(text_of(self._tokenizer, utterance.tokens))
+        text.heard = heard if self.config.second_pass else replace(heard, hints=())
+        text.hinted = bool(text.heard.hints)
         # Nothing voiced, or less than a speech token: nothing for the language model to do.
         text.done = not utterance.heard or utterance.frames < self._stack
 
@@ -255,6 +277,7 @@ class StreamPool:
             utterance.state = _one_of(state, row, len(waiting))
             posteriors = log_probs[row, : chunk.frames]
             utterance.log_probs.append(posteriors)
+            utterance.listener.feed(posteriors)
             utterance.heard |= bool((posteriors.argmax(axis=-1) != BLANK).any())
             utterance.speech = speech[row, : int(speech_lengths[row])]
             utterance.frames += chunk.frames
@@ -282,7 +305,8 @@ class StreamPool:
             utterance.speech = None
             text = utterance.text
             if text and not text.done and self._cache.lengths[utterance.slot] <= utterance.spoken:
-                after = tokens_after(self._tokenizer, self._network.config.prompt, text.hints)
+                hints = text.heard.hints if text.hinted else ()
+                after = tokens_after(self._tokenizer, self._network.config.prompt, hints)
                 ids = torch.tensor([*after, *text.tokens], device=embed.weight.device)
                 parts.append(embed(ids))
                 self.work.text_tokens += len(ids)
@@ -333,7 +357,13 @@ class StreamPool:
             return
         text, utterance.text = utterance.text, None
         if text.final is not None:
-            live.events.append(self._final(utterance, text, text.final))
+            log_probs = np.concatenate([np.zeros((0, len(TABLE)), np.float32), *utterance.log_probs])
+            segment = self._segment(utterance, text, text.final, log_probs)
+            if text.hinted and not supported(segment, log_probs):
+                self._cache.rewind(utterance.slot, utterance.spoken)
+                utterance.text = replace(text, tokens=[], log_probs=[], hinted=False, done=False)
+                return
+            live.events.append(Final(text.final.time, segment))
             self._cache.give_back(utterance.slot)
             live.utterance = None
             return
@@ -354,8 +384,7 @@ class StreamPool:
             utterance.shown = shown
             live.events.append(Partial(utterance.start + utterance.seconds, *shown))
 
-    def _final(self, utterance: _Utterance, text: _Text, end: End) -> Final:
-        log_probs = np.concatenate([np.zeros((0, len(TABLE)), np.float32), *utterance.log_probs])
+    def _segment(self, utterance: _Utterance, text: _Text, end: End, log_probs: Floats) -> Segment:
         hypothesis = NOTHING
         if text.tokens:
             kept = 0 if self.config.second_pass else utterance.stable
@@ -363,14 +392,7 @@ class StreamPool:
                 self._tokenizer, text.tokens, text.log_probs, self.config.decoding, kept
             )
         segment = to_segment(utterance.start, end.time, hypothesis, log_probs)
-        used = tuple(hint for hint in text.hints if hint.casefold() in segment.text.casefold())
-        return Final(end.time, segment, text.hints, used)
-
-
-def _checked(hints: Sequence[str]) -> tuple[str, ...]:
-    if len(hints) > MOST_HINTS:
-        raise InputError(f"at most {MOST_HINTS} hints can be given to a stream, not {len(hints)}")
-    return tuple(hints)
+        return with_hits(segment, text.heard)
 
 
 def _joined(states: Sequence[EncoderState]) -> EncoderState:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from nim4asr.hotwords.hints import Hit
+
 
 @dataclass(frozen=True)
 class Word:
@@ -21,7 +23,8 @@ class Segment:
     """A stretch of speech between pauses.
 
     ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1].
-    ``phonemes`` is the phoneme head's greedy path, which owes nothing to the language model.
+    ``phonemes`` is the phoneme head's greedy path, which owes nothing to the language model. ``hits`` are the names
+    that were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
     """
 
     start: float
@@ -30,6 +33,14 @@ class Segment:
     confidence: float
     words: tuple[Word, ...] = ()
     phonemes: tuple[str, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    hints: tuple[str, ...] = ()
+
+    @property
+    def hints_used(self) -> tuple[str, ...]:
+        """The hints that stand in the text."""
+        written = self.text.casefold()
+        return tuple(hint for hint in self.hints if hint.casefold() in written)
 
 
 @dataclass(frozen=True)

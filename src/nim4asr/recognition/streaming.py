@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.features import FRAME_SECONDS, SAMPLE_RATE
 from nim4asr.audio.reading import Source, stream_audio
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.errors import InputError
+from nim4asr.hotwords.hints import HintConfig
 from nim4asr.model.encoder import ChunkScheme
 from nim4asr.recognition.decoding import DecodingConfig
 from nim4asr.recognition.events import Event, Final
 from nim4asr.recognition.result import Transcript
-from nim4asr.recognition.words import FRAME_SECONDS
 
 if TYPE_CHECKING:
+    from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.recognition.ear import Samples
     from nim4asr.recognition.offline import Recogniser
 
@@ -42,6 +43,7 @@ class StreamingConfig:
     second_pass: bool = True
     voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    hints: HintConfig = field(default_factory=HintConfig)
 
     def __post_init__(self) -> None:
         if self.mode not in ("refresh", "final"):
@@ -80,11 +82,12 @@ class Stream:
         rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
+        hotwords: "HotwordIndex | None" = None,
     ) -> None:
         from nim4asr.recognition.pool import StreamPool
 
         self._pool = StreamPool(recogniser, config)
-        self._name = self._pool.open(rate, channels, hints)
+        self._name = self._pool.open(rate, channels, hints, hotwords)
 
     def feed(self, samples: "Samples") -> list[Event]:
         """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.
@@ -95,9 +98,11 @@ class Stream:
         self._pool.feed(self._name, samples)
         return self._work()
 
-    def hint(self, hints: Sequence[str]) -> None:
-        """Names that this segment and those after it may hold; at most 20, in place of the ones before."""
-        self._pool.hint(self._name, hints)
+    def hint(self, hints: Sequence[str] = (), hotwords: "HotwordIndex | None" = None) -> None:
+        """Names that this segment and those after it may hold, at most 20, and hotwords to listen for from the next
+        segment on, in place of the ones before.
+        """
+        self._pool.hint(self._name, hints, hotwords)
 
     def commit(self) -> list[Event]:
         """End the open segment here and now, without waiting for a pause."""
@@ -117,7 +122,11 @@ class Stream:
 
 
 def transcribe_live(
-    recogniser: "Recogniser", source: Source, config: StreamingConfig | None = None, name: str = ""
+    recogniser: "Recogniser",
+    source: Source,
+    config: StreamingConfig | None = None,
+    name: str = "",
+    hotwords: "HotwordIndex | None" = None,
 ) -> Transcript:
     """What a live stream of the recording ``source`` would end up with.
 
@@ -126,7 +135,7 @@ def transcribe_live(
     import time
 
     began = time.perf_counter()
-    stream = Stream(recogniser, config)
+    stream = Stream(recogniser, config, hotwords=hotwords)
     segments = []
     seconds = 0.0
     for block in stream_audio(source):

@@ -6,17 +6,19 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import FRAMES_PER_SECOND
-from nim4asr.model.encoder import SUBSAMPLING
+from nim4asr.audio.features import FRAME_SECONDS
 from nim4asr.phonemes import TABLE, Token, spoken_form, tokenize
 from nim4asr.recognition.ctc import force_align, greedy_path
 from nim4asr.recognition.decoding import Hypothesis
 from nim4asr.recognition.result import Segment, Word
 
-FRAME_SECONDS = SUBSAMPLING / FRAMES_PER_SECOND
 
-
-def to_segment(start: float, end: float, hypothesis: Hypothesis, log_probs: NDArray[np.float32]) -> Segment:
+def to_segment(
+    start: float,
+    end: float,
+    hypothesis: Hypothesis,
+    log_probs: NDArray[np.float32],
+) -> Segment:
     """The segment from ``start`` to ``end`` seconds, of which the phoneme head gave ``log_probs`` (T, phonemes).
 
     No voiced phoneme, no text: the language model does not write over silence.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 
+from nim4asr.hotwords.hints import Hit
 from nim4asr.recognition.result import Segment, Transcript
 
 
@@ -40,6 +41,24 @@ def segment_row(segment: Segment) -> dict[str, object]:
             }
             for word in segment.words
         ],
+        "hits": [hit_row(hit) for hit in segment.hits],
+        "hints": list(segment.hints),
+        "hints_used": list(segment.hints_used),
+    }
+
+
+def hit_row(hit: Hit) -> dict[str, object]:
+    """A name that was heard, as JSON has it."""
+    return {
+        "text": hit.text,
+        "start": round(hit.start, 2),
+        "end": round(hit.end, 2),
+        "score": round(hit.score, 4),
+        "tones": hit.tones,
+        "phonemes": hit.phonemes,
+        "evidence": round(hit.evidence, 2),
+        "weight": hit.weight,
+        "category": hit.category,
     }
 
 

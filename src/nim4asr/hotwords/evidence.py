@@ -1,0 +1,123 @@
+"""How likely it is that a name which fits was said.
+
+Among N names, many fit what was said by chance, the more the shorter they are and the less exactly they must fit. So
+the evidence for a name of n phonemes is
+
+    e = gain n + trust log P(name | x) - doubt (c + c') - size log N + log w
+
+with log P(name | x) the log posterior of its likeliest path with tones, c and c' what the path costs more than the
+head's best one without and with tones, and w the name's weight. It is the log odds that the name was said: the
+coefficients are those of a logistic regression on hits of nano's phoneme head in 500 training sentences, with lists of
+1,000 to a million names that hold what was said, rounded to one digit (``docs/hotwords.md`` has the figures).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from nim4asr.hotwords.database import Database
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class EvidenceConfig:
+    """The coefficients."""
+
+    gain: float = 1.2
+    trust: float = 0.4
+    doubt: float = 0.2
+    size: float = 0.5
+
+
+def weigh(
+    matches: Array, log_probs: Array, database: Database, config: EvidenceConfig, names: int, weakest: float
+) -> Array:
+    """The pronunciations that were matched and whose evidence is not below ``weakest``.
+
+    Of ``matches`` (M, 5) in log posteriors (T, phonemes), with ``names`` to choose from: (match, pronunciation, cost
+    with tones, evidence) each. Under a name there must be voice, not only what might have been one: half as many frames
+    as it has phonemes.
+    """
+    weighed: Array = _weigh(
+        matches,
+        log_probs,
+        (database.node, database.owner, database.sections["said"], database.sections["weight"]),
+        (database.firsts, database.places),
+        (config.gain, config.trust, config.doubt, config.size * math.log(names)),
+        weakest,
+    )
+    return weighed
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _weigh(
+    found: Array,
+    log_probs: Array,
+    database: tuple[Array, Array, Array, Array],
+    levels: tuple[Array, Array],
+    weights: tuple[float, float, float, float],
+    weakest: float,
+) -> Array:
+    nodes, owner, said, weight = database
+    firsts, places = levels
+    gain, trust, doubt, size = weights
+    weighed = np.empty((16, 4))
+    number = 0
+    best = np.empty(len(log_probs))
+    voiced = np.zeros(len(log_probs), np.bool_)
+    for t in range(len(log_probs)):
+        best[t] = log_probs[t].max()
+        voiced[t] = log_probs[t, 0] < best[t]
+    for row in range(len(found)):
+        node, start, end = np.int64(found[row, 0]), int(found[row, 1]), int(found[row, 2])
+        cost, length = found[row, 3], int(found[row, 4])
+        if 2 * voiced[start:end].sum() < length:
+            continue
+        own = best[start:end].sum()
+        pronunciation = np.searchsorted(nodes, np.uint32(node))
+        while pronunciation < len(nodes) and nodes[pronunciation] == node:
+            place = places[length] + (pronunciation - firsts[length]) * length
+            toned = _alignment_cost(log_probs[start:end], best[start:end], said[place : place + length])
+            evidence = (
+                gain * length
+                + trust * (own - toned)
+                - doubt * (cost + toned)
+                - size
+                + np.log(weight[owner[pronunciation]])
+            )
+            if evidence >= weakest:
+                if number == len(weighed):
+                    more = np.empty((2 * number, 4))
+                    more[:number] = weighed
+                    weighed = more
+                weighed[number, 0], weighed[number, 1] = row, pronunciation
+                weighed[number, 2], weighed[number, 3] = toned, evidence
+                number += 1
+            pronunciation += 1
+    return weighed[:number]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _alignment_cost(log_probs: Array, best: Array, labels: Array) -> float:
+    """What ``labels`` (N,) cost at least, by CTC's rules, over all of ``log_probs`` (T, phonemes).
+
+    ``best`` (T,) is each frame's greatest.
+    """
+    states = 2 * len(labels) + 1
+    spent = np.full(states, np.inf)
+    spent[1] = best[0] - log_probs[0, labels[0]]
+    for t in range(1, len(log_probs)):
+        for state in range(states - 1, -1, -1):
+            here = spent[state]
+            if state > 0:
+                here = min(here, spent[state - 1])
+            if state > 2 and state % 2 == 1 and labels[state // 2] != labels[state // 2 - 1]:
+                here = min(here, spent[state - 2])
+            symbol = 0 if state % 2 == 0 else np.int64(labels[state // 2])
+            spent[state] = here + (best[t] - log_probs[t, symbol])
+    return float(min(spent[states - 1], spent[states - 2]))

@@ -1,0 +1,63 @@
+"""Names that were heard, and which of them go into the prompt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A name that was heard from ``start`` to ``end`` seconds.
+
+    ``score`` in (0, 1] is exp(-cost / phonemes): 1 on the phoneme head's best path. ``tones`` says whether its tones
+    were within the search's allowance too. ``evidence`` is the log odds that it was said.
+    """
+
+    text: str
+    start: float
+    end: float
+    score: float
+    tones: bool
+    phonemes: int
+    evidence: float
+    weight: float = 1.0
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class HintConfig:
+    """``most`` hints at most, each with evidence of at least ``least``: 0 is as likely said as not.
+
+    Names that sound the same share a place if their evidence is within ``tie`` of its best. ``categories`` adds to
+    the evidence of the names of a category: log 2 for one whose names are said twice as often as others.
+    """
+
+    most: int = 20
+    least: float = 0.0
+    tie: float = 0.5
+    categories: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit]:
+    """The hits worth a hint, those with the most evidence first, each text once.
+
+    Of hits that overlap, the one with the most evidence has the place. A name that stands in ``draft``, what the
+    model was about to write anyway, needs no hint.
+    """
+    strength = {id(hit): hit.evidence + config.categories.get(hit.category, 0.0) for hit in hits}
+    chosen: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: (-strength[id(hit)], hit.start, hit.text)):
+        if strength[id(hit)] < config.least:
+            break
+        rivals = [one for one in chosen if hit.start < one.end and one.start < hit.end]
+        shared = all(
+            (one.start, one.end, one.phonemes) == (hit.start, hit.end, hit.phonemes)
+            and strength[id(one)] - strength[id(hit)] <= config.tie
+            for one in rivals
+        )
+        if shared:
+            chosen.append(hit)
+    written = draft.casefold()
+    texts = dict.fromkeys(hit.text for hit in chosen if hit.text.casefold() not in written)
+    first = {hit.text: hit for hit in reversed(chosen)}
+    return [first[text] for text in list(texts)[: config.most]]

@@ -1,0 +1,129 @@
+"""From names to hints: what a recording or a stream listens for, what goes into the prompt, what may be printed.
+
+Names of an index are hints where they were heard (``nim4asr.hotwords.hints``); names that the caller gives outright are
+hints wherever anyone speaks. A hint can only add what was heard: a text written with hints stands if one of them is
+in it, and none is where nothing like it was said; else the text written without them does.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nim4asr.errors import InputError
+from nim4asr.hotwords.hints import HintConfig, Hit, choose
+from nim4asr.hotwords.names import Name
+from nim4asr.model.prompt import MOST_HINTS
+from nim4asr.phonemes import BLANK, tokenize
+from nim4asr.recognition.result import Segment, Word
+
+if TYPE_CHECKING:
+    from nim4asr.hotwords.index import HotwordIndex, Listener
+
+# So many seconds a word may seem to stand beside the place where it was heard.
+_BESIDE = 0.3
+
+
+@dataclass(frozen=True)
+class Hinting:
+    """``hotwords`` to listen for, names ``given`` as hints outright, and how hits become hints."""
+
+    hotwords: "HotwordIndex | None" = None
+    given: tuple[str, ...] = ()
+    config: HintConfig = field(default_factory=HintConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.given) > MOST_HINTS:
+            raise InputError(f"at most {MOST_HINTS} hints can be given, not {len(self.given)}")
+
+    def listen(self) -> "HintListener":
+        """A listener for one segment."""
+        return HintListener(self)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of the names in a segment, and the ``hints`` to be given; times from the segment's start."""
+
+    hits: tuple[Hit, ...] = ()
+    hints: tuple[str, ...] = ()
+
+
+class HintListener:
+    """Listens for the names in one segment; ``given`` are hints whatever is heard."""
+
+    def __init__(self, hinting: Hinting) -> None:
+        self.given = hinting.given
+        self._config = hinting.config
+        self._search: Listener | None = None if hinting.hotwords is None else hinting.hotwords.listen()
+        self._voiced = False
+
+    def feed(self, log_probs: NDArray[np.float32]) -> None:
+        """Hear the next log posteriors (T, phonemes)."""
+        if self._search is not None:
+            self._search.feed(log_probs)
+        self._voiced |= bool((log_probs.argmax(axis=-1) != BLANK).any())
+
+    def heard(self, draft: str = "") -> Heard:
+        """The hits so far and the hints they make, but for names that stand in ``draft``; none without a voice."""
+        if not self._voiced:
+            return Heard()
+        hits = self._search.hits() if self._search is not None else []
+        chosen = [hit.text for hit in choose(hits, self._config, draft)]
+        hints = tuple(dict.fromkeys([*self.given, *chosen]))[: max(len(self.given), self._config.most)]
+        return Heard(tuple(hits), hints)
+
+
+def with_hits(segment: Segment, heard: Heard) -> Segment:
+    """The segment with what was heard of the names in it."""
+    hits = (replace(hit, start=hit.start + segment.start, end=hit.end + segment.start) for hit in heard.hits)
+    return replace(segment, hits=tuple(hits), hints=heard.hints)
+
+
+def supported(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
+    """Whether a text that was written with hints may stand: it holds one, and none where nothing like it is heard.
+
+    ``log_probs`` (T, phonemes) are the segment's log posteriors. A text in which no hint stands has no use for them,
+    and is better written without; a hint without a pronunciation cannot be contradicted.
+    """
+    printed = {hint: list(_printed(hint, segment.words)) for hint in segment.hints_used}
+    if not printed:
+        return False
+    spots = _spots(segment, list(printed), log_probs)
+    return all(
+        any(word_start - _BESIDE < end and start - _BESIDE < word_end for start, end in spots[hint])
+        for hint, places in printed.items()
+        if hint in spots
+        for word_start, word_end in places
+    )
+
+
+def _printed(hint: str, words: Sequence[Word]) -> Iterator[tuple[float, float]]:
+    """Start and end of each place where the hint stands among the words."""
+    wanted = [token.text.casefold() for token in tokenize(hint)]
+    texts = [word.text.casefold() for word in words]
+    for place in range(len(texts) - len(wanted) + 1):
+        if wanted and texts[place : place + len(wanted)] == wanted:
+            yield words[place].start, words[place + len(wanted) - 1].end
+
+
+def _spots(
+    segment: Segment, hints: Sequence[str], log_probs: NDArray[np.float32]
+) -> dict[str, list[tuple[float, float]]]:
+    """Where each hint may have been said, heard with a much wider tolerance than a search; none that has no sound."""
+    from nim4asr.hotwords.index import HotwordIndex
+    from nim4asr.hotwords.search import SearchConfig
+
+    wide = SearchConfig(slack=3.0, rate=1.25, dearest=6.0, tokens=256, shortest=1, weakest=-math.inf)
+    index = HotwordIndex(config=wide)
+    silent = index.add(Name(hint) for hint in hints)
+    spots: dict[str, list[tuple[float, float]]] = {hint: [] for hint in hints if hint not in silent}
+    start = segment.start
+    heard = [(hit.text, hit.start + start, hit.end + start) for hit in index.search(log_probs)]
+    for text, begin, end in [*heard, *((hit.text, hit.start, hit.end) for hit in segment.hits)]:
+        if text in spots:
+            spots[text].append((begin, end))
+    return spots

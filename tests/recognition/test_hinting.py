@@ -1,0 +1,192 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.errors import InputError
+from nim4asr.hotwords.database import Pronounced, assemble, pronounce_name
+from nim4asr.hotwords.hints import HintConfig
+from nim4asr.hotwords.index import HotwordIndex
+from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.search import certain
+from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.recognition import offline, pool
+from nim4asr.recognition.decoding import Hypothesis
+from nim4asr.recognition.events import Final
+from nim4asr.recognition.hinting import Hinting, supported, with_hits
+from nim4asr.recognition.offline import Recogniser, RecognitionConfig
+from nim4asr.recognition.result import Segment
+from nim4asr.recognition.streaming import Stream, StreamingConfig
+from nim4asr.recognition.words import to_segment
+
+CLIP = "demo/zh-1.flac"
+
+
+@pytest.fixture(scope="module")
+def nano() -> Recogniser:
+    return Recogniser.load()
+
+
+@pytest.fixture(scope="module")
+def names() -> HotwordIndex:
+    """``中国人`` is said in the clip."""
+    return HotwordIndex([assemble([pronounce_name(Name(n))[0] for n in ("中国人", "天安门广场", "上海市")])])
+
+
+def heard_as(
+    said: str, text: str, hints: Sequence[str], index: HotwordIndex | None = None
+) -> tuple[Segment, Any]:
+    """A segment in which ``said`` was heard for certain and ``text`` was written with ``hints``."""
+    log_probs = certain(TABLE.encode(pronounce(said)))
+    listener = Hinting(index, tuple(hints)).listen()
+    listener.feed(log_probs)
+    segment = to_segment(5.0, 5.0 + 0.04 * len(log_probs), Hypothesis(text, 1.0), log_probs)
+    return with_hits(segment, listener.heard()), log_probs
+
+
+def test_names_that_were_heard_become_hints(names: HotwordIndex) -> None:
+    segment, _ = heard_as("我是中国人", "我是中国人", [], names)
+    assert [hit.text for hit in segment.hits] == ["中国人"] and segment.hints == segment.hints_used == (
+        "中国人",
+    )
+    # Its place is told from the start of the audio, as the words' are.
+    word = next(word for word in segment.words if word.text == "中")
+    assert segment.hits[0].start == pytest.approx(word.start)
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "hints", "stands"),
+    [
+        ("我是中国人", "我是中国人", ["中国人"], True),
+        # Nobody said it.
+        ("今天天气很好", "中国人很好", ["中国人"], False),
+        # It was said, but not there.
+        ("中国人今天天气很好大家都很高兴", "中国人今天天气很好大家都是中国人", ["中国人"], False),
+        # No hint in it: the text without hints will do.
+        ("今天天气很好", "今天天气很好", ["中国人"], False),
+        # What has no sound cannot be contradicted.
+        ("今天天气很好", "今天नमस्ते很好", ["नमस्ते"], True),
+    ],
+)
+def test_a_hint_stands_where_it_was_heard(said: str, text: str, hints: list[str], stands: bool) -> None:
+    segment, log_probs = heard_as(said, text, hints)
+    assert supported(segment, log_probs) is stands
+
+
+def test_no_voice_no_hint(names: HotwordIndex) -> None:
+    listener = Hinting(names, ("北京",)).listen()
+    silence = np.full((100, len(TABLE)), -12.0, np.float32)
+    silence[:, 0] = -0.001
+    listener.feed(silence)
+    assert listener.heard().hints == () and listener.heard().hits == ()
+    with pytest.raises(InputError, match="at most 20"):
+        Hinting(None, ("x",) * 21)
+
+
+def test_recordings_are_searched_too(nano: Recogniser, names: HotwordIndex) -> None:
+    (plain,) = nano.transcribe(CLIP).segments
+    (segment,) = nano.transcribe(CLIP, hotwords=names).segments
+    assert [hit.text for hit in segment.hits] == ["中国人"]
+    # The model writes it anyway, so it needs no hint.
+    assert segment.hints == () and segment.text == plain.text == "他是中国人"
+    only = Recogniser(nano.checkpoint, RecognitionConfig(hints=HintConfig(most=0)))
+    assert only.transcribe(CLIP, hotwords=names).segments[0].hits == segment.hits
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, draft: str, hinted: str) -> list[Sequence[Sequence[str]]]:
+    """Let the language model write ``hinted`` where it has hints and ``draft`` where not; what it was given."""
+    given: list[Sequence[Sequence[str]]] = []
+
+    def write(self: Any, speech: Any, lengths: Any, seconds: Any, hints: Any = None) -> list[Hypothesis]:
+        given.append(hints or [()] * len(seconds))
+        return [Hypothesis(hinted if one else draft, 0.5) for one in given[-1]]
+
+    monkeypatch.setattr(offline.Recogniser, "_write", write)
+    return given
+
+
+def test_a_recording_with_a_hint(
+    nano: Recogniser, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = scripted(monkeypatch, "他是忠国人", "他是中国人")
+    (segment,) = nano.transcribe(CLIP, hotwords=names).segments
+    assert given == [[()], [("中国人",)]]
+    assert segment.text == "他是中国人" and segment.hints_used == ("中国人",)
+
+
+@pytest.mark.parametrize("hinted", ["上海市中国人", "他是忠国"])
+def test_a_hint_that_the_sound_contradicts_is_not_printed(
+    nano: Recogniser, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch, hinted: str
+) -> None:
+    scripted(monkeypatch, "他是忠国人", hinted)
+    (segment,) = nano.transcribe(CLIP, hotwords=names, hints=["上海市"]).segments
+    assert segment.hints == ("上海市", "中国人")
+    assert segment.text == "他是忠国人" and segment.hints_used == ()
+
+
+@pytest.mark.parametrize("mode", ["refresh", "final"])
+def test_a_stream_writes_again_what_the_sound_contradicts(
+    nano: Recogniser, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    from nim4asr.audio.reading import read_audio
+
+    samples = read_audio(CLIP)
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        pool, "supported", lambda segment, log_probs: asked.append(segment.hints) or len(asked) > 1
+    )
+
+    def final(stream: Stream) -> Segment:
+        (event,) = [e for e in [*stream.feed(samples), *stream.finish()] if isinstance(e, Final)]
+        return event.segment
+
+    config = StreamingConfig(mode)
+    plain = final(nano.stream(config))
+    assert asked == []
+    refused = final(nano.stream(config, hints=["上海市"], hotwords=names))
+    # Asked once; the text written again, without hints, is not judged.
+    assert len(asked) == 1 and refused.text == plain.text and refused.hints == asked[0]
+    assert [hit.text for hit in refused.hits] == ["中国人"]
+    kept = final(nano.stream(config, hints=["上海市"], hotwords=names))
+    assert len(asked) == 2 and kept.hints == asked[1]
+
+
+@pytest.mark.parametrize("size", [0, 100, 100_000])
+def test_silence_and_noise_give_no_name(nano: Recogniser, names: HotwordIndex, size: int) -> None:
+    random = np.random.default_rng(0)
+    said = [bytes(one) for one in random.integers(1, len(TABLE), (size, 8), np.uint8)]
+    crowd = assemble([Pronounced(Name(f"n{i}"), (one,)) for i, one in enumerate(said)])
+    index = HotwordIndex([*names.databases, crowd])
+    noise = (0.05 * random.standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
+    for sound in (np.zeros(4 * SAMPLE_RATE, np.float32), noise):
+        transcript = nano.transcribe((sound, SAMPLE_RATE), hotwords=index, hints=["北京"])
+        assert transcript.text == "" and not any(s.hits or s.hints for s in transcript.segments)
+
+
+def test_many_streams_hear_names_as_each_alone(nano: Recogniser, names: HotwordIndex, speech: Floats) -> None:
+    from nim4asr.audio.reading import read_audio
+
+    clips = [read_audio(CLIP), speech]
+    alone = []
+    for clip in clips:
+        stream = nano.stream(hotwords=names)
+        events = [*stream.feed(clip), *stream.finish()]
+        alone.append([e.segment for e in events if isinstance(e, Final)])
+    together = pool.StreamPool(nano)
+    opened = [together.open(hotwords=names) for _ in clips]
+    for name, clip in zip(opened, clips, strict=True):
+        together.feed(name, clip)
+        together.finish(name)
+    found: dict[int, list[Segment]] = {name: [] for name in opened}
+    while any(together.busy(name) for name in opened):
+        for name, events_of in together.step().items():
+            found[name] += [e.segment for e in events_of if isinstance(e, Final)]
+    for name, expected in zip(opened, alone, strict=True):
+        rounded = [[round(h.evidence, 3) for h in s.hits] for s in expected]
+        assert [[round(h.evidence, 3) for h in s.hits] for s in found[name]] == rounded
+        assert [replace(s, confidence=0, words=(), hits=()) for s in found[name]] == [
+            replace(s, confidence=0, words=(), hits=()) for s in expected
+        ]

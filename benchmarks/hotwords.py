@@ -1,80 +1,103 @@
 """How fast names are found in speech, and how many of those found were said.
 
-    python benchmarks/hotwords.py NAMES MANIFEST [--sizes 10000 100000 1000000] [--model DIR] [--limit N] [--output DIR]
+    python benchmarks/hotwords.py NAMES MANIFEST [--sizes 1000 10000 ...] [--limit N] [--model DIR] [--output DIR]
 
 NAMES is a list of names, of which those in Chinese characters count; MANIFEST the utterances, of which the dev ones
-are heard by the model's phoneme head. For each size: the build, the file, opening it, and the search of an utterance by
-the best path alone and by all paths near it, beside an Aho-Corasick automaton (pyahocorasick) over the best path's
-phonemes in the same run. At the largest size, for names of three characters and more: the share of hits that were said
-(precision) and of said names that were hit (recall), at several least scores, on the phoneme head's output and on
-perfect phonemes. Writes JSON, with machine and date.
+are heard by the model's phoneme head. A list of each size holds every listed name that is said in them, and others; one
+of more names than there are is filled up with made-up ones. For each size: the build, the file, opening it, and what
+``nim4asr.evaluation.retrieval`` tells, on all names and on those of three characters and more. Beside it, in the same
+run: an Aho-Corasick automaton (pyahocorasick) over the best path's phonemes; a scan of all keys with rapidfuzz; and
+the list pasted into the prompt, as other recognisers have it. Noise says how many hints nobody gave cause for. Writes
+JSON, with machine and date, and a plot.
 """
 
 import argparse
 import json
+import random
+import sys
+import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from streaming import processor, spread
 
 from nim4asr.audio.reading import read_audio
 from nim4asr.audio.voice_activity import SpeechSegment
-from nim4asr.data.manifest import Utterance, read_manifest
+from nim4asr.data.manifest import read_manifest
 from nim4asr.data.preparation import read_texts
-from nim4asr.evaluation.normalisation import normalise
-from nim4asr.hotwords.database import Database, assemble, load, pronounce_all, save
-from nim4asr.hotwords.index import Hit, HotwordIndex
+from nim4asr.errors import InputError
+from nim4asr.evaluation.entities import NameList
+from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.retrieval import Spoken, retrieval
+from nim4asr.hotwords.database import Database, Pronounced, assemble, load, pronounce_all, save
+from nim4asr.hotwords.hints import HintConfig, choose
+from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.search import SearchConfig, Walk, toneless_costs
-from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.model.prompt import tokens_before
+from nim4asr.phonemes import TABLE
 from nim4asr.phonemes.mandarin import is_han
 from nim4asr.recognition.ctc import greedy_path
 from nim4asr.recognition.offline import Recogniser
 
-EXACT = SearchConfig(slack=0.0, rate=0.0)
-NEAR = SearchConfig()
 LEAST_CHARACTERS = 3
+# A scan of more keys than these takes minutes an utterance.
+SCANNED = 1_000_000
+PASTED = (10, 100, 1000)
 
 
 def main() -> None:
     options = arguments()
     options.output.mkdir(parents=True, exist_ok=True)
-    texts = [one for one in dict.fromkeys(read_texts(options.names)) if all(map(is_han, one))]
+    texts = [
+        one for one in dict.fromkeys(read_texts(options.names)) if len(one) > 1 and all(map(is_han, one))
+    ]
     recogniser = Recogniser.load(options.model)
-    utterances = [one for one in read_manifest(options.manifest) if one.split == "dev"]
-    utterances = spread(utterances, options.limit)
-    heard = [recogniser.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))) for one in utterances]
+    utterances = spread([one for one in read_manifest(options.manifest) if one.split == "dev"], options.limit)
+    tell("listening")
+    spoken = [Spoken(one.text, posteriors(recogniser, read_audio(one.source()))) for one in utterances]
+    noise = [posteriors(recogniser, one) for one in noises(options.noise)] if options.noise else []
+    every = NameList(texts)
+    said = sorted(set().union(*(every.said(tokens(one.text)) for one in spoken)))
+    others = sorted(set(texts) - set(said))
+    random.Random(0).shuffle(others)
     row: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": processor(),
+        "machine": f"{processor()}, {torch.get_num_threads()} threads",
         "model": recogniser.checkpoint.config.name,
-        "utterances": len(utterances),
+        "utterances": len(spoken),
+        "names_said": len(said),
         "sizes": [],
+        "prompt": pasted(recogniser, texts),
     }
-    database = None
     for size in options.sizes:
-        database, figures = at_size(texts[:: max(1, len(texts) // size)][:size], heard, options.output)
-        row["sizes"].append(figures)
-        print(json.dumps(figures), flush=True)
-    assert database is not None
-    row["found"] = found(database, utterances, heard)
+        tell(f"{size} names")
+        row["sizes"].append(at_size(size, said, others, spoken, noise, options.output))
+        print(json.dumps(row["sizes"][-1]), flush=True)
     (options.output / "hotwords.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(row["found"], indent=1))
+    plot(row, options.output)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", type=Path)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--noise", type=Path, help="a tar of sounds without speech")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--limit", type=int, default=200, help="utterances (default: 200)")
     parser.add_argument("--model")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
+
+
+def tell(phase: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {phase}", file=sys.stderr, flush=True)
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
@@ -83,42 +106,115 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
-def at_size(texts: Sequence[str], heard: Sequence[Any], folder: Path) -> tuple[Database, dict[str, Any]]:
+def posteriors(recogniser: Recogniser, samples: Any) -> Any:
+    return recogniser.log_posteriors(SpeechSegment(0.0, samples))
+
+
+def noises(path: Path, most: int = 200) -> Iterator[Any]:
+    """Sounds without speech, five seconds of each."""
+    with tarfile.open(path) as tar:
+        members = (one for one in tar if one.isfile() and "babble" not in one.name)
+        for member in islice(members, most):
+            file = tar.extractfile(member)
+            assert file is not None
+            try:
+                yield read_audio(BytesIO(file.read()).getvalue())[: 5 * 16_000]
+            except InputError:
+                continue
+
+
+def at_size(
+    size: int,
+    said: Sequence[str],
+    others: Sequence[str],
+    spoken: Sequence[Spoken],
+    noise: Sequence[Any],
+    folder: Path,
+) -> dict[str, Any]:
     path = folder / "hotwords.db"
+    texts = [*said, *others[: max(0, size - len(said))]]
     pronounced, pronouncing = timed(
         lambda: [one for _, _, one, _ in pronounce_all(("", 0, Name(text)) for text in texts)]
     )
+    made_up = size - len(texts) if size > 1.1 * len(texts) else 0
+    pronounced += islice(invented(pronounced, random.Random(1)), made_up)
     _, rest = timed(lambda: save(assemble(pronounced), path))
+    pronounced.clear()
     database, opening = timed(lambda: load(path))
-    costs = [toneless_costs(one) for one in heard]
-    automaton = aho_corasick(database)
-    paths = [bytes(TABLE.toneless[p] for p in greedy_path(one.argmax(axis=1).tolist())) for one in heard]
-    figures = {
+    index = HotwordIndex([database])
+    names = NameList(texts)
+    found = retrieval(index, spoken, names)
+    figures: dict[str, Any] = {
         "names": len(database),
+        "made_up": made_up,
+        "pronunciations": len(database.owner),
         "build_seconds": {"pronouncing": round(pronouncing, 1), "the_rest": round(rest, 1)},
         "bytes_a_name": round(path.stat().st_size / len(database), 1),
         "open_milliseconds": round(1000 * opening, 2),
-        "search_milliseconds": {
-            "best_path": milliseconds(lambda one: Walk(database, EXACT).feed(one), costs),
-            "near_paths": milliseconds(lambda one: Walk(database, NEAR).feed(one), costs),
-            "pyahocorasick_best_path": milliseconds(
-                lambda one: list(automaton.iter(one.decode("latin-1"))), paths
-            ),
-        },
+        **found,
+        "three_characters_and_more": longer(index, spoken, texts),
+        "hints_a_thousand_noises": round(1000 * sum(map(hinted, map(index.search, noise))) / len(noise), 2)
+        if noise
+        else None,
+        "peers_milliseconds": peers(database, [one.log_probs for one in spoken]) if not made_up else None,
     }
     path.unlink()
-    return database, figures
+    return figures
 
 
-def aho_corasick(database: Database) -> Any:
+def hinted(hits: Sequence[Any]) -> int:
+    return len(choose(hits, HintConfig()))
+
+
+def invented(known: Sequence[Pronounced], dice: random.Random) -> Iterator[Pronounced]:
+    """Names of two known ones' halves, with the halves' sounds."""
+    short = [one for one in known if one.said and 2 <= len(one.name.text) <= 3]
+    seen = {one.name.text for one in known}
+    while True:
+        first, second = dice.choice(short), dice.choice(short)
+        text = first.name.text + second.name.text
+        if text not in seen:
+            seen.add(text)
+            yield Pronounced(Name(text), (first.said[0] + second.said[0],))
+
+
+def longer(index: HotwordIndex, spoken: Sequence[Spoken], texts: Sequence[str]) -> dict[str, Any]:
+    """The same, of names of three characters and more."""
+    short = HotwordIndex(index.databases, index.config, index.evidence)
+    listed = NameList(one for one in texts if len(one) >= LEAST_CHARACTERS)
+    short.remove(one for one in texts if len(one) < LEAST_CHARACTERS)
+    kept = ("names_said", "near_paths", "best_path", "best_path_all", "perfect_phonemes")
+    found = retrieval(short, spoken, listed)
+    return {name: found[name] for name in kept}
+
+
+def peers(database: Database, heard: Sequence[Any]) -> dict[str, Any]:
+    """Aho-Corasick and rapidfuzz over the best path, an utterance."""
     import ahocorasick
+    from rapidfuzz import fuzz, process
 
+    keys = {
+        bytes(TABLE.toneless[p] for p in database.said(one)).decode("latin-1")
+        for one in range(len(database.owner))
+    }
     automaton = ahocorasick.Automaton()
-    for pronunciation in range(len(database.owner)):
-        key = bytes(TABLE.toneless[p] for p in database.said(pronunciation))
-        automaton.add_word(key.decode("latin-1"), pronunciation)
+    for key in keys:
+        automaton.add_word(key, key)
     automaton.make_automaton()
-    return automaton
+    paths = [
+        bytes(TABLE.toneless[p] for p in greedy_path(one.argmax(axis=1).tolist())).decode("latin-1")
+        for one in heard
+    ]
+    scanned = sorted(keys)
+    return {
+        "pyahocorasick_best_path": milliseconds(lambda one: list(automaton.iter(one)), paths),
+        "rapidfuzz_scan": milliseconds(
+            lambda one: process.extract(one, scanned, scorer=fuzz.partial_ratio, score_cutoff=80, limit=20),
+            paths[:3],
+        )
+        if len(database) <= SCANNED
+        else None,
+    }
 
 
 def milliseconds(call: Callable[[Any], object], items: Sequence[Any]) -> dict[str, float]:
@@ -127,50 +223,78 @@ def milliseconds(call: Callable[[Any], object], items: Sequence[Any]) -> dict[st
     return {f"p{q}": round(float(np.percentile(taken, q)), 3) for q in (50, 99)}
 
 
-def found(database: Database, utterances: Sequence[Utterance], heard: Sequence[Any]) -> list[dict[str, Any]]:
-    known = {name.text for name in database.names()}
-    said = [spoken(normalise(one.text), known) for one in utterances]
+@torch.no_grad()
+def pasted(recogniser: Recogniser, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Reading a prompt into which the first names of a list are pasted."""
+    network, tokenizer = recogniser.checkpoint.network, recogniser.checkpoint.tokenizer
+    assert tokenizer is not None
+    embed = network.llm.get_input_embeddings()
     rows = []
-    for config, name in ((EXACT, "best path"), (NEAR, "near paths")):
-        index = HotwordIndex([database], config)
-        hits = [index.search(one) for one in heard]
-        least_scores = (1.0,) if config == EXACT else (0.6, 0.7, 0.8, 0.9)
-        rows += [
-            figures_of(hits, said, least, tones, name) for least in least_scores for tones in (False, True)
+    for count in (0, *PASTED):
+        ids = [
+            *tokens_before(tokenizer, network.config.prompt),
+            *tokenizer.encode(",".join(texts[:count]), add_special_tokens=False),
         ]
-    index = HotwordIndex([database], EXACT)
-    perfect = [index.search_phonemes(TABLE.encode(pronounce(one.text))) for one in utterances]
-    return [*rows, *(figures_of(perfect, said, 1.0, tones, "perfect phonemes") for tones in (False, True))]
+        # Longer prompts than the model was made for cost what they cost all the same.
+        inputs = embed(torch.tensor([ids]))
+        network.llm(inputs_embeds=inputs, logits_to_keep=1)
+        taken = [timed(lambda: network.llm(inputs_embeds=inputs, logits_to_keep=1))[1] for _ in range(5)]  # noqa: B023
+        milliseconds = round(1000 * float(np.median(taken)), 1)
+        rows.append({"names": count, "tokens": len(ids), "read_milliseconds": milliseconds})
+    return rows
 
 
-def spoken(text: str, known: set[str]) -> set[str]:
-    pieces = {
-        text[i:j] for i in range(len(text)) for j in range(i + LEAST_CHARACTERS, min(len(text), i + 12) + 1)
-    }
-    return pieces & known
+def plot(row: dict[str, Any], folder: Path) -> None:
+    import matplotlib
 
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
 
-def figures_of(
-    hits: Sequence[Sequence[Hit]], said: Sequence[set[str]], least: float, tones: bool, search: str
-) -> dict[str, Any]:
-    given = [
-        {
-            h.text
-            for h in one
-            if h.score >= least - 1e-6 and len(h.text) >= LEAST_CHARACTERS and h.tones >= tones
-        }
-        for one in hits
-    ]
-    right = sum(len(a & b) for a, b in zip(given, said, strict=True))
-    count, wanted = sum(map(len, given)), sum(map(len, said))
-    return {
-        "search": search,
-        "least_score": least,
-        "tones_must_fit": tones,
-        "hits_an_utterance": round(count / len(said), 3),
-        "precision": round(right / count, 3) if count else None,
-        "recall": round(right / wanted, 3) if wanted else None,
-    }
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    sizes = row["sizes"]
+    names = [one["names"] for one in sizes]
+    for quantile in ("p50", "p99"):
+        left.loglog(
+            names,
+            [one["search_milliseconds"][quantile] for one in sizes],
+            "o-",
+            label=f"near paths, {quantile}",
+        )
+    for peer, label in (
+        ("pyahocorasick_best_path", "best path alone, pyahocorasick"),
+        ("rapidfuzz_scan", "rapidfuzz scan"),
+    ):
+        points = [
+            (one["names"], one["peers_milliseconds"][peer]["p50"])
+            for one in sizes
+            if one["peers_milliseconds"] and one["peers_milliseconds"][peer]
+        ]
+        left.loglog(*zip(*points, strict=True), "s--", label=f"{label}, p50")
+    points = [(one["names"], one["read_milliseconds"]) for one in row["prompt"] if one["names"]]
+    left.loglog(*zip(*points, strict=True), "^:", label="reading the list in the prompt")
+    left.set(xlabel="names", ylabel="milliseconds an utterance", title="Time")
+    left.legend(fontsize=7)
+    for one in sizes:
+        part = one["three_characters_and_more"]
+        curve = [point for point in part["near_paths"] if point["hints"]]
+        (line,) = right.plot(
+            [point["recall"] for point in curve],
+            [point["precision"] for point in curve],
+            "o-",
+            label=f"{one['names']:,} names",
+        )
+        alone = part["best_path_all"]
+        right.plot([alone["recall"]], [alone["precision"]], "x", color=line.get_color())
+    right.set(
+        xlabel="recall of names said",
+        ylabel="precision of hints",
+        title="Names of 3 characters and more; x: best path alone",
+        ylim=(0, 1.02),
+    )
+    right.legend(fontsize=7)
+    figure.suptitle(f"{row['model']}, {row['machine']}, {row['date']}", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(folder / "hotwords.png", dpi=110)
 
 
 if __name__ == "__main__":

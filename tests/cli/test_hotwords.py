@@ -32,8 +32,8 @@ def test_search_says_what_is_found_where_and_why(capsys: pytest.CaptureFixture[s
     status, out, _ = run(capsys, "search", database, "--text", "张伟东在天安门广场")
     assert status == 0
     assert out.splitlines() == [
-        "   0.04    0.40  1.00  with tones  张伟东",
-        "   0.60    1.28  1.00  with tones  天安门广场",
+        "   0.04    0.40  1.00   +5.7  with tones  张伟东",
+        "   0.60    1.28  1.00  +10.5  with tones  天安门广场",
     ]
     _, out, _ = run(capsys, "search", database, "--phonemes", "zhang1 wei1 dong1", "--json")
     (row,) = map(json.loads, out.splitlines())
@@ -76,3 +76,46 @@ def test_bad_input_is_one_sentence(
         status, out, err = run(capsys, *arguments)
         assert (status, out) == (1, "") and said in err and err.count("\n") == 1
     assert database.read_bytes() == whole
+
+
+def test_bench(capsys: pytest.CaptureFixture[str], database: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"audio": str(CLIP), "text": "他是中国人", "language": "zh"}) + "\n")
+    run(capsys, "add", database, "中国人")
+    status, out, _ = run(capsys, "bench", database, manifest)
+    row = json.loads(out)
+    assert (status, row["names"], row["names_said"]) == (0, 3, 1)
+    assert next(one for one in row["near_paths"] if one["least"] == 0)["recall"] == 1.0
+    assert run(capsys, "bench", database, manifest, "--split", "dev")[0] == 1
+
+
+@pytest.mark.parametrize("command", ["transcribe", "stream"])
+def test_hotwords_in_the_other_commands(
+    capsys: pytest.CaptureFixture[str], database: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "list.txt").write_text("中国人\n上海\n", encoding="utf-8")
+    form = ["--json"] if command == "stream" else ["--format", "json"]
+    assert main([command, str(CLIP), "--hotwords", str(tmp_path / "list.txt"), *form]) == 0
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    segment = row if command == "stream" else row["segments"][0]
+    assert [hit["text"] for hit in segment["hits"]] == ["中国人"]
+    assert 0.5 < segment["hits"][0]["start"] < segment["hits"][0]["end"] < 3
+    assert segment["hints_used"] == [one for one in segment["hints"] if one in segment["text"]]
+    for arguments, said in (
+        (["--hotwords", str(tmp_path / "none.txt")], "no such list"),
+        (["--most-hints", "3"], "add --hotwords"),
+        (["--hotwords", str(database), "--most-hints", "21"], "from 0 to 20"),
+    ):
+        assert main([command, str(CLIP), *arguments]) == 1
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
+
+
+def test_evaluate_with_hotwords(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("中国人\n上海\n", encoding="utf-8")
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"audio": str(CLIP), "text": "他是中国人", "language": "zh"}) + "\n")
+    for more in ([], ["--streaming"], ["--most-hints", "0"]):
+        assert main(["evaluate", str(manifest), "--hotwords", str(tmp_path / "list.txt"), *more]) == 0
+        total = json.loads(capsys.readouterr().out)["total"]
+        assert (total["names_said"], total["heard_recall"], total["false_accepts_per_1000"]) == (1, 1.0, 0.0)

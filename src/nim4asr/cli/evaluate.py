@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one JSON summary. Exits with 1 if any utterance had to be skipped."""
-    from nim4asr.data.manifest import read_manifest
+    from nim4asr.data.manifest import select
     from nim4asr.errors import InputError
     from nim4asr.evaluation.evaluate import evaluate
     from nim4asr.hotwords.hints import HintConfig
@@ -47,13 +47,7 @@ def run(options: argparse.Namespace) -> int:
     live = streaming_config(options)
     if not options.streaming and replace(live, hints=HintConfig()) != StreamingConfig():
         raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
-    utterances = read_manifest(options.manifest)
-    if options.split is not None:
-        utterances = [one for one in utterances if one.split == options.split]
-        if not utterances:
-            raise InputError(f"{options.manifest}: no utterance is of the split {options.split!r}")
-    if options.limit is not None:
-        utterances = utterances[: max(1, options.limit)]
+    utterances = select(options.manifest, options.split, options.limit)
     hotwords = load_hotwords(options)
     recogniser = load_recogniser(options)
     summary = evaluate(

@@ -1,4 +1,4 @@
-"""``nim4 hotwords build|search|add|remove|info``"""
+"""``nim4 hotwords build|search|bench|add|remove|info``"""
 
 import argparse
 import json
@@ -37,6 +37,14 @@ def add_parser(commands: Any) -> None:
     search.add_argument("--json", action="store_true", help="one hit a line")
     add_model_options(search)
     search.set_defaults(run=run_search)
+
+    bench = verbs.add_parser("bench", help="how fast and how well names are found in a manifest's speech")
+    bench.add_argument("database", type=Path, metavar="DB", help="a database or a list of names")
+    bench.add_argument("manifest", type=Path, metavar="MANIFEST.jsonl")
+    bench.add_argument("--split", help="only the utterances of this split")
+    bench.add_argument("--limit", type=int, help="only the first so many utterances")
+    add_model_options(bench)
+    bench.set_defaults(run=run_bench)
 
     for verb, help_, run in (
         ("add", "add names to a database", run_add),
@@ -109,6 +117,25 @@ def _in_audio(index: Any, options: argparse.Namespace) -> "list[Hit]":
         found = index.search(recogniser.log_posteriors(segment))
         hits += [replace(hit, start=hit.start + segment.start, end=hit.end + segment.start) for hit in found]
     return hits
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Print one JSON object: times, and precision and recall of hints by their least evidence."""
+    from nim4asr.audio.reading import read_audio
+    from nim4asr.audio.voice_activity import SpeechSegment
+    from nim4asr.data.manifest import select
+    from nim4asr.evaluation.retrieval import Spoken, retrieval
+    from nim4asr.hotwords.index import HotwordIndex
+
+    utterances = select(options.manifest, options.split, options.limit)
+    index = HotwordIndex.load(options.database)
+    recogniser = load_recogniser(options)
+    spoken = [
+        Spoken(one.text, recogniser.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))))
+        for one in progress(utterances, "listening", len(utterances))
+    ]
+    print(json.dumps(retrieval(index, spoken)))
+    return 0
 
 
 def _line(hit: "Hit") -> str:

@@ -51,6 +51,19 @@ def read_manifest(path: Path) -> list[Utterance]:
     return utterances
 
 
+def select(path: Path, split: str | None = None, limit: int | None = None) -> list[Utterance]:
+    """The utterances of the manifest ``path`` that are of ``split``, the first ``limit`` of them.
+
+    Raises ``InputError`` as ``read_manifest`` does, and if there is none.
+    """
+    utterances = read_manifest(path)
+    if split is not None:
+        utterances = [one for one in utterances if one.split == split]
+        if not utterances:
+            raise InputError(f"{path}: no utterance is of the split {split!r}")
+    return utterances if limit is None else utterances[: max(1, limit)]
+
+
 def _utterance(line: str, path: Path, number: int) -> Utterance:
     try:
         row = json.loads(line)

@@ -70,9 +70,10 @@ def _weigh(
     number = 0
     best = np.empty(len(log_probs))
     voiced = np.zeros(len(log_probs), np.bool_)
-    for t in range(len(log_probs)):
-        best[t] = log_probs[t].max()
-        voiced[t] = log_probs[t, 0] < best[t]
+    if len(found):
+        for t in range(int(found[:, 1].min()), int(found[:, 2].max())):
+            best[t] = _greatest(log_probs[t])
+            voiced[t] = log_probs[t, 0] < best[t]
     for row in range(len(found)):
         node, start, end = np.int64(found[row, 0]), int(found[row, 1]), int(found[row, 2])
         cost, length = found[row, 3], int(found[row, 4])
@@ -100,6 +101,12 @@ def _weigh(
                 number += 1
             pronunciation += 1
     return weighed[:number]
+
+
+# Several comparisons at a time.
+@njit(cache=True, fastmath={"reassoc", "nnan", "nsz"})  # type: ignore[untyped-decorator]
+def _greatest(row: Array) -> float:
+    return row.max()  # type: ignore[no-any-return]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -100,9 +100,11 @@ class HotwordIndex:
         index.add(found)
         return index
 
-    def over(self) -> "HotwordIndex":
-        """An index with the same names, to which others can be added and removed without changing this one."""
-        above = HotwordIndex(self.databases, self.config, self.evidence)
+    def over(self, config: SearchConfig | None = None) -> "HotwordIndex":
+        """An index with the same names, searched by ``config`` if given; to it others can be added, and names removed,
+        without changing this one.
+        """
+        above = HotwordIndex(self.databases, config or self.config, self.evidence)
         above._added, above._removed = dict(self._added), set(self._removed)
         return above
 

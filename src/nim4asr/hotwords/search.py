@@ -29,7 +29,7 @@ Array = NDArray[Any]
 # Where the sounds begin in the phoneme table: the tones of one stand together.
 _STARTS = np.append(np.flatnonzero(np.diff(TABLE.toneless, prepend=-1)), len(TABLE))
 # So many nats below the likeliest, a sound's cost is no longer computed.
-_FAR = 10.0
+_FAR = 8.0
 # Above this log posterior of the blank, no sound is near enough to be heard.
 _SILENT = -0.001
 # A log probability of what does not happen.
@@ -52,7 +52,7 @@ class SearchConfig:
     dearest: float = 2.5
     tokens: int = 64
     shortest: int = 3
-    weakest: float = -2.0
+    weakest: float = -1.0
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def certain(phonemes: Sequence[int]) -> Array:
     return log_probs
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+# Reordered sums and maxima are computed several at a time.
+@njit(cache=True, fastmath={"reassoc", "nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _toneless(log_probs: Array, starts: Array) -> Array:
     frames, sounds = len(log_probs), len(starts) - 1
     costs = np.full((frames, sounds), np.inf, np.float32)

@@ -113,6 +113,9 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
     Raises ``ValueError`` as ``pronounce`` does.
     """
     spoken = spoken_form(text)
+    if spoken and all(map(mandarin.is_han, spoken)):
+        # Most names are such, and there may be millions of them.
+        return [list(chain.from_iterable(reading)) for reading in mandarin.read_all(spoken, limit)]
     parts: list[list[Phonemes]] = []
     for run in re.finditer(rf"({_WORD.pattern})|({_HAN})|\w", spoken):
         word, han = run.groups()

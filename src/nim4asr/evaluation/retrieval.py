@@ -1,0 +1,93 @@
+"""How well and how fast names are found in speech, without a language model."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nim4asr.evaluation.entities import NameList
+from nim4asr.evaluation.normalisation import tokens
+from nim4asr.hotwords.hints import HintConfig, Hit, choose
+from nim4asr.hotwords.index import HotwordIndex
+from nim4asr.hotwords.search import SearchConfig, certain
+from nim4asr.phonemes import TABLE, pronounce
+
+# Evidence at which precision and recall are told; 0 is where hits become hints.
+LEAST = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What was said and the phoneme head's log posteriors (T, phonemes) of it."""
+
+    text: str
+    log_probs: NDArray[np.float32]
+
+
+def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | None = None) -> dict[str, Any]:
+    """Figures of the search over utterances: its time, and hints' precision and recall by their least evidence.
+
+    ``near_paths`` is the search as configured; ``best_path`` finds exact matches of the greedy path alone, judged by
+    the same rule, and ``best_path_all`` takes every one of them as a hint, as the paper does; ``perfect_phonemes`` is
+    what a head without errors would give. Names inside longer ones said at the same place do not count as said.
+    """
+    names = names or NameList(index.texts())
+    said = [names.said(tokens(one.text)) for one in spoken]
+    exact = index.over(replace(index.config, slack=0.0, rate=0.0))
+    everything = index.over(SearchConfig(slack=0.0, rate=0.0, weakest=-math.inf))
+    near, taken = _search(index, [one.log_probs for one in spoken])
+    best, _ = _search(exact, [one.log_probs for one in spoken])
+    every, _ = _search(everything, [one.log_probs for one in spoken])
+    sounds = [_perfect(one.text) for one in spoken]
+    sure, _ = _search(index, [one for one in sounds if one is not None])
+    sure_said = [names for names, one in zip(said, sounds, strict=True) if one is not None]
+    return {
+        "names": len(index),
+        "utterances": len(spoken),
+        "names_said": sum(map(len, said)),
+        "search_milliseconds": {f"p{q}": round(float(np.percentile(taken, q)), 3) for q in (50, 90, 99)}
+        if taken
+        else None,
+        "near_paths": [_row(near, said, least) for least in LEAST],
+        "best_path": [_row(best, said, least) for least in LEAST],
+        "best_path_all": _row(every, said, -math.inf),
+        "perfect_phonemes": _row(sure, sure_said, 0.0),
+    }
+
+
+def _search(index: HotwordIndex, heard: Sequence[NDArray[np.float32]]) -> tuple[list[list[Hit]], list[float]]:
+    """Hits of each utterance, and the milliseconds they took."""
+    hits, taken = [], []
+    if heard:
+        # The compiler's time is not the search's.
+        index.search(heard[0])
+    for one in heard:
+        began = time.perf_counter()
+        hits.append(index.search(one))
+        taken.append(1000 * (time.perf_counter() - began))
+    return hits, taken
+
+
+def _perfect(text: str) -> NDArray[np.float32] | None:
+    try:
+        return certain(TABLE.encode(pronounce(text)))
+    except ValueError:
+        return None
+
+
+def _row(
+    hits: Sequence[Sequence[Hit]], said: Sequence[set[str]], least: float
+) -> dict[str, float | int | None]:
+    given = [{hit.text for hit in choose(one, HintConfig(most=1000, least=least))} for one in hits]
+    right = sum(len(a & b) for a, b in zip(given, said, strict=True))
+    hints, wanted = sum(map(len, given)), sum(map(len, said))
+    return {
+        "least": None if math.isinf(least) else least,
+        "hints": hints,
+        "precision": round(right / hints, 4) if hints else None,
+        "recall": round(right / wanted, 4) if wanted else None,
+    }

@@ -17,6 +17,7 @@ from nim4asr.model.checkpoint import load
 from nim4asr.recipes import nano
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.training.alignment import AlignmentConfig
+from nim4asr.training.hints import HintSampling
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.optimiser import OptimiserConfig
 from nim4asr.training.pretraining import PretrainingConfig
@@ -62,9 +63,9 @@ def programme(tmp_path: Path) -> Programme:
         synthetic=None,
         stages={
             "pretraining": SpeechStage(PretrainingConfig(LOOP, 10.0)),
-            "text-pretraining": TextPretrainingConfig(LOOP, 200),
+            "text-pretraining": TextPretrainingConfig(LOOP, 200, hints=HintSampling()),
             "alignment": SpeechStage(AlignmentConfig(LOOP, 10.0)),
-            "ia-sft": SpeechStage(SftConfig(LOOP, joint=False, batch_seconds=10.0)),
+            "ia-sft": SpeechStage(SftConfig(LOOP, joint=False, batch_seconds=10.0, hints=HintSampling())),
             "joint-sft": SpeechStage(SftConfig(LOOP, joint=True, batch_seconds=10.0)),
         },
         dev=("toy",),

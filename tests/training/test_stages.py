@@ -16,6 +16,7 @@ from nim4asr.model.encoder import ChunkScheme
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.training.alignment import alignment_loss, freeze_for_alignment
+from nim4asr.training.hints import HintSampling
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.optimiser import MuonAdamW, OptimiserConfig
 from nim4asr.training.pretraining import AcousticModel, PretrainingConfig, draw_chunks, pretraining_loss
@@ -115,6 +116,19 @@ def test_text_pretraining(network: Nim4, toy_checkpoint: Checkpoint) -> None:
     assert last < first
     assert "embedding" in moved
     assert any(name.startswith("llm.") for name in moved)
+
+
+def test_hints_stand_in_the_prompts_of_text_pretraining(network: Nim4, toy_checkpoint: Checkpoint) -> None:
+    model = PhonemeSpeech(network)
+    labelled = [(text, TABLE.encode(pronounce(text))) for text in TEXTS]
+    config = TextPretrainingConfig(LOOP, batch_tokens=400, hints=HintSampling(share=1.0, foreign=0.0))
+    one = TextSampler(labelled, config, model.stack)(0, np.random.default_rng(0))
+    assert one.hints is not None and any(one.hints)
+    with_hints = text_pretraining_loss(model, network, toy_checkpoint.tokenizer, one)["loss"]
+    without = text_pretraining_loss(model, network, toy_checkpoint.tokenizer, replace(one, hints=None))[
+        "loss"
+    ]
+    assert with_hints.item() != without.item()
 
 
 def test_longer_texts_are_left_out() -> None:

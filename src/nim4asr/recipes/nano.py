@@ -9,6 +9,7 @@ from nim4asr.model.encoder import EncoderConfig
 from nim4asr.model.phoneme_head import PhonemeHeadConfig
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.training.alignment import AlignmentConfig
+from nim4asr.training.hints import HintSampling
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.optimiser import OptimiserConfig
 from nim4asr.training.pretraining import PretrainingConfig
@@ -76,6 +77,8 @@ def programme(data: Path) -> Programme:
             loop(steps, 2e-3, 0.9), seconds, views=1, full_context_share=1.0, augmentation=plain
         )
 
+    # There is no language model yet that knows how to read a list, so hints are there from the first long texts on.
+    hints = HintSampling()
     everything = PretrainingConfig(loop(9000, 2e-3), 64.0, views=1, augmentation=mild)
     return Programme(
         network=network,
@@ -100,10 +103,10 @@ def programme(data: Path) -> Programme:
             "pretraining": SpeechStage(everything),
             # On short texts first: there the language model finds which speech token is next.
             "text-pretraining-short": TextPretrainingConfig(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
-            "text-pretraining": TextPretrainingConfig(loop(6000, 2e-3, clip=1.0), 2600),
+            "text-pretraining": TextPretrainingConfig(loop(6000, 2e-3, clip=1.0), 2600, hints=hints),
             "alignment": SpeechStage(AlignmentConfig(loop(250, 2e-3))),
-            "ia-sft": SpeechStage(SftConfig(loop(1500, 5e-4, clip=1.0), joint=False)),
-            "joint-sft": SpeechStage(SftConfig(loop(800, 2e-4, clip=1.0), joint=True)),
+            "ia-sft": SpeechStage(SftConfig(loop(1500, 5e-4, clip=1.0), joint=False, hints=hints)),
+            "joint-sft": SpeechStage(SftConfig(loop(800, 2e-4, clip=1.0), joint=True, hints=hints)),
         },
         dev=("cv_zh", "speechocean762"),
         first_words=("pretraining-words", "pretraining-short"),

@@ -29,6 +29,7 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.training.alignment import AlignmentConfig, alignment_loss, freeze_for_alignment
+from nim4asr.training.hints import draw_hints
 from nim4asr.training.loop import Loop
 from nim4asr.training.pretraining import (
     AcousticModel,
@@ -258,7 +259,8 @@ class _Run:
                 imitated = phonemes if config.imitate else None
                 return alignment_loss(network, self.tokenizer, batch, imitated)
             chunks = draw_chunks(PretrainingConfig(config.loop), random)
-            return sft_loss(network, self.tokenizer, batch, config, chunks)
+            hints = None if config.hints is None else draw_hints(batch.texts, config.hints, random)
+            return sft_loss(network, self.tokenizer, batch, config, chunks, hints)
 
         Loop(folder, model, stage.config.loop, make_batch, loss, evaluate, counted).run()
 

@@ -7,6 +7,7 @@ The loss of both is the cross entropy of the transcript, a token (``nim4asr.trai
   so that the encoder keeps to sounds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.encoder import ChunkScheme
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import BLANK
+from nim4asr.training.hints import HintSampling
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.transcript_loss import transcript_loss
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SftConfig:
-    """``joint`` False is IA-SFT, True late joint SFT."""
+    """``joint`` False is IA-SFT, True late joint SFT; ``hints`` says which prompts have some, if any."""
 
     loop: LoopConfig
     joint: bool
@@ -37,6 +39,7 @@ class SftConfig:
     full_context_share: float = 0.5
     empty_share: float = 0.03
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    hints: HintSampling | None = None
 
 
 def freeze_for_sft(network: Nim4, joint: bool) -> None:
@@ -54,13 +57,14 @@ def sft_loss(
     batch: SpeechBatch,
     config: SftConfig,
     chunks: ChunkScheme | None = None,
+    hints: Sequence[Sequence[str]] | None = None,
 ) -> dict[str, Tensor]:
-    """The stage's loss and its parts."""
+    """The stage's loss and its parts; ``hints`` are those of each prompt."""
     assert network.adaptor is not None and network.phoneme_head is not None
     with torch.set_grad_enabled(config.joint):
         frames, lengths = network.encoder(batch.features[0], batch.lengths, chunks)
     speech, speech_lengths = network.adaptor(frames, lengths)
-    transcript = transcript_loss(network, tokenizer, speech, speech_lengths, batch.texts)
+    transcript = transcript_loss(network, tokenizer, speech, speech_lengths, batch.texts, hints)
     if not config.joint:
         return {"loss": transcript}
     ctc = functional.ctc_loss(

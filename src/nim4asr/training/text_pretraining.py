@@ -19,7 +19,7 @@ and their real posteriors (``nim4asr.training.alignment``).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import BLANK, TABLE, tokenize
 from nim4asr.phonemes.inventory import FINALS, INITIALS, TONES
+from nim4asr.training.hints import HintSampling, draw_hints
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.transcript_loss import transcript_loss
 
@@ -59,25 +60,27 @@ class SimulationConfig:
 @dataclass(frozen=True)
 class TextPretrainingConfig:
     """``batch_tokens`` counts speech and text tokens, padding included; longer texts than
-    ``longest`` phonemes are left out.
+    ``longest`` phonemes are left out; ``hints`` says which prompts have some, if any.
     """
 
     loop: LoopConfig
     batch_tokens: int = 3000
     longest: int = 90
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
+    hints: HintSampling | None = None
 
 
 @dataclass(frozen=True)
 class TextBatch:
     """Simulated posteriors as two candidates a frame: ``phonemes`` (B, S, stack, 2), ``weights`` alike;
-    ``lengths`` (B,) in speech tokens; the texts.
+    ``lengths`` (B,) in speech tokens; the texts, and the hints of each prompt.
     """
 
     phonemes: Tensor
     weights: Tensor
     lengths: Tensor
     texts: tuple[str, ...]
+    hints: tuple[tuple[str, ...], ...] | None = None
 
 
 class PhonemeSpeech(nn.Module):
@@ -123,7 +126,7 @@ def text_pretraining_loss(
 ) -> dict[str, Tensor]:
     """Cross entropy of the texts, a token."""
     speech = model.embed(batch.phonemes, batch.weights)
-    return {"loss": transcript_loss(network, tokenizer, speech, batch.lengths, batch.texts)}
+    return {"loss": transcript_loss(network, tokenizer, speech, batch.lengths, batch.texts, batch.hints)}
 
 
 @cache
@@ -217,4 +220,7 @@ class TextSampler:
         """The batch of the step ``step``, counted from 0 over all epochs."""
         rows = self._epochs.batch(step)
         texts, phonemes = [text for text, _ in rows], [said for _, said in rows]
-        return collate(texts, phonemes, self._stack, self._config.simulation, random)
+        batch = collate(texts, phonemes, self._stack, self._config.simulation, random)
+        if self._config.hints is None:
+            return batch
+        return replace(batch, hints=tuple(draw_hints(texts, self._config.hints, random)))

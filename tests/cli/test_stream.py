@@ -39,14 +39,14 @@ def test_json_is_one_event_a_line(capsys: pytest.CaptureFixture[str], mode: str)
 
 
 def test_every_kind_of_event_has_its_json() -> None:
-    segment = Segment(0.5, 1.0, "hi", 0.9)
+    segment = Segment(0.5, 1.0, "hi", 0.9, hints=("hi", "ho"))
     rows = [
         json.loads(to_json(event))
         for event in (
             SpeechStarted(0.5),
             Partial(0.9, "h", "i"),
             SpeechEnded(1.0, Cause.SILENCE),
-            Final(1.0, segment, ("hi", "ho"), ("hi",)),
+            Final(1.0, segment),
         )
     ]
     assert rows[1] == {"event": "partial", "time": 0.9, "stable": "h", "volatile": "i"}

@@ -183,7 +183,14 @@ def longer(index: HotwordIndex, spoken: Sequence[Spoken], texts: Sequence[str]) 
     short = HotwordIndex(index.databases, index.config, index.evidence)
     listed = NameList(one for one in texts if len(one) >= LEAST_CHARACTERS)
     short.remove(one for one in texts if len(one) < LEAST_CHARACTERS)
-    kept = ("names_said", "near_paths", "best_path", "best_path_all", "perfect_phonemes")
+    kept = (
+        "names_said",
+        "near_paths",
+        "best_path",
+        "best_path_all",
+        "perfect_phonemes",
+        "perfect_phonemes_found",
+    )
     found = retrieval(short, spoken, listed)
     return {name: found[name] for name in kept}
 

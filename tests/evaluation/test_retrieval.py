@@ -23,7 +23,7 @@ def test_precision_recall_and_time() -> None:
     assert (at_zero["hints"], at_zero["precision"], at_zero["recall"]) == (2, 0.5, 0.5)
     assert found["best_path_all"]["hints"] == 2
     perfect = found["perfect_phonemes"]
-    assert (perfect["precision"], perfect["recall"]) == (1.0, 1.0)
+    assert (perfect["precision"], perfect["recall"], found["perfect_phonemes_found"]) == (1.0, 1.0, 1.0)
     assert 0 < found["search_milliseconds"]["p50"] <= found["search_milliseconds"]["p99"]
 
 

@@ -33,7 +33,8 @@ def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | N
 
     ``near_paths`` is the search as configured; ``best_path`` finds exact matches of the greedy path alone, judged by
     the same rule, and ``best_path_all`` takes every one of them as a hint, as the paper does; ``perfect_phonemes`` is
-    what a head without errors would give. Names inside longer ones said at the same place do not count as said.
+    what a head without errors would give, and ``perfect_phonemes_found`` the share of names said that are then hits at
+    all, whether worth a hint or not. Names inside longer ones said at the same place do not count as said.
     """
     names = names or NameList(index.texts())
     said = [names.said(tokens(one.text)) for one in spoken]
@@ -44,6 +45,10 @@ def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | N
     every, _ = _search(everything, [one.log_probs for one in spoken])
     sounds = [_perfect(one.text) for one in spoken]
     sure, _ = _search(index, [one for one in sounds if one is not None])
+    found = [
+        (len(names & {hit.text for hit in _certain_hits(index, one.text)}), len(names))
+        for names, one in zip(said, spoken, strict=True)
+    ]
     sure_said = [names for names, one in zip(said, sounds, strict=True) if one is not None]
     return {
         "names": len(index),
@@ -56,6 +61,7 @@ def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | N
         "best_path": [_row(best, said, least) for least in LEAST],
         "best_path_all": _row(every, said, -math.inf),
         "perfect_phonemes": _row(sure, sure_said, 0.0),
+        "perfect_phonemes_found": round(sum(a for a, _ in found) / max(1, sum(b for _, b in found)), 4),
     }
 
 
@@ -77,6 +83,13 @@ def _perfect(text: str) -> NDArray[np.float32] | None:
         return certain(TABLE.encode(pronounce(text)))
     except ValueError:
         return None
+
+
+def _certain_hits(index: HotwordIndex, text: str) -> list[Hit]:
+    try:
+        return index.search_phonemes(TABLE.encode(pronounce(text)))
+    except ValueError:
+        return []
 
 
 def _row(

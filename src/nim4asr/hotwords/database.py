@@ -15,6 +15,7 @@ end, are in the order of their lengths too.
 import json
 import mmap
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -148,8 +149,18 @@ def pronounce_all(
     names: Iterable[tuple[str, int, Name]], workers: int | None = None
 ) -> Iterator[tuple[str, int, Pronounced, str]]:
     """Each (source, line, name) with its pronunciations, and why it has none if so; on all cores."""
+    waiting: deque[list[tuple[str, int, Name]]] = deque()
+
+    def asked() -> Iterator[list[tuple[str, tuple[tuple[str, ...], ...]]]]:
+        # What goes between processes is plain and short: copying it takes time too.
+        for batch in _batches(names):
+            waiting.append(batch)
+            yield [(name.text, name.said) for *_, name in batch]
+
     with ProcessPoolExecutor(workers) as pool:
-        yield from (one for batch in pool.map(_pronounce_batch, _batches(names)) for one in batch)
+        for answers in pool.map(_pronounce_batch, asked()):
+            for (source, line, name), (said, reason) in zip(waiting.popleft(), answers, strict=True):
+                yield source, line, Pronounced(name, said), reason
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -158,8 +169,11 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _pronounce_batch(batch: list[tuple[str, int, Name]]) -> list[tuple[str, int, Pronounced, str]]:
-    return [(source, line, *pronounce_name(name)) for source, line, name in batch]
+def _pronounce_batch(
+    batch: list[tuple[str, tuple[tuple[str, ...], ...]]],
+) -> list[tuple[tuple[bytes, ...], str]]:
+    said = (pronounce_name(Name(text, given)) for text, given in batch)
+    return [(one.said, reason) for one, reason in said]
 
 
 def pronounce_name(name: Name) -> tuple[Pronounced, str]:

@@ -36,6 +36,8 @@ _SILENT = -0.001
 _NEVER = -20.0
 # How many times more tokens a frame may make than are kept after it.
 _ROOM = 8
+# Places in the table of the moved tokens, for each of them: few are tried in vain.
+_SLOTS = 4
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class SearchConfig:
     """What a walk may spend, in nats: ``slack`` and ``rate`` a phoneme; no single frame more than ``dearest``.
 
     ``tokens`` walk at most at a time, the cheapest for their length. Names under ``shortest`` phonemes are not looked
-    for, and hits whose evidence (``nim4asr.hotwords.index``) cannot reach ``weakest`` are not told. ``rate`` 0 and
+    for, and hits whose evidence (``nim4asr.hotwords.evidence``) cannot reach ``weakest`` are not told. ``rate`` 0 and
     ``slack`` 0 is the greedy path's exact match.
     """
 
@@ -176,6 +178,43 @@ def _child(labels: Array, low: int, last: int, label: int) -> int:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _slot(keys: Array, key: int) -> int:
+    """Where ``key`` stands among ``keys``, or the free place (-1) that is its own."""
+    slot = (key * 0x9E3779B1 >> 7) % len(keys)
+    while keys[slot] != -1 and keys[slot] != key:
+        slot = slot + 1 if slot + 1 < len(keys) else 0
+    return slot
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _tell(
+    found: Array, number: int, latest: Any, match: tuple[float, float, float, float, float]
+) -> tuple[Array, int]:
+    """Add a match to the first ``number`` rows of ``found``: of one node's that overlap, the cheapest stays.
+
+    ``latest`` says where a node's last match stands.
+    """
+    node, start, end, cost, phonemes = match
+    row = number
+    if np.int64(node) in latest:
+        known = latest[np.int64(node)]
+        if start < found[known, 2]:
+            if found[known, 3] <= cost:
+                return found, number
+            row = known
+    if row == number:
+        if number == len(found):
+            more = np.zeros((2 * number, found.shape[1]))
+            more[:number] = found
+            found = more
+        latest[np.int64(node)] = np.int64(number)
+        number += 1
+    found[row, 0], found[row, 1], found[row, 2] = node, start, end
+    found[row, 3], found[row, 4] = cost, phonemes
+    return found, number
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _walk(
     trie: tuple[Array, Array, Array],
     costs: Array,
@@ -202,12 +241,8 @@ def _walk(
     m_node, m_start, m_depth = np.empty_like(nodes), np.empty_like(starts), np.empty_like(depths)
     m_sounding, m_spent = np.empty_like(soundings), np.empty_like(spents)
     # Which of the moved tokens stands at a node, by open addressing; emptied after every frame.
-    size = 1
-    while size < 4 * room:
-        size *= 2
-    mask = size - 1
-    keys = np.full(size, -1, np.int64)
-    places = np.empty(size, np.int32)
+    keys = np.full(_SLOTS * room, -1, np.int64)
+    places = np.empty(_SLOTS * room, np.int32)
     taken = np.empty(room, np.int32)
     candidates = np.empty(costs.shape[1], np.int32)
     # Where a node's last match stands in ``found``.
@@ -278,9 +313,7 @@ def _walk(
                 if total > slack + rate * far:
                     continue
                 key = 2 * np.int64(to) + sounds
-                slot = (key * 0x9E3779B1 >> 7) & mask
-                while keys[slot] != -1 and keys[slot] != key:
-                    slot = (slot + 1) & mask
+                slot = _slot(keys, key)
                 if keys[slot] == -1:
                     if fresh == room:
                         continue
@@ -295,25 +328,9 @@ def _walk(
                 m_sounding[place], m_spent[place] = sounds, total
                 if move < 0 or far < shortest or labels[to] & NAME_ENDS == 0:
                     continue
-                if gain * far - loss * total < least:
-                    continue
-                # Of one name's matches that overlap, the cheapest, and of those the first.
-                row = number
-                if to in latest:
-                    known = latest[to]
-                    if began < found[known, 2]:
-                        if found[known, 3] <= total:
-                            continue
-                        row = known
-                if row == number:
-                    if number == len(found):
-                        more = np.zeros((2 * number, found.shape[1]))
-                        more[:number] = found
-                        found = more
-                    number += 1
-                    latest[np.int64(to)] = row
-                found[row, 0], found[row, 1], found[row, 2] = to, began, offset + t + 1
-                found[row, 3], found[row, 4] = total, far
+                if gain * far - loss * total >= least:
+                    match = (np.float64(to), float(began), float(offset + t + 1), float(total), float(far))
+                    found, number = _tell(found, number, latest, match)
         for i in range(fresh):
             keys[taken[i]] = -1
         limit = np.float32(np.inf)

@@ -2,6 +2,7 @@
 
 A logistic regression of "the name was said" on what the evidence weighs, over all matches of a wide search in the
 first training utterances of MANIFEST, with lists of several sizes that hold the names said and others of NAMES.
+In the longest lists two characters are never enough, and there they are left out: they would be most of the matches.
 Prints the coefficients and the negative log likelihood a match, with them and with those in use.
 """
 
@@ -29,6 +30,8 @@ from nim4asr.phonemes.mandarin import is_han
 from nim4asr.recognition.offline import Recogniser
 
 WIDE = SearchConfig(slack=2.0, rate=0.8, tokens=256, weakest=-math.inf)
+# In lists of more names than these, those of two characters are left out.
+SHORT = 500_000
 # Of a match nothing but the log posterior of its likeliest path with tones.
 POSTERIOR = EvidenceConfig(gain=0.0, trust=1.0, doubt=0.0, size=0.0)
 
@@ -87,6 +90,8 @@ def matches(
             found, one.log_probs, database, POSTERIOR, 1, -math.inf
         ).tolist():
             name = int(database.owner[int(pronunciation)])
+            if len(database) > SHORT and len(database.text(name)) < 3:
+                continue
             key = (int(row), name)
             if key not in best or posterior > best[key][1]:
                 cost, phonemes = found[int(row), 3:].tolist()

@@ -1,11 +1,13 @@
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
-from nim4asr.data.batches import Collator, Prefetcher, Sampler, Source
+from nim4asr.data.batches import Collator, Drawn, Prefetcher, Sampler, Source
 from nim4asr.data.store import FeatureStore, Labelled, build_store
 from nim4asr.errors import InputError
 
@@ -52,10 +54,10 @@ def test_no_store(tmp_path: Path) -> None:
 def test_batches_hold_their_seconds_and_everything_once(store: FeatureStore) -> None:
     sampler = Sampler([Source(store)], seconds=10.0)
     batches = sampler.epoch(0)
-    ids = [entry.id for batch in batches for _, entry in batch]
+    ids = [drawn.entry.id for batch in batches for drawn in batch]
     assert sorted(ids) == sorted(entry.id for entry in store.entries)
     for batch in batches:
-        longest = max(entry.frames for _, entry in batch)
+        longest = max(drawn.entry.frames for drawn in batch)
         assert len(batch) == 1 or longest * len(batch) <= 1000
 
 
@@ -63,10 +65,10 @@ def test_the_step_fixes_the_batch(store: FeatureStore) -> None:
     one, other = (Sampler([Source(store, 1.5)], 10.0, seed=4) for _ in range(2))
     size = len(one.epoch(0))
     steps = [0, size - 1, size, size + 3, 1]
-    assert [[e.id for _, e in one.batch(s)] for s in steps] == [
-        [e.id for _, e in other.batch(s)] for s in steps
+    assert [[drawn.entry.id for drawn in one.batch(s)] for s in steps] == [
+        [drawn.entry.id for drawn in other.batch(s)] for s in steps
     ]
-    assert [e.id for _, e in one.batch(0)] != [e.id for _, e in one.batch(len(one.epoch(0)))]
+    assert one.batch(0) != one.batch(len(one.epoch(0)))
 
 
 def test_weights_repeat_and_thin_out(store: FeatureStore) -> None:
@@ -75,13 +77,45 @@ def test_weights_repeat_and_thin_out(store: FeatureStore) -> None:
         assert sum(map(len, batches)) == expected
 
 
+def test_long_utterances_come_more_often(store: FeatureStore) -> None:
+    batches = Sampler([Source(store)], 10.0, long=2.0, longer=2.5).epoch(0)
+    counts = Counter(drawn.entry.id for batch in batches for drawn in batch)
+    frames = {entry.id: entry.frames for entry in store.entries}
+    assert {count for id_, count in counts.items() if frames[id_] < 200} == {1}
+    long = [count for id_, count in counts.items() if frames[id_] >= 200]
+    assert set(long) == {2, 3} and np.mean(long) == pytest.approx(2.5, abs=0.05)
+
+
+def test_no_draw_of_an_utterance_repeats_its_augmentation(store: FeatureStore) -> None:
+    """Over two epochs with each utterance drawn twice in both, every turn is another."""
+    sampler = Sampler([Source(store, 2.0)], 10.0)
+    turns: dict[str, list[int]] = {}
+    for epoch in range(2):
+        for batch in sampler.epoch(epoch):
+            for drawn in batch:
+                turns.setdefault(drawn.entry.id, []).append(drawn.turn)
+    assert all(sorted(one) == [0, 1, 2, 3] for one in turns.values())
+
+
+def test_augmentation_depends_on_the_sample_and_its_turn_alone(store: FeatureStore) -> None:
+    collator = Collator(CMVN, AugmentationConfig(), [np.zeros((200, 80), np.float32)])
+    one, other = store.entries[20], store.entries[10]
+    alone = collator([Drawn(store, one, 3)])
+    among = collator([Drawn(store, other, 1), Drawn(store, one, 3)])
+    length = int(alone.lengths[0])
+    assert int(among.lengths[1]) == length
+    assert torch.equal(alone.features[0, 0], among.features[0, 1, :length])
+    again = collator([Drawn(store, one, 4)])
+    assert again.features.shape != alone.features.shape or not torch.equal(again.features, alone.features)
+
+
 def test_lengths_bound_what_is_drawn(store: FeatureStore) -> None:
     batches = Sampler([Source(store)], 10.0, shortest=1.0, longest=2.0).epoch(0)
-    assert {entry.id for batch in batches for _, entry in batch} <= {f"u{i}" for i in range(10, 22)}
+    assert {drawn.entry.id for batch in batches for drawn in batch} <= {f"u{i}" for i in range(10, 22)}
 
 
 def test_a_batch_is_padded_and_labelled(store: FeatureStore) -> None:
-    batch = Collator(CMVN)([(store, store.entries[0]), (store, store.entries[5])], np.random.default_rng(0))
+    batch = Collator(CMVN)([Drawn(store, store.entries[0]), Drawn(store, store.entries[5])])
     assert batch.features.shape[:2] == (1, 2)
     assert batch.features[0, 0, batch.lengths[0] :].abs().sum() == 0
     assert batch.targets.tolist() == [5, 1, 11, 1]
@@ -91,7 +125,7 @@ def test_a_batch_is_padded_and_labelled(store: FeatureStore) -> None:
 
 def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
     collator = Collator(CMVN, AugmentationConfig(), views=2)
-    batch = collator([(store, e) for e in store.entries[-4:]], np.random.default_rng(0))
+    batch = collator([Drawn(store, e) for e in store.entries[-4:]])
     assert batch.features.shape[0] == 2
     assert (batch.features[0] != batch.features[1]).any()
 
@@ -99,7 +133,7 @@ def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
 def test_a_share_is_noise_with_nothing_said(store: FeatureStore) -> None:
     noise = np.zeros((100, 80), np.float32)
     collator = Collator(CMVN, AugmentationConfig(), [noise], empty_share=0.5)
-    batch = collator([(store, e) for e in store.entries] * 4, np.random.default_rng(0))
+    batch = collator([Drawn(store, e, turn) for e in store.entries for turn in range(4)])
     empty = [text == "" for text in batch.texts]
     assert 0.3 < np.mean(empty) < 0.7
     assert [length == 0 for length in batch.target_lengths.tolist()] == empty

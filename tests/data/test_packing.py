@@ -17,7 +17,7 @@ def test_every_item_is_packed_once_and_within_the_most(costs: list[float], most:
 def test_steps_in_order_draw_every_epoch_once() -> None:
     drawn = []
 
-    def draw(random: np.random.Generator) -> list[list[int]]:
+    def draw(number: int, random: np.random.Generator) -> list[list[int]]:
         drawn.append(1)
         return [[int(random.integers(100))] for _ in range(int(random.integers(1, 5)))]
 
@@ -33,4 +33,4 @@ def test_steps_in_order_draw_every_epoch_once() -> None:
 
 def test_nothing_to_pack_is_said() -> None:
     with pytest.raises(ValueError, match="nothing"):
-        Epochs[int](lambda random: [], seed=0).batch(0)
+        Epochs[int](lambda number, random: [], seed=0).batch(0)

@@ -1,14 +1,20 @@
-import json
-from collections.abc import Mapping
+import errno
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from numpy.random import Generator
+from numpy.random import Generator, default_rng
 from torch import Tensor, nn
 
 from nim4asr.errors import InputError
-from nim4asr.training.loop import Loop, LoopConfig
+from nim4asr.training.loop import Loop, LoopConfig, steps_done
+from nim4asr.training.metrics import read_log
+from nim4asr.training.objective import Losses, Objective, Part
 from nim4asr.training.optimiser import OptimiserConfig
 
 
@@ -18,85 +24,170 @@ def config(steps: int) -> LoopConfig:
     )
 
 
-def model() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(20, 20), nn.Dropout(0.3), nn.Linear(20, 1))
+class Fit(Objective[Tensor]):
+    """A toy: the first column of its input from all of it. Dies after ``die_at`` steps."""
+
+    def __init__(self, die_at: int | None = None, nan_at: int | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(20, 20), nn.Dropout(0.3), nn.Linear(20, 1))
+        self.steps, self.die_at, self.nan_at = 0, die_at, nan_at
+
+    def forward(self, batch: Tensor, random: Generator) -> Losses:
+        self.steps += 1
+        if self.die_at is not None and self.steps > self.die_at:
+            raise PowerCutError
+        scale = float("nan") if self.nan_at is not None and self.steps > self.nan_at else 1.0
+        return {"error": Part((self.net(batch) - batch[:, :1]).square().sum() * scale, len(batch))}
 
 
 class PowerCutError(Exception):
     """The power is cut."""
 
 
-def loop(folder: Path, network: nn.Module, settings: LoopConfig, die_at: int | None = None) -> Loop[Tensor]:
-    def make_batch(step: int, random: Generator) -> Tensor:
-        return torch.from_numpy(random.standard_normal((8, 20))).float()
+def make_batch(number: int, random: Generator) -> Tensor:
+    return torch.from_numpy(random.standard_normal((8, 20))).float()
 
-    steps = [0]
 
-    def loss(batch: Tensor, random: Generator) -> Mapping[str, Tensor]:
-        steps[0] += 1
-        if die_at is not None and steps[0] > die_at:
-            raise PowerCutError
-        return {"loss": (network(batch) - batch[:, :1]).square().mean()}
-
-    return Loop(folder, network, settings, make_batch, loss, lambda: {"dev": 1.0})
+def loop(folder: Path, objective: Fit, settings: LoopConfig) -> Loop[Tensor]:
+    return Loop(folder, objective, settings, make_batch, lambda: {"dev": 1.0})
 
 
 def losses(folder: Path) -> dict[int, float]:
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+    return {row["step"]: row["loss"] for row in read_log(folder) if "loss" in row}
 
 
-def test_a_run_cut_short_goes_on_to_the_last_bit(tmp_path: Path) -> None:
-    whole = model()
-    loop(tmp_path / "whole", whole, config(7)).run()
+@pytest.mark.parametrize("muon", [True, False])
+def test_a_run_cut_short_goes_on_to_the_last_bit(tmp_path: Path, muon: bool) -> None:
+    settings = replace(config(7), optimiser=OptimiserConfig(1e-2, muon=muon))
+    whole = Fit()
+    loop(tmp_path / "whole", whole, settings).run()
     with pytest.raises(PowerCutError):
-        loop(tmp_path / "cut", model(), config(7), die_at=9).run()
-    resumed = model()
-    loop(tmp_path / "cut", resumed, config(7)).run()
+        loop(tmp_path / "cut", Fit(die_at=9), settings).run()
+    resumed = Fit()
+    loop(tmp_path / "cut", resumed, settings).run()
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
+def test_processes_that_read_give_the_same_batches(tmp_path: Path) -> None:
+    for workers in (0, 2):
+        settings = replace(config(20), steps=6, workers=workers)
+        loop(tmp_path / str(workers), Fit(), settings).run()
+    assert losses(tmp_path / "0") == losses(tmp_path / "2")
+
+
+def test_killed_in_the_middle_of_anything(tmp_path: Path) -> None:
+    """A process that is killed without warning leaves a whole state, and the rest is done by another."""
+    script = textwrap.dedent(
+        f"""
+        import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        from test_loop import Fit, config, loop
+        from dataclasses import replace
+        loop(Path({str(tmp_path / "run")!r}), Fit(), replace(config(1), steps=100_000)).run()
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    for _ in range(600):
+        if steps_done(tmp_path / "run") >= 3:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    done = steps_done(tmp_path / "run")
+    assert done >= 3
+    settings = replace(config(1), steps=done + 3)
+    assert loop(tmp_path / "run", Fit(), settings).run() == done + 3
+    steps = [row["step"] for row in read_log(tmp_path / "run") if "loss" in row]
+    assert steps == list(range(1, done + 4))
+
+
 def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
-    loop(tmp_path, model(), config(7)).run()
+    loop(tmp_path, Fit(), config(7)).run()
     before = (tmp_path / "log.jsonl").read_text()
-    loop(tmp_path, model(), config(7), die_at=0).run()
+    loop(tmp_path, Fit(die_at=0), config(7)).run()
     assert (tmp_path / "log.jsonl").read_text() == before
 
 
-def test_a_state_lost_between_two_renames_is_found(tmp_path: Path) -> None:
-    loop(tmp_path, model(), config(7)).run()
-    (tmp_path / "state").rename(tmp_path / "state.old")
-    loop(tmp_path, model(), config(7), die_at=0).run()
-    assert (tmp_path / "state").exists()
+def test_states_are_kept_to_a_number(tmp_path: Path) -> None:
+    loop(tmp_path, Fit(), replace(config(3), keep=3)).run()
+    assert sorted(one.name for one in tmp_path.glob("state-*")) == ["state-15", "state-18", "state-20"]
+
+
+def test_a_pause_saves_and_is_gone_on_from(tmp_path: Path) -> None:
+    loop(tmp_path / "whole", Fit(), config(20)).run()
+    assert loop(tmp_path / "paused", Fit(), config(20)).run(lambda done: done == 5) == 5
+    assert loop(tmp_path / "paused", Fit(), config(20)).run() == 20
+    assert losses(tmp_path / "paused") == losses(tmp_path / "whole")
+
+
+def test_accumulated_gradients_are_those_of_the_joint_batch(tmp_path: Path) -> None:
+    """Batches of one size: two of them in a step are one of twice the size."""
+
+    def halves(number: int, random: Generator) -> Tensor:
+        both = default_rng(number // 2).standard_normal((16, 20))
+        return torch.from_numpy(both[8 * (number % 2) :][:8]).float()
+
+    def whole(number: int, random: Generator) -> Tensor:
+        return torch.from_numpy(default_rng(number).standard_normal((16, 20))).float()
+
+    networks = []
+    for name, make, accumulation in (("halves", halves, 2), ("whole", whole, 1)):
+        objective = Fit()
+        objective.net[1] = nn.Identity()
+        settings = replace(config(20), accumulation=accumulation)
+        Loop(tmp_path / name, objective, settings, make).run()
+        networks.append(objective)
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert losses(tmp_path / "halves") == pytest.approx(losses(tmp_path / "whole"), rel=1e-3)
 
 
 def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
-    loop(tmp_path, model(), config(7)).run()
+    loop(tmp_path, Fit(), config(7)).run()
+    other = Fit()
+    other.net = nn.Sequential(nn.Linear(20, 1))
     with pytest.raises(InputError, match="another model"):
-        loop(tmp_path, nn.Linear(20, 1), config(7)).run()
+        loop(tmp_path, other, config(7)).run()
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(tmp_path: Path) -> None:
-    network = model()
-
-    def loss(batch: Tensor, random: Generator) -> Mapping[str, Tensor]:
-        scale = float("nan") if loop_.optimiser.param_groups[0]["lr"] and bad() else 1.0
-        return {"loss": network(batch).mean() * scale}
-
-    calls = [0]
-
-    def bad() -> bool:
-        calls[0] += 1
-        return calls[0] > 6
-
-    loop_ = Loop(tmp_path, network, config(3), lambda step, random: torch.randn(2, 20), loss)
+    objective = Fit(nan_at=6)
     with pytest.raises(InputError, match="step 6: the loss is nan"):
-        loop_.run()
-    assert json.loads((tmp_path / "state/step.json").read_text()) == {"step": 6}
-    assert all(torch.isfinite(p).all() for p in network.parameters())
+        loop(tmp_path, objective, config(3)).run()
+    assert steps_done(tmp_path) == 6
+    assert all(torch.isfinite(p).all() for p in objective.parameters())
+
+
+def test_a_full_disk_is_said_and_the_last_state_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop(tmp_path, Fit(), config(5)).run(lambda done: done == 10)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nim4asr.training.loop.save_file", full)
+    with pytest.raises(InputError, match=r"the disk is full. Step 10 is kept"):
+        loop(tmp_path, Fit(), config(5)).run()
+    monkeypatch.undo()
+    assert loop(tmp_path, Fit(), config(5)).run() == 20
+
+
+def test_waiting_for_data_is_measured(tmp_path: Path) -> None:
+    def slow(number: int, random: Generator) -> Tensor:
+        time.sleep(0.05)
+        return make_batch(number, random)
+
+    Loop(tmp_path, Fit(), replace(config(20), steps=5, log_every=5), slow).run()
+    (row,) = read_log(tmp_path)
+    assert row["waiting_share"] > 0.5
+
+
+def test_matrices_are_not_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nim4asr.training.loop._is_sharded", lambda _: True)
+    with pytest.raises(InputError, match="muon=False"):
+        loop(tmp_path, Fit(), config(7)).run()
 
 
 def test_the_schedule_rises_and_falls() -> None:
@@ -106,3 +197,17 @@ def test_the_schedule_rises_and_falls() -> None:
     assert rates[9] == pytest.approx(1.0)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[100] == pytest.approx(0.1)
+
+
+def test_a_held_rate_falls_only_afterwards() -> None:
+    settings = LoopConfig(100, OptimiserConfig(1.0), warmup_steps=10, hold_steps=60)
+    rates = [settings.learning_rate(step) for step in range(101)]
+    assert set(rates[10:61]) == {1.0}
+    assert rates[60:] == sorted(rates[60:], reverse=True)
+    assert rates[100] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("values", [{"steps": 0}, {"accumulation": 0}, {"keep": 0}, {"checkpoint_every": 0}])
+def test_impossible_loops(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        LoopConfig(**{"steps": 5, "optimiser": OptimiserConfig(1.0), **values})  # type: ignore[arg-type]

@@ -2,7 +2,9 @@
 
 import io
 import json
+import multiprocessing
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +14,33 @@ import soundfile
 
 from conftest import toy_config
 from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import load
-from nim4asr.recipes import nano
+from nim4asr.recipes import nano, training_programme
 from nim4asr.recognition.offline import Recogniser
-from nim4asr.training.alignment import AlignmentConfig
+from nim4asr.training.alignment import Alignment
+from nim4asr.training.asynchronous import AsynchronousIaSft, Phase, State, SwapConfig
+from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.hints import HintSampling
-from nim4asr.training.loop import LoopConfig
+from nim4asr.training.ia_sft import IaSft
+from nim4asr.training.joint_sft import JointSft
+from nim4asr.training.loop import LoopConfig, steps_done
+from nim4asr.training.metrics import read_log
 from nim4asr.training.optimiser import OptimiserConfig
-from nim4asr.training.pretraining import PretrainingConfig
-from nim4asr.training.programme import Corpus, Programme, SpeechStage, run_programme
-from nim4asr.training.sft import SftConfig
-from nim4asr.training.text_pretraining import TextPretrainingConfig
+from nim4asr.training.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.plots import plot_run
+from nim4asr.training.pretraining import Pretraining
+from nim4asr.training.programme import Corpus, Programme
+from nim4asr.training.rl import Rl
+from nim4asr.training.run import Side, run_programme
+from nim4asr.training.snapshots import SnapshotBoard
+from nim4asr.training.speech import SpeechData
+from nim4asr.training.status import as_text, read_status, write_recipe
+from nim4asr.training.text_pretraining import TextPretraining
 
 LOOP = LoopConfig(2, OptimiserConfig(1e-3), warmup_steps=1, log_every=1, evaluate_every=2)
+SPEECH = SpeechData(10.0)
 
 
 def shown(items, what, total, done=0):  # type: ignore[no-untyped-def]
@@ -42,7 +57,7 @@ def programme(tmp_path: Path) -> Programme:
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, random.standard_normal(SAMPLE_RATE * 2) * 0.1, SAMPLE_RATE)
         split = "dev" if number > 3 else "train"
-        rows.append({"audio": path.name, "text": text, "language": "zh", "split": split})
+        rows.append({"audio": path.name, "text": text, "language": "zh", "split": split, "duration": 2.0})
     manifest = tmp_path / "toy.jsonl"
     manifest.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     (tmp_path / "text.txt").write_text("今天很好\nthe wind is fine\n" * 5, encoding="utf-8")
@@ -61,14 +76,26 @@ def programme(tmp_path: Path) -> Programme:
         texts=[tmp_path / "text.txt"],
         noises=tmp_path / "noise.tar",
         synthetic=None,
+        keywords=KeywordConfig(common=1.0),
         stages={
-            "pretraining": SpeechStage(PretrainingConfig(LOOP, 10.0)),
-            "text-pretraining": TextPretrainingConfig(LOOP, 200, hints=HintSampling()),
-            "alignment": SpeechStage(AlignmentConfig(LOOP, 10.0)),
-            "ia-sft": SpeechStage(SftConfig(LOOP, joint=False, batch_seconds=10.0, hints=HintSampling())),
-            "joint-sft": SpeechStage(SftConfig(LOOP, joint=True, batch_seconds=10.0)),
+            "words": Pretraining(LOOP, SPEECH, views=1),
+            "text-pretraining": TextPretraining(LOOP, 200, hints=HintSampling()),
+            "ia-sft": AsynchronousIaSft(
+                Pretraining(replace(LOOP, steps=8, optimiser=OptimiserConfig(2e-2)), SPEECH),
+                Alignment(LOOP, SPEECH, imitate=True),
+                IaSft(LOOP, SPEECH),
+                leg_steps=1,
+                # So strict that every look but the first publishes.
+                swaps=SwapConfig(threshold=1.0, every=0.25),
+                patience=0.05,
+            ),
+            "joint-sft": JointSft(LOOP, SPEECH, hints=HintSampling()),
+            "context-sft": ContextSft(LOOP, SPEECH),
+            "rl": Rl(LOOP, SpeechData(10.0, augmentation=None), samples=2),
+            "phoneme-head": PhonemeHeadTuning(LOOP, SPEECH),
         },
         dev=("toy",),
+        first_words=("words",),
     )
 
 
@@ -76,13 +103,31 @@ def test_from_corpora_to_a_model_that_transcribes(
     programme: Programme, tmp_path: Path, speech: Floats
 ) -> None:
     folder = tmp_path / "run"
+    write_recipe(folder, "toy", programme)
     run_programme(programme, folder, None, shown)
     checkpoint = load(folder / "model")
     Recogniser(checkpoint).transcribe((speech, SAMPLE_RATE))
-    log = [json.loads(line) for line in (folder / "pretraining/log.jsonl").read_text().splitlines()]
-    assert any("toy" in row for row in log)
-    for stage in programme.stages:
-        assert json.loads((folder / stage / "state/step.json").read_text()) == {"step": 2}
+    for name, stage in programme.stages.items():
+        if not isinstance(stage, AsynchronousIaSft):
+            assert steps_done(folder / name) == 2
+    # Looked at after 2, 4 and 6 of 8 steps: a reference, two snapshots, and the last one.
+    snapshots = SnapshotBoard(folder / "ia-sft/snapshots").snapshots()
+    assert [one.step for one in snapshots] == [4, 6, 8]
+    assert [one.reference_step for one in snapshots] == [2, 4, 6]
+    assert [one.final for one in snapshots] == [False, False, True]
+    # Two legs of a step and a final one of two.
+    assert steps_done(folder / "ia-sft/ia-sft") == 4
+    (row,) = [row for row in read_log(folder / "joint-sft") if "toy" in row]
+    assert {"cka", "nse"} <= row.keys() and row["cka"] == pytest.approx(1.0, abs=0.1)
+    assert "reward" in next(iter(read_log(folder / "rl")))
+
+    status = read_status(folder)
+    assert status.model and status.phase == "done" and len(status.snapshots) == 3
+    assert {stage.name: stage.done for stage in status.stages}["ia-sft/pretraining"] == 8
+    assert "snapshot 3 of step 8" in as_text(status)
+    pictures = {path.name for path in plot_run(folder)}
+    assert {"joint-sft.png", "ia-sft-cka.png", "rl.png"} <= pictures
+
     # Started again, it trains nothing anew and gives the same model.
     run_programme(programme, folder, None, shown)
     again = load(folder / "model").network.state_dict()
@@ -91,20 +136,69 @@ def test_from_corpora_to_a_model_that_transcribes(
 
 def test_stages_one_by_one_are_the_whole(programme: Programme, tmp_path: Path) -> None:
     run_programme(programme, tmp_path / "whole", None, shown)
-    with pytest.raises(InputError, match="'pretraining' comes before 'alignment'"):
-        run_programme(programme, tmp_path / "steps", "alignment", shown)
+    with pytest.raises(InputError, match="'words' comes before 'joint-sft'"):
+        run_programme(programme, tmp_path / "steps", "joint-sft", shown)
     for stage in programme.stages:
         run_programme(programme, tmp_path / "steps", stage, shown)
     whole, steps = (load(tmp_path / name / "model").network.state_dict() for name in ("whole", "steps"))
     assert all(value.equal(steps[name]) for name, value in whole.items())
 
 
+def test_two_sides_as_two_jobs_one_after_the_other(programme: Programme, tmp_path: Path) -> None:
+    """All of pre-training first, as if the other job had been down; then that one takes the newest snapshot."""
+    folder = tmp_path / "run"
+    for name in ("words", "text-pretraining"):
+        run_programme(programme, folder, name, shown)
+    run_programme(programme, folder, None, shown, side="pretraining")
+    assert SnapshotBoard(folder / "ia-sft/snapshots").snapshots()[-1].final
+    assert not (folder / "ia-sft/alignment").exists()
+    run_programme(programme, folder, None, shown, side="ia-sft")
+    # One leg, the final one.
+    assert steps_done(folder / "ia-sft/ia-sft") == 2
+    run_programme(programme, folder, None, shown)
+    assert (folder / "model").exists()
+    with pytest.raises(InputError, match="has no sides"):
+        run_programme(
+            replace(programme, stages={"words": programme.stages["words"]}),
+            tmp_path / "no sides",
+            None,
+            shown,
+            side="ia-sft",
+        )
+
+
+def test_two_sides_at_the_same_time(programme: Programme, tmp_path: Path) -> None:
+    """As two processes, which share the run's folder and nothing else, and one of them killed on the way."""
+    folder = tmp_path / "run"
+    for name in ("words", "text-pretraining"):
+        run_programme(programme, folder, name, shown)
+    context = multiprocessing.get_context("fork")
+
+    def job(side: Side) -> multiprocessing.process.BaseProcess:
+        process = context.Process(
+            target=run_programme, args=(programme, folder, None, shown, None, None, side)
+        )
+        process.start()
+        return process
+
+    language_model, pretraining = job("ia-sft"), job("pretraining")
+    for _ in range(600):
+        if SnapshotBoard(folder / "ia-sft/snapshots").snapshots():
+            break
+        time.sleep(0.05)
+    language_model.kill()
+    language_model.join()
+    language_model = job("ia-sft")
+    for process in (pretraining, language_model):
+        process.join(120)
+        assert process.exitcode == 0
+    status = State.load(folder / "ia-sft/ia-sft")
+    assert status.phase is Phase.DONE
+    assert status.snapshot == SnapshotBoard(folder / "ia-sft/snapshots").snapshots()[-1].number
+
+
 def test_beginning_from_another_model(programme: Programme, toy_model: Path, tmp_path: Path) -> None:
-    short = replace(
-        programme,
-        stages={"words": programme.stages["pretraining"], "alignment": programme.stages["alignment"]},
-        first_words=("words",),
-    )
+    short = replace(programme, stages={k: programme.stages[k] for k in ("words", "text-pretraining")})
     run_programme(short, tmp_path / "run", None, shown, toy_model)
     assert not (tmp_path / "run/words").exists()
     begun, ended = load(toy_model), load(tmp_path / "run/model")
@@ -117,15 +211,54 @@ def test_beginning_from_another_model(programme: Programme, toy_model: Path, tmp
         run_programme(other, tmp_path / "other", None, shown, toy_model)
 
 
+def test_going_on_with_a_whole_model(programme: Programme, toy_model: Path, tmp_path: Path) -> None:
+    run_programme(programme, tmp_path / "run", "phoneme-head", shown, toy_model, first="phoneme-head")
+    begun, ended = load(toy_model).network.state_dict(), load(tmp_path / "run/model").network.state_dict()
+    for name, value in begun.items():
+        if not name.startswith("phoneme_head."):
+            np.testing.assert_allclose(ended[name], value, atol=2e-3)
+    with pytest.raises(InputError, match="which model to start from"):
+        run_programme(programme, tmp_path / "run", None, shown, first="rl")
+    with pytest.raises(InputError, match="before what this run begins with"):
+        run_programme(programme, tmp_path / "run", "words", shown, toy_model, first="rl")
+
+
+def test_recordings_are_read_at_every_pass_and_skipped_if_they_cannot_be(
+    programme: Programme, tmp_path: Path
+) -> None:
+    (tmp_path / "0.wav").write_bytes(b"no sound")
+    corpora = {"toy": replace(programme.corpora["toy"], stored=False)}
+    short = replace(programme, corpora=corpora, stages={"words": programme.stages["words"]})
+    run_programme(short, tmp_path / "run", None, shown)
+    assert steps_done(tmp_path / "run/words") == 2
+    skipped = [json.loads(line) for line in (tmp_path / "run/skipped.jsonl").read_text().splitlines()]
+    assert {row["id"] for row in skipped} == {"0.wav"}
+
+
 def test_data_that_hold_nothing(programme: Programme, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no stage"):
         run_programme(programme, tmp_path / "run", "magic", shown)
     empty = replace(programme, corpora={"toy": Corpus(tmp_path / "none.jsonl")})
     with pytest.raises(InputError, match="no such manifest"):
         run_programme(empty, tmp_path / "run", None, shown)
+    with pytest.raises(InputError, match="no corpus"):
+        run_programme(replace(programme, corpora={}), tmp_path / "run", None, shown)
+    with pytest.raises(InputError, match="no run has begun"):
+        read_status(tmp_path / "nowhere")
 
 
-def test_nano_is_a_whole_programme(tmp_path: Path) -> None:
-    programme = nano.programme(tmp_path)
-    assert list(programme.stages)[-1] == "joint-sft"
-    assert programme.network(6000).llm == nano.network().llm
+@pytest.mark.parametrize("name", ["nano", "nim4-2.3b"])
+def test_recipes_are_whole_programmes(name: str, tmp_path: Path) -> None:
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech/some.jsonl").write_text("")
+    programme = training_programme(name, tmp_path)
+    assert list(programme.stages)[-4:] == ["joint-sft", "context-sft", "rl", "phoneme-head"]
+    write_recipe(tmp_path / "run", name, programme)
+    assert read_status(tmp_path / "run").recipe == name
+
+
+def test_a_recipe_without_a_manifest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no manifest"):
+        training_programme("nim4-2.3b", tmp_path)
+    with pytest.raises(InputError, match="no recipe"):
+        training_programme("magic", tmp_path)

@@ -3,31 +3,39 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nim4asr.audio.features import Cmvn
 from nim4asr.data.batches import SpeechBatch
+from nim4asr.data.keywords import KeywordSet
+from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.encoder import ChunkScheme
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE, pronounce
-from nim4asr.training.alignment import alignment_loss, freeze_for_alignment
+from nim4asr.training.alignment import Alignment
+from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.hints import HintSampling
+from nim4asr.training.ia_sft import IaSft
+from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.optimiser import MuonAdamW, OptimiserConfig
-from nim4asr.training.pretraining import AcousticModel, PretrainingConfig, draw_chunks, pretraining_loss
-from nim4asr.training.sft import SftConfig, freeze_for_sft, sft_loss
+from nim4asr.training.objective import Learner, Objective, Stage, mean_loss
+from nim4asr.training.optimiser import OptimiserConfig, build_optimiser
+from nim4asr.training.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.pretraining import ChunkSampling, Pretraining
+from nim4asr.training.rewards import Reward
+from nim4asr.training.rl import Rl
+from nim4asr.training.speech import SpeechData
 from nim4asr.training.text_pretraining import (
     PhonemeSpeech,
     SimulationConfig,
-    TextPretrainingConfig,
+    TextPretraining,
     TextSampler,
     simulate,
-    text_pretraining_loss,
 )
 from nim4asr.training.tokenizer import train_tokenizer
 
@@ -36,8 +44,12 @@ TEXTS = ("今天天气", "how are you")
 
 
 @pytest.fixture
-def network(toy_checkpoint: Checkpoint) -> Nim4:
-    return copy.deepcopy(toy_checkpoint.network).requires_grad_(True)
+def learner(toy_checkpoint: Checkpoint) -> Learner:
+    assert toy_checkpoint.tokenizer is not None
+    network = copy.deepcopy(toy_checkpoint.network).requires_grad_(True)
+    return Learner(
+        network, toy_checkpoint.tokenizer, PhonemeSpeech(network), KeywordSet(["天气", "甜汽", "today"])
+    )
 
 
 def batch(views: int = 1) -> SpeechBatch:
@@ -53,87 +65,155 @@ def batch(views: int = 1) -> SpeechBatch:
     )
 
 
-def train(model: nn.Module, loss: object, steps: int = 12) -> tuple[float, float, set[str]]:
-    """The first and the last loss, and the names of the parameters that moved."""
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimiser = MuonAdamW(model.named_parameters(), LOOP.optimiser)
+def train(
+    objective: Objective[Any], one: Any, whole: nn.Module, steps: int = 12
+) -> tuple[float, float, set[str]]:
+    """The first and the last loss on the batch ``one``, and the parameters of ``whole`` that moved."""
+    before = {name: p.detach().clone() for name, p in whole.named_parameters()}
+    optimiser = build_optimiser(objective.named_parameters(), LOOP.optimiser)
     history = []
-    for _ in range(steps):
-        parts = loss()  # type: ignore[operator]
+    for step in range(steps):
+        torch.manual_seed(0)
+        prepared = objective.prepare(one, step, np.random.default_rng(2))
+        loss = mean_loss(objective(prepared, np.random.default_rng(1)))
         optimiser.zero_grad()
-        parts["loss"].backward()
+        loss.backward()
         optimiser.step()
-        history.append(float(parts["loss"].detach()))
-    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+        history.append(float(loss.detach()))
+    moved = {name for name, p in whole.named_parameters() if not torch.equal(p, before[name])}
     return history[0], history[-1], moved
 
 
-@pytest.mark.parametrize("views", [1, 2])
-def test_pretraining(network: Nim4, views: int) -> None:
-    assert network.phoneme_head is not None
-    model = AcousticModel(network.encoder, network.phoneme_head)
-    config = PretrainingConfig(LOOP, views=views)
-    random = np.random.default_rng(0)
-    first, last, moved = train(model, lambda: pretraining_loss(model, batch(views), config, random))
+def blocks(moved: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in moved}
+
+
+SPEECH = SpeechData(10.0)
+EVERYTHING = {"encoder", "phoneme_head", "adaptor", "llm"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "trained"),
+    [
+        (Pretraining(LOOP, SPEECH, views=1), {"encoder", "phoneme_head"}),
+        (Alignment(LOOP, SPEECH, imitate=True), {"adaptor"}),
+        (Alignment(LOOP, SPEECH), {"adaptor"}),
+        (IaSft(LOOP, SPEECH), {"adaptor", "llm"}),
+        (JointSft(LOOP, SPEECH), EVERYTHING),
+        (ContextSft(LOOP, SPEECH), EVERYTHING),
+        (PhonemeHeadTuning(LOOP, SPEECH), {"phoneme_head"}),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Stage) else "",
+)
+def test_a_stage_learns_and_what_it_freezes_does_not_move(
+    learner: Learner, stage: Stage, trained: set[str]
+) -> None:
+    first, last, moved = train(stage.objective(learner), batch(), learner.network, 30)
     assert last < first
-    assert moved == {name for name, _ in model.named_parameters()}
+    assert blocks(moved) == trained
 
 
-def test_identical_views_have_no_divergence(network: Nim4) -> None:
-    assert network.phoneme_head is not None
-    model = AcousticModel(network.encoder, network.phoneme_head).eval()
+def test_pretraining_with_two_views(learner: Learner) -> None:
+    objective = Pretraining(LOOP, SPEECH).objective(learner)
+    first, last, moved = train(objective, batch(2), learner.network)
+    assert last < first
+    assert blocks(moved) == {"encoder", "phoneme_head"}
+
+
+def test_identical_views_have_no_divergence(learner: Learner) -> None:
+    whole = ChunkSampling(full_context_share=1.0)
     one = batch(1)
     twice = SpeechBatch(
         one.features.repeat(2, 1, 1, 1), one.lengths, one.targets, one.target_lengths, one.texts, one.ids
     )
-    config = PretrainingConfig(LOOP, full_context_share=1.0)
-    parts = pretraining_loss(model, twice, config, np.random.default_rng(0))
-    assert parts["consistency"].item() == pytest.approx(0.0, abs=1e-5)
-    single = PretrainingConfig(LOOP, views=1, full_context_share=1.0)
-    alone = pretraining_loss(model, one, single, np.random.default_rng(0))
-    assert float(parts["ctc"].detach()) == pytest.approx(float(alone["loss"].detach()), rel=1e-4)
+    parts = Pretraining(LOOP, chunks=whole).objective(learner).eval()(twice, np.random.default_rng(0))
+    assert float(parts["consistency"].total.detach()) == pytest.approx(0.0, abs=1e-5)
+    alone = Pretraining(LOOP, views=1, chunks=whole).objective(learner).eval()(one, np.random.default_rng(0))
+    assert mean_loss(parts).item() == pytest.approx(mean_loss(alone).item(), rel=1e-4)
 
 
 def test_chunks_are_drawn_as_specified() -> None:
-    config = PretrainingConfig(LOOP)
     random = np.random.default_rng(0)
-    drawn = [draw_chunks(config, random) for _ in range(2000)]
+    drawn = [ChunkSampling().draw(random) for _ in range(2000)]
     assert sum(one is None for one in drawn) == pytest.approx(1000, rel=0.1)
     sizes = {one.size for one in drawn if one is not None}
     assert sizes == set(range(4, 26))
     assert any(one == ChunkScheme(16, 4) for one in drawn)
 
 
-def test_text_pretraining(network: Nim4, toy_checkpoint: Checkpoint) -> None:
-    assert toy_checkpoint.tokenizer is not None
-    model = PhonemeSpeech(network)
+def text_sampler(learner: Learner, **changes: Any) -> TextSampler:
+    assert learner.phonemes is not None
     labelled = [(text, TABLE.encode(pronounce(text))) for text in TEXTS]
-    sampler = TextSampler(labelled, TextPretrainingConfig(LOOP, batch_tokens=400), model.stack)
-    one = sampler(0, np.random.default_rng(0))
-    first, last, moved = train(
-        model, lambda: text_pretraining_loss(model, network, toy_checkpoint.tokenizer, one)
-    )
+    return TextSampler(labelled, TextPretraining(LOOP, batch_tokens=400, **changes), learner.phonemes.stack)
+
+
+def test_text_pretraining(learner: Learner) -> None:
+    one = text_sampler(learner)(0, np.random.default_rng(0))
+    objective = TextPretraining(LOOP).objective(learner)
+    first, last, moved = train(objective, one, objective)
     assert last < first
-    assert "embedding" in moved
-    assert any(name.startswith("llm.") for name in moved)
+    assert "phonemes.embedding" in moved
+    assert any(name.startswith("phonemes.llm.") for name in moved)
+    with pytest.raises(InputError, match="without a past"):
+        TextPretraining(LOOP).objective(replace(learner, phonemes=None))
 
 
-def test_hints_stand_in_the_prompts_of_text_pretraining(network: Nim4, toy_checkpoint: Checkpoint) -> None:
-    model = PhonemeSpeech(network)
-    labelled = [(text, TABLE.encode(pronounce(text))) for text in TEXTS]
-    config = TextPretrainingConfig(LOOP, batch_tokens=400, hints=HintSampling(share=1.0, foreign=0.0))
-    one = TextSampler(labelled, config, model.stack)(0, np.random.default_rng(0))
+def test_hints_stand_in_the_prompts_of_text_pretraining(learner: Learner) -> None:
+    hints = HintSampling(share=1.0, foreign=0.0, dropped=0.0)
+    one = text_sampler(learner, hints=hints)(0, np.random.default_rng(0))
     assert one.hints is not None and any(one.hints)
-    with_hints = text_pretraining_loss(model, network, toy_checkpoint.tokenizer, one)["loss"]
-    without = text_pretraining_loss(model, network, toy_checkpoint.tokenizer, replace(one, hints=None))[
-        "loss"
-    ]
+    objective = TextPretraining(LOOP).objective(learner)
+    random = np.random.default_rng(0)
+    with_hints, without = (
+        mean_loss(objective(one, random)),
+        mean_loss(objective(replace(one, hints=None), random)),
+    )
     assert with_hints.item() != without.item()
+
+
+def test_imitation_needs_an_embedding_of_phonemes(learner: Learner) -> None:
+    with pytest.raises(InputError, match="no text pre-training"):
+        Alignment(LOOP, imitate=True).objective(replace(learner, phonemes=None))
+
+
+def test_context_sft_needs_keywords(learner: Learner) -> None:
+    with pytest.raises(InputError, match="needs keywords"):
+        ContextSft(LOOP).objective(replace(learner, keywords=KeywordSet()))
+
+
+def test_rl_trains_all_but_the_head_and_knows_where_it_began(learner: Learner) -> None:
+    stage = Rl(LOOP, SPEECH, samples=4)
+    objective = stage.objective(learner)
+    one = objective.prepare(batch(), 0, np.random.default_rng(0))
+    parts = objective(one, np.random.default_rng(0))
+    # Nothing has moved yet: the model is the one it began with.
+    assert float(parts["kl"].total.detach()) == pytest.approx(0.0, abs=1e-4)
+    assert not any("start" in name for name, _ in objective.named_parameters())
+    _, _, moved = train(objective, batch(), learner.network, 3)
+    assert blocks(moved) == {"encoder", "adaptor", "llm"}
+    after = objective(objective.prepare(batch(), 0, np.random.default_rng(0)), np.random.default_rng(0))
+    assert float(after["kl"].total.detach()) > 0
+
+
+def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reward for short transcripts, and nothing else, they become short."""
+    monkeypatch.setattr("nim4asr.training.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0))
+    objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(learner)
+    optimiser = build_optimiser(objective.named_parameters(), OptimiserConfig(3e-3))
+    rewards = []
+    for step in range(25):
+        one = objective.prepare(batch(), 0, np.random.default_rng(step))
+        parts = objective(one, np.random.default_rng(0))
+        optimiser.zero_grad()
+        mean_loss(parts).backward()
+        optimiser.step()
+        rewards.append(float(parts["reward"].total) / float(parts["reward"].count))
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1
 
 
 def test_longer_texts_are_left_out() -> None:
     labelled = [("a", [1, 2]), ("b", [1] * 30)]
-    config = TextPretrainingConfig(LOOP, batch_tokens=400, longest=10)
+    config = TextPretraining(LOOP, batch_tokens=400, longest=10)
     texts = {
         t for step in range(4) for t in TextSampler(labelled, config, 4)(step, np.random.default_rng(0)).texts
     }
@@ -149,8 +229,8 @@ def test_simulated_posteriors_hold_the_text() -> None:
     np.testing.assert_allclose(weights.sum(-1), 1.0)
 
 
-def test_embedding_candidates_is_embedding_posteriors(network: Nim4) -> None:
-    model = PhonemeSpeech(network)
+def test_embedding_candidates_is_embedding_posteriors(learner: Learner) -> None:
+    model = PhonemeSpeech(learner.network)
     indices, weights = simulate([5, 60, 230], 4, SimulationConfig(), np.random.default_rng(1))
     posteriors = torch.zeros(1, indices.shape[0] * 4, len(TABLE))
     flat = torch.from_numpy(indices).reshape(-1, 2), torch.from_numpy(weights).reshape(-1, 2)
@@ -162,7 +242,8 @@ def test_embedding_candidates_is_embedding_posteriors(network: Nim4) -> None:
     )
 
 
-def test_tokens_that_sound_alike_start_alike(network: Nim4) -> None:
+def test_tokens_that_sound_alike_start_alike(learner: Learner) -> None:
+    network = learner.network
     tokenizer = train_tokenizer(["他她它天气汽车"] * 3, 40)
     torch.manual_seed(0)
     fresh = Nim4(replace(network.config, llm={**(network.config.llm or {}), "vocab_size": len(tokenizer)}))
@@ -172,37 +253,7 @@ def test_tokens_that_sound_alike_start_alike(network: Nim4) -> None:
     assert torch.cosine_similarity(he, she, dim=0) > 0.25 + torch.cosine_similarity(he, steam, dim=0)
 
 
-@pytest.mark.parametrize("imitate", [True, False])
-def test_alignment_moves_the_adaptor_alone(network: Nim4, toy_checkpoint: Checkpoint, imitate: bool) -> None:
-    assert toy_checkpoint.tokenizer is not None
-    phonemes = PhonemeSpeech(network) if imitate else None
-    freeze_for_alignment(network)
-
-    def loss() -> dict[str, Tensor]:
-        return alignment_loss(network, toy_checkpoint.tokenizer, batch(), phonemes)
-
-    first, last, moved = train(network, loss, 30)
-    assert last < first
-    assert moved == {name for name, _ in network.named_parameters() if name.startswith("adaptor.")}
-
-
-@pytest.mark.parametrize("joint", [False, True])
-def test_sft_moves_what_its_stage_trains(network: Nim4, toy_checkpoint: Checkpoint, joint: bool) -> None:
-    assert toy_checkpoint.tokenizer is not None
-    freeze_for_sft(network, joint)
-    config = SftConfig(LOOP, joint=joint)
-
-    def loss() -> dict[str, Tensor]:
-        return sft_loss(network, toy_checkpoint.tokenizer, batch(), config, ChunkScheme(8, 2))
-
-    first, last, moved = train(network, loss)
-    assert last < first
-    blocks = {name.partition(".")[0] for name in moved}
-    assert blocks == ({"encoder", "phoneme_head", "adaptor", "llm"} if joint else {"adaptor", "llm"})
-
-
-def test_an_empty_transcript_can_be_learnt(network: Nim4, toy_checkpoint: Checkpoint) -> None:
-    assert toy_checkpoint.tokenizer is not None
+def test_an_empty_transcript_can_be_learnt(learner: Learner) -> None:
     quiet = SpeechBatch(
         torch.zeros(1, 2, 100, 80),
         torch.tensor([100, 60]),
@@ -211,9 +262,9 @@ def test_an_empty_transcript_can_be_learnt(network: Nim4, toy_checkpoint: Checkp
         ("", ""),
         ("a", "b"),
     )
-    freeze_for_sft(network, joint=True)
-    parts = sft_loss(network, toy_checkpoint.tokenizer, quiet, SftConfig(LOOP, joint=True))
-    assert torch.isfinite(parts["loss"])
+    for stage in (JointSft(LOOP), IaSft(LOOP), Rl(LOOP, samples=2)):
+        loss = mean_loss(stage.objective(learner)(quiet, np.random.default_rng(0)))
+        assert torch.isfinite(loss)
 
 
 def test_the_tokenizer_keeps_characters_apart_and_spaces(tmp_path: Path) -> None:
@@ -223,13 +274,3 @@ def test_the_tokenizer_keeps_characters_apart_and_spaces(tmp_path: Path) -> None
     assert len(tokenizer.encode("今天天气")) == 4
     assert len(tokenizer.encode("<|im_start|>user\n")) == 3
     tokenizer.save_pretrained(tmp_path)
-
-
-def test_normalisation_is_pooled_over_corpora_alike() -> None:
-    from nim4asr.training.programme import _pooled
-
-    one = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
-    other = Cmvn(np.full(80, 2, np.float32), np.ones(80, np.float32))
-    pooled = _pooled([one, other])
-    np.testing.assert_allclose(pooled.mean, 1.0)
-    np.testing.assert_allclose(pooled.scale, 2**-0.5, rtol=1e-5)

@@ -5,7 +5,7 @@ no dither is added, so that the same sound gives the same features.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,9 @@ class Cmvn:
         return ((features - self.mean) * self.scale).astype(np.float32)
 
     @classmethod
-    def from_sums(cls, count: float, total: Floats, squares: Floats) -> "Cmvn":
+    def from_sums(
+        cls, count: float, total: NDArray[np.floating[Any]], squares: NDArray[np.floating[Any]]
+    ) -> "Cmvn":
         """From Kaldi's statistics: the number of frames, their sum and their sum of squares."""
         if count <= 0:
             raise ValueError("normalisation statistics need at least one frame")

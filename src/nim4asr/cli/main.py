@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from nim4asr.cli import evaluate, hotwords, importing, info, new, stream, train, transcribe
+from nim4asr.cli import analyze, convert, evaluate, hotwords, importing, info, new, stream, train, transcribe
 from nim4asr.errors import InputError
 
-_COMMANDS = (transcribe, stream, hotwords, evaluate, info, new, importing, train)
+_COMMANDS = (transcribe, stream, hotwords, evaluate, info, new, importing, convert, train, analyze)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,32 +1,45 @@
-"""Batches of stored utterances: by duration, in an order that a step number fixes."""
+"""Batches of utterances: by duration, in an order that a step number fixes."""
 
+import json
+import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.random import Generator
+from numpy.random import Generator, default_rng
 from torch import Tensor
 
 from nim4asr.audio.features import FRAMES_PER_SECOND, Cmvn, Floats
 from nim4asr.data.augmentation import SILENCE, AugmentationConfig, add_noise, mask, vary
 from nim4asr.data.packing import Epochs, pack
+from nim4asr.data.recordings import Recordings
 from nim4asr.data.store import Entry, FeatureStore
 from nim4asr.errors import InputError
 
 Prepared = TypeVar("Prepared")
-Stored = tuple[FeatureStore, Entry]
+Corpus = FeatureStore | Recordings
+
+
+class Drawn(NamedTuple):
+    """An utterance of a corpus, drawn for the ``turn``-th time: what fixes its augmentation."""
+
+    corpus: Corpus
+    entry: Entry
+    turn: int = 0
 
 
 @dataclass(frozen=True)
 class Source:
-    """A store and how often an epoch holds each of its utterances (0.5: every second one)."""
+    """A corpus and how often an epoch holds each of its utterances (0.5: every second one)."""
 
-    store: FeatureStore
+    corpus: Corpus
     weight: float = 1.0
 
 
@@ -34,8 +47,9 @@ class Source:
 class Sampler:
     """Which utterances make which batch.
 
-    A batch holds about ``seconds`` of audio, padding included, of utterances alike in length. The
-    batches of an epoch depend on ``seed`` and the epoch alone, so that a resumed run repeats none.
+    A batch holds about ``seconds`` of audio, padding included, of utterances alike in length. Utterances of ``long``
+    seconds and more come ``longer`` times as often. The batches of an epoch depend on ``seed`` and the epoch
+    alone, so that a resumed run repeats none.
     """
 
     sources: Sequence[Source]
@@ -43,32 +57,46 @@ class Sampler:
     seed: int = 0
     longest: float = 20.0
     shortest: float = 0.3
+    long: float = 10.0
+    longer: float = 1.0
 
-    def epoch(self, number: int) -> list[list[Stored]]:
+    def epoch(self, number: int) -> list[list[Drawn]]:
         """The batches of one epoch. Raises ``InputError`` if no utterance is of such a length."""
         return self._epochs.epoch(number)
 
-    def batch(self, step: int) -> list[Stored]:
+    def batch(self, step: int) -> list[Drawn]:
         """The batch of the step ``step``, counted from 0 over all epochs."""
         return self._epochs.batch(step)
 
     @cached_property
-    def _epochs(self) -> Epochs[Stored]:
+    def _epochs(self) -> Epochs[Drawn]:
         return Epochs(self._draw, self.seed)
 
-    def _draw(self, random: Generator) -> list[list[Stored]]:
-        chosen: list[Stored] = []
-        low, high = self.shortest * FRAMES_PER_SECOND, self.longest * FRAMES_PER_SECOND
+    def _draw(self, number: int, random: Generator) -> list[list[Drawn]]:
+        chosen: list[Drawn] = []
         for source in self.sources:
-            usable = [e for e in source.store.entries if low <= e.frames <= high]
-            whole, part = divmod(source.weight, 1.0)
-            chosen += [(source.store, entry) for entry in usable] * int(whole)
-            some = random.permutation(len(usable))[: round(part * len(usable))]
-            chosen += [(source.store, usable[i]) for i in some]
+            for weight, entries in self._usable(source):
+                copies = math.ceil(weight)
+                some = random.permutation(len(entries))[: round((weight % 1.0) * len(entries))]
+                for copy in range(copies):
+                    rows = range(len(entries)) if copy < int(weight) else some
+                    chosen += [Drawn(source.corpus, entries[i], number * copies + copy) for i in rows]
         if not chosen:
             raise InputError(f"no utterance of {self.shortest:g} to {self.longest:g} s to train on")
-        frames = [entry.frames for _, entry in chosen]
+        frames = [drawn.entry.frames for drawn in chosen]
         return pack(chosen, frames, self.seconds * FRAMES_PER_SECOND, random)
+
+    def _usable(self, source: Source) -> list[tuple[float, list[Entry]]]:
+        """The entries of a length to train on, the short and the long ones, each with their weight."""
+        low, high = self.shortest * FRAMES_PER_SECOND, self.longest * FRAMES_PER_SECOND
+        usable = [entry for entry in source.corpus.entries if low <= entry.frames <= high]
+        if self.longer == 1.0:
+            return [(source.weight, usable)]
+        bound = self.long * FRAMES_PER_SECOND
+        return [
+            (source.weight, [entry for entry in usable if entry.frames < bound]),
+            (source.weight * self.longer, [entry for entry in usable if entry.frames >= bound]),
+        ]
 
 
 @dataclass(frozen=True)
@@ -89,12 +117,25 @@ class SpeechBatch:
         """Seconds of audio, padding not counted."""
         return float(self.lengths.sum()) / FRAMES_PER_SECOND
 
+    def to(self, device: torch.device) -> "SpeechBatch":
+        """The same batch on ``device``."""
+        return SpeechBatch(
+            self.features.to(device),
+            self.lengths.to(device),
+            self.targets.to(device),
+            self.target_lengths.to(device),
+            self.texts,
+            self.ids,
+        )
+
 
 @dataclass(frozen=True)
 class Collator:
     """Utterances to a ``SpeechBatch``: augmented (unless ``augmentation`` is None), normalised, padded.
 
-    ``empty_share`` of them are noise alone with an empty text instead; ``text`` is applied to every text.
+    How an utterance is augmented depends on ``seed``, its id and how often it has been drawn, and on nothing else in
+    the batch. ``empty_share`` of them are noise alone with an empty text instead; ``text`` is applied to every text.
+    Utterances that cannot be read are left out, and noted in the file ``skipped``, a line of JSON each.
     """
 
     cmvn: Cmvn
@@ -104,39 +145,65 @@ class Collator:
     more_time_masks: float = 1.0
     empty_share: float = 0.0
     text: Callable[[str], str] = str
+    seed: int = 0
+    skipped: Path | None = None
 
-    def __call__(self, batch: Sequence[Stored], random: Generator) -> SpeechBatch:
-        views: list[list[Floats]] = [[] for _ in range(self.views)]
+    def __call__(self, batch: Sequence[Drawn]) -> SpeechBatch:
+        """Raises ``InputError`` if no utterance of the batch can be read."""
+        views: list[list[Floats]] = []
         texts: list[str] = []
         phonemes: list[tuple[int, ...]] = []
-        config = self.augmentation
-        for store, entry in batch:
+        ids: list[str] = []
+        for drawn in batch:
+            entry = drawn.entry
+            random = default_rng([self.seed, zlib.crc32(entry.id.encode()), drawn.turn])
             empty = random.random() < self.empty_share and len(self.noises) > 0
+            try:
+                features = self._noise(random) if empty else self._features(drawn, random)
+            except InputError as error:
+                self._skip(entry, error)
+                continue
             texts.append("" if empty else self.text(entry.text))
             phonemes.append(() if empty else entry.phonemes)
-            features = self._noise(random) if empty else store.features(entry).astype(np.float32)
-            if config is not None and not empty:
-                features = vary(features, config, random)
-                if len(self.noises) and random.random() < config.noise_share:
-                    features = add_noise(features, self.noises, config, random)
-            features = self.cmvn(features)
-            for view in views:
-                view.append(
-                    mask(features, config, random, self.more_time_masks) if config is not None else features
-                )
-        lengths = torch.tensor([len(x) for x in views[0]])
-        padded = torch.zeros(self.views, len(batch), int(lengths.max()), views[0][0].shape[1])
-        for v, view in enumerate(views):
-            for row, features in enumerate(view):
-                padded[v, row, : len(features)] = torch.from_numpy(features)
+            ids.append(entry.id)
+            views.append(self._views(self.cmvn(features), random))
+        if not views:
+            raise InputError(f"no utterance of a whole batch can be read, among them {batch[0].entry.id}")
+        lengths = torch.tensor([len(one[0]) for one in views])
+        padded = torch.zeros(self.views, len(views), int(lengths.max()), views[0][0].shape[1])
+        for row, of_one in enumerate(views):
+            for v, view in enumerate(of_one):
+                padded[v, row, : len(view)] = torch.from_numpy(view)
         return SpeechBatch(
             features=padded,
             lengths=lengths,
             targets=torch.tensor([p for one in phonemes for p in one], dtype=torch.long),
             target_lengths=torch.tensor([len(one) for one in phonemes]),
             texts=tuple(texts),
-            ids=tuple(entry.id for _, entry in batch),
+            ids=tuple(ids),
         )
+
+    def _features(self, drawn: Drawn, random: Generator) -> Floats:
+        corpus, entry, _ = drawn
+        config = self.augmentation
+        if isinstance(corpus, Recordings):
+            return corpus.features(entry, None if config is None else random)
+        features = corpus.features(entry).astype(np.float32)
+        if config is not None:
+            features = vary(features, config, random)
+            if len(self.noises) and random.random() < config.noise_share:
+                features = add_noise(features, self.noises, config, random)
+        return features
+
+    def _views(self, features: Floats, random: Generator) -> list[Floats]:
+        if self.augmentation is None:
+            return [features] * self.views
+        return [mask(features, self.augmentation, random, self.more_time_masks) for _ in range(self.views)]
+
+    def _skip(self, entry: Entry, error: InputError) -> None:
+        if self.skipped is not None:
+            with self.skipped.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"id": entry.id, "reason": str(error)}, ensure_ascii=False) + "\n")
 
     def _noise(self, random: Generator) -> Floats:
         """Noise alone, 0.5 to 5 s of it, from inaudible to loud."""

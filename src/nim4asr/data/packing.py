@@ -33,11 +33,11 @@ def pack(items: Sequence[Item], costs: Sequence[float], most: float, random: Gen
 class Epochs(Generic[Item]):
     """Epochs of batches without end. An epoch depends on ``seed`` and its number alone.
 
-    ``draw(random)`` gives an epoch's batches. One epoch is held in memory, and where each begins is remembered, so
-    that steps in order draw every epoch once.
+    ``draw(number, random)`` gives the batches of the epoch ``number``. One epoch is held in memory, and where each
+    begins is remembered, so that steps in order draw every epoch once.
     """
 
-    def __init__(self, draw: Callable[[Generator], list[list[Item]]], seed: int) -> None:
+    def __init__(self, draw: Callable[[int, Generator], list[list[Item]]], seed: int) -> None:
         self._draw, self._seed = draw, seed
         self._begins = [0]
         self._held: tuple[int, list[list[Item]]] = (-1, [])
@@ -45,7 +45,7 @@ class Epochs(Generic[Item]):
     def epoch(self, number: int) -> list[list[Item]]:
         """The batches of one epoch. Raises ``ValueError`` if it has none."""
         if self._held[0] != number:
-            self._held = (number, self._draw(default_rng([self._seed, number])))
+            self._held = (number, self._draw(number, default_rng([self._seed, number])))
         if not self._held[1]:
             raise ValueError("there is nothing to make batches of")
         return self._held[1]

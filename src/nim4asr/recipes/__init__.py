@@ -1,9 +1,15 @@
 """Recipes: Python functions that return the whole configuration of a network or a run."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
+
+if TYPE_CHECKING:
+    from nim4asr.training.programme import Programme
+
+RECIPES = ("nano", "nim4-2.3b")
 
 
 def model_configuration(name: str) -> Nim4Config:
@@ -22,3 +28,16 @@ def model_configuration(name: str) -> Nim4Config:
     if path.exists():
         return Nim4Config.from_json(path.read_text(encoding="utf-8"), str(path))
     raise InputError(f"{name}: no recipe (nano, nim4-2.3b) and no model folder of this name")
+
+
+def training_programme(name: str, data: Path) -> "Programme":
+    """The training of the recipe ``name`` on what lies in ``data``. Raises ``InputError`` if there is no such
+    recipe.
+    """
+    from nim4asr.recipes import nano, nim4_2b3
+
+    if name == nano.NAME:
+        return nano.programme(data)
+    if name == nim4_2b3.NAME:
+        return nim4_2b3.programme(data)
+    raise InputError(f"{name}: no recipe of this name ({', '.join(RECIPES)})")

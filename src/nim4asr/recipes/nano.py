@@ -3,19 +3,26 @@
 from pathlib import Path
 
 from nim4asr.data.augmentation import AugmentationConfig
+from nim4asr.data.keywords import KeywordConfig
 from nim4asr.model.adaptor import AdaptorConfig
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.encoder import EncoderConfig
 from nim4asr.model.phoneme_head import PhonemeHeadConfig
 from nim4asr.model.prompt import PromptConfig
-from nim4asr.training.alignment import AlignmentConfig
+from nim4asr.training.alignment import Alignment
+from nim4asr.training.asynchronous import AsynchronousIaSft, SwapConfig
+from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.hints import HintSampling
+from nim4asr.training.ia_sft import IaSft
+from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.optimiser import OptimiserConfig
-from nim4asr.training.pretraining import PretrainingConfig
-from nim4asr.training.programme import Corpus, Programme, SpeechStage, SyntheticCorpus
-from nim4asr.training.sft import SftConfig
-from nim4asr.training.text_pretraining import TextPretrainingConfig
+from nim4asr.training.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.pretraining import ChunkSampling, Pretraining
+from nim4asr.training.programme import Corpus, Programme, SyntheticCorpus
+from nim4asr.training.rl import Rl
+from nim4asr.training.speech import SpeechData
+from nim4asr.training.text_pretraining import TextPretraining
 
 NAME = "nano"
 VOCABULARY = 6000
@@ -65,28 +72,29 @@ def programme(data: Path) -> Programme:
     speech, text = data / "speech", data / "text"
 
     def loop(steps: int, peak_lr: float, final_share: float = 0.0, clip: float = 5.0) -> LoopConfig:
-        return LoopConfig(steps, OptimiserConfig(peak_lr, clip_norm=clip), 50, final_share)
+        return LoopConfig(steps, OptimiserConfig(peak_lr, clip_norm=clip), 50, final_share=final_share)
 
     plain = AugmentationConfig(
         noise_share=0.0, frequency_masks=1, frequency_width=10, time_masks_per_second=0.0
     )
     mild = AugmentationConfig(frequency_masks=1, frequency_width=16, time_masks_per_second=0.5, time_width=15)
 
-    def words(steps: int, seconds: float) -> PretrainingConfig:
-        return PretrainingConfig(
-            loop(steps, 2e-3, 0.9), seconds, views=1, full_context_share=1.0, augmentation=plain
-        )
+    def words(steps: int, seconds: float, longest: float) -> Pretraining:
+        heard = SpeechData(seconds, longest, augmentation=plain)
+        return Pretraining(loop(steps, 2e-3, 0.9), heard, views=1, chunks=ChunkSampling(1.0))
+
+    def spoken(seconds: float = 64.0, empty: float = 0.03, longer: float = 1.0) -> SpeechData:
+        return SpeechData(seconds, 13.0, long=6.0, longer=longer, empty_share=empty, augmentation=mild)
 
     # There is no language model yet that knows how to read a list, so hints are there from the first long texts on.
-    hints = HintSampling()
-    everything = PretrainingConfig(loop(9000, 2e-3), 64.0, views=1, augmentation=mild)
+    hints = HintSampling(share=0.5)
     return Programme(
         network=network,
         vocabulary=VOCABULARY,
         corpora={
-            "cv_zh": Corpus(speech / "cv_zh.jsonl"),
-            "speechocean762": Corpus(speech / "speechocean762.jsonl", 1.5),
-            "ljspeech": Corpus(speech / "ljspeech.jsonl"),
+            "cv_zh": Corpus(speech / "cv_zh.jsonl", 1.5),
+            "speechocean762": Corpus(speech / "speechocean762.jsonl", 3.0),
+            "ljspeech": Corpus(speech / "ljspeech.jsonl", 0.5),
             "audio_cmn": Corpus(speech / "audio_cmn.jsonl", 0.3),
             "dspspeech20": Corpus(speech / "dspspeech20.jsonl", 0.1),
             "fsdd": Corpus(speech / "fsdd.jsonl", 0.2),
@@ -97,16 +105,25 @@ def programme(data: Path) -> Programme:
             texts={"zh": text / "zh.txt.gz", "en": text / "en.txt.gz"},
             sentences={"zh": 9000, "en": 7000},
         ),
+        keywords=KeywordConfig(),
         stages={
-            "pretraining-words": SpeechStage(words(400, 30.0), longest=2.0),
-            "pretraining-short": SpeechStage(words(300, 48.0), longest=4.0),
-            "pretraining": SpeechStage(everything),
+            "pretraining-words": words(400, 30.0, 2.0),
+            "pretraining-short": words(300, 48.0, 4.0),
             # On short texts first: there the language model finds which speech token is next.
-            "text-pretraining-short": TextPretrainingConfig(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
-            "text-pretraining": TextPretrainingConfig(loop(6000, 2e-3, clip=1.0), 2600, hints=hints),
-            "alignment": SpeechStage(AlignmentConfig(loop(250, 2e-3))),
-            "ia-sft": SpeechStage(SftConfig(loop(1500, 5e-4, clip=1.0), joint=False, hints=hints)),
-            "joint-sft": SpeechStage(SftConfig(loop(800, 2e-4, clip=1.0), joint=True, hints=hints)),
+            "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
+            "text-pretraining": TextPretraining(loop(3000, 1e-3, clip=1.0), 2600, hints=hints),
+            "ia-sft": AsynchronousIaSft(
+                Pretraining(loop(6000, 2e-3), spoken(96.0, 0.0), views=1),
+                Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
+                IaSft(loop(1500, 1e-3, clip=1.0), spoken(), hints=hints),
+                leg_steps=300,
+                # Of 24 looks in all; every one costs an evaluation.
+                swaps=SwapConfig(every=1 / 32),
+            ),
+            "joint-sft": JointSft(loop(800, 5e-4, clip=1.0), spoken(), hints=hints),
+            "context-sft": ContextSft(loop(300, 2e-4, clip=1.0), spoken(longer=2.0)),
+            "rl": Rl(loop(150, 5e-5, clip=1.0), SpeechData(24.0, 10.0, empty_share=0.03, augmentation=None)),
+            "phoneme-head": PhonemeHeadTuning(loop(200, 5e-4), spoken(96.0, 0.0)),
         },
         dev=("cv_zh", "speechocean762"),
         first_words=("pretraining-words", "pretraining-short"),

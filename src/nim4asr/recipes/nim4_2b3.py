@@ -4,10 +4,26 @@ The encoder's shape is ours where the paper gives only its size: 14 blocks of 12
 Qwen3-1.7B's shape, so that its public weights start it.
 """
 
+from pathlib import Path
+
+from nim4asr.data.keywords import KeywordConfig
+from nim4asr.errors import InputError
 from nim4asr.model.adaptor import AdaptorConfig
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.encoder import EncoderConfig
 from nim4asr.model.phoneme_head import PhonemeHeadConfig
+from nim4asr.training.alignment import Alignment
+from nim4asr.training.asynchronous import AsynchronousIaSft
+from nim4asr.training.context_sft import ContextSft
+from nim4asr.training.ia_sft import IaSft
+from nim4asr.training.joint_sft import JointSft
+from nim4asr.training.loop import LoopConfig
+from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.pretraining import Pretraining
+from nim4asr.training.programme import Corpus, Programme
+from nim4asr.training.rl import Rl
+from nim4asr.training.speech import SpeechData
 
 NAME = "nim4-2.3b"
 LANGUAGE_MODEL = "Qwen/Qwen3-1.7B"
@@ -34,4 +50,49 @@ def network() -> Nim4Config:
             "rms_norm_eps": 1e-6,
             "tie_word_embeddings": True,
         },
+    )
+
+
+def programme(data: Path) -> Programme:
+    """The paper's table over every manifest in ``data/speech``, with the noises of ``data/noise/noise.tar`` if it
+    is there.
+
+    From the paper: the stages, their order, the peak learning rates, the warm-up, 2 M steps of pre-training, and
+    legs of 1 M, 1 M and 2 M steps of IA-SFT. Ours: the seconds of a batch, which fit one 80 GB device, and the
+    steps of the other stages, by the paper's hours for them. Raises ``InputError`` if there is no manifest.
+    """
+    manifests = sorted((data / "speech").glob("*.jsonl"))
+    if not manifests:
+        raise InputError(f"{data / 'speech'}: there is no manifest (*.jsonl) to train on")
+    noises = data / "noise/noise.tar"
+
+    def loop(steps: int, peak_lr: float, warmup: int = 10_000) -> LoopConfig:
+        adam = OptimiserConfig(peak_lr, muon=False, weight_decay=0.01, clip_norm=1.0)
+        return LoopConfig(
+            steps, adam, warmup, log_every=100, evaluate_every=10_000, checkpoint_every=2000, workers=8
+        )
+
+    def spoken(seconds: float, longer: float = 1.0) -> SpeechData:
+        return SpeechData(seconds, 30.0, longer=longer, empty_share=0.025)
+
+    return Programme(
+        network=lambda vocabulary: network(),
+        language_model=LANGUAGE_MODEL,
+        corpora={one.stem: Corpus(one, stored=False) for one in manifests},
+        noises=noises if noises.exists() else None,
+        keywords=KeywordConfig(),
+        precision="bf16",
+        stages={
+            "ia-sft": AsynchronousIaSft(
+                Pretraining(loop(2_000_000, 5e-4), SpeechData(120.0, 30.0)),
+                Alignment(loop(100_000, 1e-3), spoken(120.0)),
+                IaSft(loop(2_000_000, 1e-5), spoken(90.0)),
+                leg_steps=1_000_000,
+            ),
+            "joint-sft": JointSft(loop(1_000_000, 1e-5), spoken(60.0)),
+            "context-sft": ContextSft(loop(100_000, 1e-6), spoken(60.0, 3.0)),
+            "rl": Rl(loop(2500, 2e-6, 0), SpeechData(40.0, 30.0, empty_share=0.025, augmentation=None)),
+            "phoneme-head": PhonemeHeadTuning(loop(200_000, 5e-4), SpeechData(120.0, 30.0)),
+        },
+        dev=tuple(one.stem for one in manifests),
     )

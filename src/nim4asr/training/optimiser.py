@@ -23,7 +23,9 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """``muon`` False trains everything with AdamW, as the paper does."""
+    """``muon`` False trains everything with ``torch.optim.AdamW``, near the paper's Adam; FSDP and DeepSpeed need
+    that.
+    """
 
     peak_lr: float
     muon: bool = True
@@ -42,6 +44,20 @@ def is_matrix(name: str, parameter: Tensor) -> bool:
         return False
     shape = [size for size in parameter.shape if size > 1]
     return len(shape) == 2 and min(shape) >= 16
+
+
+def build_optimiser(
+    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimiserConfig
+) -> torch.optim.Optimizer:
+    """The optimiser of those of ``parameters`` that require gradients. Biases and norms are not decayed."""
+    named = [(name, p) for name, p in parameters if p.requires_grad]
+    if config.muon:
+        return MuonAdamW(named, config)
+    groups = [
+        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.peak_lr, betas=config.betas)
 
 
 class MuonAdamW(torch.optim.Optimizer):

@@ -11,7 +11,7 @@ where p are the frame-wise posteriors of the views a and b and sg stops the grad
 drawn anew for each batch: the whole utterance for half of them, else a chunk of 4 to 25 frames.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -19,8 +19,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nim4asr.data.augmentation import AugmentationConfig
-from nim4asr.data.batches import Collator, SpeechBatch
+from nim4asr.data.batches import Collator, Drawn, SpeechBatch
 from nim4asr.data.store import FeatureStore
 from nim4asr.evaluation.error_rate import ErrorCount
 from nim4asr.model.encoder import ChunkScheme, Encoder
@@ -28,23 +27,93 @@ from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.phonemes import BLANK, TABLE
 from nim4asr.recognition.ctc import greedy_path
 from nim4asr.training.loop import LoopConfig
+from nim4asr.training.objective import Learner, Losses, Objective, Part, freeze_all_but
+from nim4asr.training.speech import SpeechData, TrainingData
 
 DEPLOYED_CHUNKS = ChunkScheme(size=16, left=4)
 
 
 @dataclass(frozen=True)
-class PretrainingConfig:
-    """``views`` 1 is plain CTC; ``full_context_share`` of the batches see whole utterances."""
+class ChunkSampling:
+    """The chunks of training batches: ``full_context_share`` of them see whole utterances, the others ``frames`` a
+    chunk and ``left`` chunks before it, drawn evenly from these ranges.
+    """
+
+    full_context_share: float = 0.5
+    frames: tuple[int, int] = (4, 25)
+    left: tuple[int, int] = (1, 8)
+
+    def draw(self, random: Generator) -> ChunkScheme | None:
+        """The chunks of one batch; None is the whole utterance."""
+        if random.random() < self.full_context_share:
+            return None
+        return ChunkScheme(
+            size=int(random.integers(self.frames[0], self.frames[1] + 1)),
+            left=int(random.integers(self.left[0], self.left[1] + 1)),
+        )
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Stage 1. ``views`` 1 is plain CTC; ``more_time_masks`` multiplies SpecAugment's where there are two."""
 
     loop: LoopConfig
-    batch_seconds: float = 120.0
+    data: SpeechData = field(default_factory=lambda: SpeechData(120.0))
     views: int = 2
     consistency_weight: float = 0.2
     more_time_masks: float = 2.5
-    full_context_share: float = 0.5
-    chunk_frames: tuple[int, int] = (4, 25)
-    left_chunks: tuple[int, int] = (1, 8)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    chunks: ChunkSampling = field(default_factory=ChunkSampling)
+
+    def objective(self, learner: Learner) -> "CrCtc":
+        """CR-CTC; the encoder and the phoneme head are left trainable."""
+        freeze_all_but(learner.network, "encoder", "phoneme_head")
+        assert learner.network.phoneme_head is not None
+        return CrCtc(learner.network.encoder, learner.network.phoneme_head, self)
+
+    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+        """Utterances in ``views`` views."""
+        return self.data.batches(data, self.views, self.more_time_masks if self.views > 1 else 1.0)
+
+
+class CrCtc(Objective[SpeechBatch]):
+    """The equation above, each part a phoneme."""
+
+    def __init__(self, encoder: Encoder, phoneme_head: PhonemeHead, config: Pretraining) -> None:
+        super().__init__()
+        self.encoder, self.phoneme_head, self.config = encoder, phoneme_head, config
+
+    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+        """``ctc`` and, with two views, ``consistency``."""
+        views, size = batch.features.shape[:2]
+        chunks = self.config.chunks.draw(random)
+        frames, lengths = self.encoder(batch.features.flatten(0, 1), batch.lengths.repeat(views), chunks)
+        log_probs = self.phoneme_head(frames).float()
+        phonemes = batch.target_lengths.sum()
+        targets, target_lengths = batch.targets.repeat(views), batch.target_lengths.repeat(views)
+        ctc = Part(ctc_sum(log_probs, lengths, targets, target_lengths), views * phonemes)
+        if views == 1:
+            return {"ctc": ctc}
+        first, second = log_probs[:size], log_probs[size:]
+        valid = torch.arange(first.shape[1], device=first.device) < lengths[:size, None]
+        divergence = functional.kl_div(first, second.detach(), reduction="none", log_target=True)
+        divergence = divergence + functional.kl_div(second, first.detach(), reduction="none", log_target=True)
+        consistency = (divergence.sum(-1) * valid).sum() / 2
+        return {"ctc": ctc, "consistency": Part(consistency, phonemes, self.config.consistency_weight)}
+
+
+def ctc_sum(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+    """-log p(targets | frames), summed over a batch of log posteriors (B, T, phonemes)."""
+    loss: Tensor = functional.ctc_loss(
+        log_probs.transpose(0, 1),
+        targets,
+        lengths,
+        target_lengths,
+        blank=BLANK,
+        reduction="sum",
+        # An utterance said faster than the encoder's frames cannot be aligned; it teaches nothing.
+        zero_infinity=True,
+    )
+    return loss
 
 
 class AcousticModel(nn.Module):
@@ -63,59 +132,20 @@ class AcousticModel(nn.Module):
         return self.phoneme_head(frames), lengths
 
 
-def draw_chunks(config: PretrainingConfig, random: Generator) -> ChunkScheme | None:
-    """The chunks of one batch; None is the whole utterance."""
-    if random.random() < config.full_context_share:
-        return None
-    return ChunkScheme(
-        size=int(random.integers(config.chunk_frames[0], config.chunk_frames[1] + 1)),
-        left=int(random.integers(config.left_chunks[0], config.left_chunks[1] + 1)),
-    )
-
-
-def pretraining_loss(
-    model: AcousticModel, batch: SpeechBatch, config: PretrainingConfig, random: Generator
-) -> Mapping[str, Tensor]:
-    """The loss above, a phoneme, and its parts."""
-    views, size = batch.features.shape[:2]
-    log_probs, lengths = model(
-        batch.features.flatten(0, 1), batch.lengths.repeat(views), draw_chunks(config, random)
-    )
-    ctc = functional.ctc_loss(
-        log_probs.transpose(0, 1),
-        batch.targets.repeat(views),
-        lengths,
-        batch.target_lengths.repeat(views),
-        blank=BLANK,
-        reduction="sum",
-        # An utterance said faster than the encoder's frames cannot be aligned; it teaches nothing.
-        zero_infinity=True,
-    ) / (views * batch.target_lengths.sum())
-    if views == 1:
-        return {"loss": ctc}
-    first, second = log_probs[:size], log_probs[size:]
-    valid = torch.arange(first.shape[1], device=first.device) < lengths[:size, None]
-    divergence = functional.kl_div(first, second.detach(), reduction="none", log_target=True)
-    divergence = divergence + functional.kl_div(second, first.detach(), reduction="none", log_target=True)
-    consistency = (divergence.sum(-1) * valid).sum() / 2 / batch.target_lengths.sum()
-    loss = ctc + config.consistency_weight * consistency
-    return {"loss": loss, "ctc": ctc, "consistency": consistency}
-
-
 @torch.no_grad()
 def phoneme_errors(
     model: AcousticModel,
     store: FeatureStore,
     collator: Collator,
-    random: Generator,
     most: int = 200,
     chunks: ChunkScheme | None = None,
 ) -> ErrorCount:
     """Phoneme errors of the greedy path over the first ``most`` utterances of a store."""
     errors = ErrorCount()
+    device = next(model.parameters()).device
     entries = store.entries[:: max(1, len(store.entries) // most)][:most]
     for start in range(0, len(entries), 16):
-        batch = collator([(store, entry) for entry in entries[start : start + 16]], random)
+        batch = collator([Drawn(store, entry) for entry in entries[start : start + 16]]).to(device)
         log_probs, lengths = model(batch.features[0], batch.lengths, chunks)
         best = log_probs.argmax(dim=-1)
         for row, entry in enumerate(entries[start : start + 16]):

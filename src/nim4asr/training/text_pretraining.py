@@ -18,7 +18,7 @@ E is trained here and then serves the alignment stage: the adaptor starts by rep
 and their real posteriors (``nim4asr.training.alignment``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -32,10 +32,12 @@ from torch import Tensor, nn
 from nim4asr.data.packing import Epochs, pack
 from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Nim4
-from nim4asr.phonemes import BLANK, TABLE, tokenize
+from nim4asr.phonemes import BLANK, TABLE, pronounce, tokenize
 from nim4asr.phonemes.inventory import FINALS, INITIALS, TONES
 from nim4asr.training.hints import HintSampling, draw_hints
 from nim4asr.training.loop import LoopConfig
+from nim4asr.training.objective import Learner, Losses, Objective, freeze_all_but
+from nim4asr.training.speech import TrainingData
 from nim4asr.training.transcript_loss import transcript_loss
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class SimulationConfig:
 
 
 @dataclass(frozen=True)
-class TextPretrainingConfig:
+class TextPretraining:
     """``batch_tokens`` counts speech and text tokens, padding included; longer texts than
     ``longest`` phonemes are left out; ``hints`` says which prompts have some, if any.
     """
@@ -68,6 +70,19 @@ class TextPretrainingConfig:
     longest: int = 90
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     hints: HintSampling | None = None
+
+    def objective(self, learner: Learner) -> "SimulatedSpeechLoss":
+        """Cross entropy; the language model and E are left trainable. Raises ``InputError`` if there is no E."""
+        freeze_all_but(learner.network, "llm")
+        if learner.phonemes is None:
+            raise InputError("text pre-training needs a language model without a past, and so an E")
+        learner.phonemes.requires_grad_(True)
+        return SimulatedSpeechLoss(learner.network, learner.tokenizer, learner.phonemes)
+
+    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], "TextBatch"]:
+        """Texts, each with a simulated hearing of its own."""
+        assert learner.phonemes is not None
+        return TextSampler(labelled(data.texts), self, learner.phonemes.stack)
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,11 @@ class TextBatch:
     lengths: Tensor
     texts: tuple[str, ...]
     hints: tuple[tuple[str, ...], ...] | None = None
+
+    def to(self, device: torch.device) -> "TextBatch":
+        """The same batch on ``device``."""
+        moved = {name: getattr(self, name).to(device) for name in ("phonemes", "weights", "lengths")}
+        return replace(self, **moved)
 
 
 class PhonemeSpeech(nn.Module):
@@ -118,15 +138,34 @@ class PhonemeSpeech(nn.Module):
         return torch.einsum("bskp,kpd->bsd", grouped, self.embedding)
 
 
-def text_pretraining_loss(
-    model: PhonemeSpeech,
-    network: Nim4,
-    tokenizer: "PreTrainedTokenizerBase",
-    batch: TextBatch,
-) -> dict[str, Tensor]:
+class SimulatedSpeechLoss(Objective[TextBatch]):
     """Cross entropy of the texts, a token."""
-    speech = model.embed(batch.phonemes, batch.weights)
-    return {"loss": transcript_loss(network, tokenizer, speech, batch.lengths, batch.texts, batch.hints)}
+
+    def __init__(self, network: Nim4, tokenizer: "PreTrainedTokenizerBase", phonemes: PhonemeSpeech) -> None:
+        super().__init__()
+        # The network's language model is E's, too, and its other parts are no part of this stage.
+        self.phonemes = phonemes
+        self._network, self._tokenizer = (network,), tokenizer
+
+    def forward(self, batch: TextBatch, random: Generator) -> Losses:
+        """``transcript``."""
+        (network,) = self._network
+        speech = self.phonemes.embed(batch.phonemes, batch.weights)
+        loss = transcript_loss(network, self._tokenizer, speech, batch.lengths, batch.texts, batch.hints)
+        return {"transcript": loss}
+
+
+def labelled(texts: Iterable[str]) -> list[tuple[str, list[int]]]:
+    """``texts`` with their phonemes, without those that have none."""
+    pairs = []
+    for text in texts:
+        try:
+            phonemes = TABLE.encode(pronounce(text))
+        except ValueError:
+            continue
+        if phonemes:
+            pairs.append((text, phonemes))
+    return pairs
 
 
 @cache
@@ -202,19 +241,19 @@ class TextSampler:
 
     def __init__(
         self,
-        labelled: Sequence[tuple[str, Sequence[int]]],
-        config: TextPretrainingConfig,
+        pairs: Sequence[tuple[str, Sequence[int]]],
+        config: TextPretraining,
         stack: int,
         seed: int = 0,
     ) -> None:
-        labelled = [(text, said) for text, said in labelled if len(said) <= config.longest]
-        if not labelled:
+        pairs = [(text, said) for text, said in pairs if len(said) <= config.longest]
+        if not pairs:
             raise InputError("no text with a pronunciation to pre-train the language model on")
         self._config, self._stack = config, stack
         mean = float(np.mean(config.simulation.frames))
         # Speech tokens, text tokens (an English word is about three phonemes, as is a token) and wording.
-        costs = [len(said) * (mean / stack + 0.4) + 20 for _, said in labelled]
-        self._epochs = Epochs(lambda random: pack(labelled, costs, config.batch_tokens, random), seed)
+        costs = [len(said) * (mean / stack + 0.4) + 20 for _, said in pairs]
+        self._epochs = Epochs(lambda _, random: pack(pairs, costs, config.batch_tokens, random), seed)
 
     def __call__(self, step: int, random: Generator) -> TextBatch:
         """The batch of the step ``step``, counted from 0 over all epochs."""
@@ -223,4 +262,4 @@ class TextSampler:
         batch = collate(texts, phonemes, self._stack, self._config.simulation, random)
         if self._config.hints is None:
             return batch
-        return replace(batch, hints=tuple(draw_hints(texts, self._config.hints, random)))
+        return replace(batch, hints=draw_hints(texts, self._config.hints, random))

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.prompt import tokens_of_transcript
+from nim4asr.training.objective import Part
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,8 +22,8 @@ def transcript_loss(
     lengths: Tensor,
     texts: Sequence[str],
     hints: Sequence[Sequence[str]] | None = None,
-) -> Tensor:
-    """-mean over transcript tokens of log p(token | prompt, tokens before), end of turn included.
+) -> Part:
+    """-log p(token | prompt, tokens before), summed over the transcripts' tokens, end of turn included.
 
     ``speech`` (B, S, D_llm) of which ``lengths`` (B,) count. Prompts are padded on the left, so every
     transcript begins at the same place, and only transcript places pass through the output layer.
@@ -44,4 +45,5 @@ def transcript_loss(
         logits_to_keep=longest,
         use_cache=False,
     )
-    return functional.cross_entropy(output.logits.flatten(0, 1).float(), targets.flatten())
+    loss = functional.cross_entropy(output.logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+    return Part(loss, (targets != -100).sum())

@@ -1,0 +1,1 @@
+"""Where a trained encoder puts its knowledge: entropy allocation, and how far it has drifted."""

@@ -1,0 +1,32 @@
+"""``nim4 convert SOURCE TARGET``"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from nim4asr.cli.progress import progress
+from nim4asr.errors import InputError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "convert", help="manifest (.jsonl), Lhotse cuts (.jsonl.gz) and shar (a folder) into one another"
+    )
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert, and say what was left out."""
+    from nim4asr.data.lhotse import convert
+
+    done = convert(options.source, options.target, lambda items: progress(items, "converting"))
+    for name, why in done.left_out.items():
+        print(f"nim4: left out {name}: {why}", file=sys.stderr)
+    if not done.written:
+        raise InputError(f"{options.source}: nothing in it could be converted")
+    print(f"{done.written} utterances")
+    return 0

@@ -1,0 +1,228 @@
+"""Keywords: what context SFT hints at, and what sounds like it.
+
+The paper takes its keyword set from the training transcripts by a language model; here the words of a transcript are
+tagged by part of speech (jieba for Chinese; for English, the words that are rare in the transcripts), and an
+OpenAI-compatible endpoint may filter the set. Distractors are keywords of identical or near sound, found in the
+phoneme table without its tones: the hints that a model must learn to read past.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from numpy.random import Generator
+
+from nim4asr.errors import InputError
+from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.phonemes.mandarin import is_han
+
+Sound = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class KeywordConfig:
+    """``tags`` are jieba's: nouns (n, names of people nr, places ns, companies nt, others nz), their verbal and
+    adjectival kinds, and idioms. An English word is a keyword if it has ``english_letters`` and stands in at most
+    ``common`` of the texts; a Chinese one if it has ``characters`` from the first to the second, and is no
+    commoner.
+    """
+
+    tags: tuple[str, ...] = ("n", "nr", "ns", "nt", "nz", "nrt", "nrfg", "vn", "an", "i", "l")
+    characters: tuple[int, int] = (2, 8)
+    english_letters: int = 4
+    common: float = 0.005
+
+
+class KeywordSet:
+    """Keywords and their sounds. Those without a pronunciation are left out."""
+
+    def __init__(self, keywords: Iterable[str] = ()) -> None:
+        self._sounds: dict[str, Sound] = {}
+        for keyword in keywords:
+            sound = sound_of(keyword)
+            if sound:
+                self._sounds[keyword] = sound
+
+    def __len__(self) -> int:
+        return len(self._sounds)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sounds)
+
+    def __contains__(self, keyword: object) -> bool:
+        return keyword in self._sounds
+
+    def within(self, text: str) -> list[str]:
+        """The keywords in the normalised ``text``, in its order, each once; the longest where several begin."""
+        found: dict[str, None] = {}
+        place = 0
+        words = [] if any(map(is_han, text)) else text.split()
+        if words:
+            for start in range(len(words)):
+                for end in range(min(len(words), start + self._most_words), start, -1):
+                    if (said := " ".join(words[start:end])) in self._sounds:
+                        found[said] = None
+                        break
+            return list(found)
+        while place < len(text):
+            for length in range(min(self._longest, len(text) - place), 0, -1):
+                if (said := text[place : place + length]) in self._sounds:
+                    found[said] = None
+                    place += length - 1
+                    break
+            place += 1
+        return list(found)
+
+    def alike(self, keyword: str, random: Generator, most: int = 1) -> list[str]:
+        """Up to ``most`` other keywords that sound as ``keyword`` does or nearly: at most one phoneme is another, more
+        or missing. Those of the same sound come first. A keyword outside the set is listened to all the same.
+        """
+        sound = self._sounds.get(keyword) or sound_of(keyword)
+        same = [one for one in self._by_sound.get(sound, ()) if one != keyword]
+        near = {
+            one: None
+            for key in _with_a_hole(sound)
+            for one in self._by_hole.get(key, ())
+            if one != keyword and one not in same
+        }
+        chosen: list[str] = []
+        for group in (same, list(near)):
+            order = random.permutation(len(group))
+            chosen += [group[i] for i in order[: most - len(chosen)]]
+        return chosen
+
+    def draw(self, random: Generator) -> str | None:
+        """Any keyword, or None from an empty set."""
+        return self._all[int(random.integers(len(self._all)))] if self._all else None
+
+    @cached_property
+    def _all(self) -> tuple[str, ...]:
+        return tuple(self._sounds)
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._sounds), default=0)
+
+    @cached_property
+    def _most_words(self) -> int:
+        return max((len(one.split()) for one in self._sounds), default=0)
+
+    @cached_property
+    def _by_sound(self) -> Mapping[Sound, list[str]]:
+        return _grouped((sound, keyword) for keyword, sound in self._sounds.items())
+
+    @cached_property
+    def _by_hole(self) -> Mapping[Sound, list[str]]:
+        return _grouped((key, keyword) for keyword, s in self._sounds.items() for key in _with_a_hole(s))
+
+
+def sound_of(text: str) -> Sound:
+    """The sounds of ``text`` without tones; empty if it has none."""
+    try:
+        return tuple(TABLE.toneless[p] for p in TABLE.encode(pronounce(text)))
+    except ValueError:
+        return ()
+
+
+def _with_a_hole(sound: Sound) -> Iterator[Sound]:
+    """``sound``, and it with each phoneme left out: two sounds an edit apart share one of these, at least."""
+    yield sound
+    for place in range(len(sound)):
+        # Of one or two phonemes too little is left to call it near.
+        if len(sound) > 2:
+            yield sound[:place] + sound[place + 1 :]
+
+
+def _grouped(pairs: Iterable[tuple[Sound, str]]) -> dict[Sound, list[str]]:
+    groups: dict[Sound, list[str]] = defaultdict(list)
+    for sound, keyword in pairs:
+        groups[sound].append(keyword)
+    return dict(groups)
+
+
+def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> list[str]:
+    """The keywords of normalised ``texts``, by part of speech and rarity, commonest first.
+
+    Raises ``InputError`` if there are none, or if jieba is not installed and there is Chinese among the texts.
+    """
+    config = config or KeywordConfig()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(set(_chinese(text, config) if any(map(is_han, text)) else _english(text, config)))
+    most = max(2.0, config.common * len(texts))
+    kept = [keyword for keyword, count in counts.most_common() if count <= most]
+    if not kept:
+        raise InputError(
+            f"there is no keyword in {len(texts)} transcripts; give a keyword list, or more of them"
+        )
+    return kept
+
+
+def _chinese(text: str, config: KeywordConfig) -> Iterator[str]:
+    try:
+        import jieba.posseg
+    except ImportError:
+        raise InputError("keywords of Chinese need jieba: pip install 'nim4asr[training]'") from None
+    jieba.setLogLevel("ERROR")
+    low, high = config.characters
+    for word, tag in jieba.posseg.cut(text):
+        if tag in config.tags and low <= len(word) <= high and all(map(is_han, word)):
+            yield word
+
+
+def _english(text: str, config: KeywordConfig) -> Iterator[str]:
+    return (word for word in text.split() if len(word) >= config.english_letters and word.isalpha())
+
+
+def filtered(
+    keywords: Sequence[str],
+    endpoint: str,
+    model: str,
+    key: str = "",
+    batch: int = 100,
+    ask: Callable[[urllib.request.Request], Any] | None = None,
+) -> list[str]:
+    """Those of ``keywords`` that a language model calls names or terms; ``endpoint`` is OpenAI-compatible (``.../v1``).
+
+    ``ask`` sends a request and returns the decoded answer. Raises ``InputError`` if the endpoint does not answer, or
+    answers with no JSON list of strings.
+    """
+    ask = ask or _ask
+    kept: list[str] = []
+    for start in range(0, len(keywords), batch):
+        some = keywords[start : start + batch]
+        body = {
+            "model": model,
+            "temperature": 0,
+            "messages": [{"role": "user", "content": _QUESTION + json.dumps(some, ensure_ascii=False)}],
+        }
+        request = urllib.request.Request(
+            endpoint.rstrip("/") + "/chat/completions",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
+        )
+        try:
+            answer = ask(request)["choices"][0]["message"]["content"]
+            chosen = set(json.loads(answer[answer.index("[") : answer.rindex("]") + 1]))
+        except (urllib.error.URLError, OSError) as error:
+            raise InputError(f"{endpoint}: the endpoint does not answer ({error})") from None
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise InputError(f"{endpoint}: the answer holds no JSON list of keywords") from None
+        kept += [one for one in some if one in chosen]
+    return kept
+
+
+_QUESTION = (
+    "Keep the items that are names of people, places, organisations, products or works, or technical terms. "
+    "Answer with a JSON list of the kept items and nothing else.\n"
+)
+
+
+def _ask(request: urllib.request.Request) -> Any:
+    with urllib.request.urlopen(request, timeout=120) as response:
+        return json.load(response)

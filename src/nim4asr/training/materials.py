@@ -1,0 +1,247 @@
+"""What a programme has to train on and with: corpora made readable, a tokenizer, a network to begin with.
+
+Everything is made once and kept in the run's folder; a restarted run, or another process of it, finds it there.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from nim4asr.audio.features import Cmvn
+from nim4asr.data.batches import Source
+from nim4asr.data.keywords import KeywordConfig, KeywordSet, filtered, keywords_of
+from nim4asr.data.manifest import Utterance, read_manifest
+from nim4asr.data.preparation import prepare_noises, prepare_speech, prepare_synthetic, read_texts
+from nim4asr.data.recordings import Recordings
+from nim4asr.data.robustness import NoiseArchive, RobustnessConfig
+from nim4asr.data.store import FeatureStore
+from nim4asr.errors import InputError
+from nim4asr.evaluation.normalisation import normalise
+from nim4asr.model.assembly import assemble
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.nim4 import Nim4
+from nim4asr.training.objective import Learner
+from nim4asr.training.programme import Corpus, Programme, Shown, SyntheticCorpus
+from nim4asr.training.speech import TrainingData
+from nim4asr.training.text_pretraining import PhonemeSpeech
+from nim4asr.training.tokenizer import train_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Of a corpus that is not stored, so many recordings are measured for the normalisation.
+_MEASURED = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """A programme's data; ``dev`` are the stores that phoneme errors and gauges are taken on."""
+
+    data: TrainingData
+    dev: Mapping[str, FeatureStore]
+    tokenizer: "PreTrainedTokenizerBase"
+    keywords: KeywordSet
+
+
+def gather(programme: Programme, folder: Path, shown: Shown, start: Checkpoint | None) -> Materials:
+    """The materials of ``programme``; a model to ``start`` from lends its normalisation and, if whole, its tokenizer.
+
+    Raises ``InputError`` if data are missing or cannot be read.
+    """
+    return _Gathering(programme, folder, shown, start).gather()
+
+
+class _Gathering:
+    def __init__(self, programme: Programme, folder: Path, shown: Shown, start: Checkpoint | None) -> None:
+        self.programme, self.folder, self.shown, self.start = programme, folder, shown, start
+        self.sources: list[Source] = []
+        self.dev: dict[str, FeatureStore] = {}
+        self.transcripts: list[str] = []
+
+    def gather(self) -> Materials:
+        programme = self.programme
+        for name, corpus in programme.corpora.items():
+            self._corpus(name, corpus)
+        texts = [*(t for path in programme.texts for t in read_texts(path)), *self.transcripts]
+        if programme.synthetic is not None:
+            self._synthesise(programme.synthetic)
+        if not self.sources:
+            raise InputError("the recipe has no corpus to train on")
+        noises = (
+            () if programme.noises is None else prepare_noises(programme.noises, self.folder / "features")
+        )
+        plain = sorted({one for text in texts if (one := normalise(text))})
+        data = TrainingData(self.sources, self._cmvn(), noises, plain, self.folder / "skipped.jsonl")
+        return Materials(data, self.dev, self._tokenizer(plain), self._keywords())
+
+    def _corpus(self, name: str, corpus: Corpus) -> None:
+        everything = read_manifest(corpus.manifest)
+        train = [one for one in everything if one.split != "dev"]
+        dev = [one for one in everything if one.split == "dev"]
+        self.transcripts += [one.text for one in train]
+        if corpus.stored:
+            self.sources.append(Source(self._store(f"{name}-train", train), corpus.weight))
+        else:
+            self.sources.append(Source(self._recordings(name, train), corpus.weight))
+        if name in self.programme.dev and dev:
+            self.dev[name] = self._store(f"{name}-dev", dev)
+
+    def _store(self, name: str, utterances: Sequence[Utterance]) -> FeatureStore:
+        folder = self.folder / "features" / name
+        prepare_speech(
+            utterances,
+            folder,
+            progress=lambda items: self.shown(items, f"reading {name}", len(utterances), 0),
+        )
+        return FeatureStore(folder)
+
+    def _recordings(self, name: str, utterances: Sequence[Utterance]) -> Recordings:
+        noises = self.programme.noises
+        recordings = Recordings(
+            utterances, self.programme.robustness, None if noises is None else NoiseArchive(str(noises))
+        )
+        _write_lines(
+            self.folder / f"left-out-{name}.jsonl",
+            ({"id": i, "reason": why} for i, why in recordings.left_out.items()),
+        )
+        return recordings
+
+    def _synthesise(self, corpus: SyntheticCorpus) -> None:
+        sentences = _sentences(corpus)
+        folder = self.folder / "features" / "synthetic"
+        prepare_synthetic(
+            sentences,
+            folder,
+            corpus.seed,
+            progress=lambda items: self.shown(items, "synthesising", len(sentences), 0),
+        )
+        self.sources.append(Source(FeatureStore(folder), corpus.weight))
+
+    def _cmvn(self) -> Cmvn:
+        if self.start is not None:
+            return self.start.cmvn
+        kept = self.folder / "cmvn.json"
+        if not kept.exists():
+            pooled = _pooled([_measured(source) for source in self.sources])
+            _write_whole(kept, json.dumps({"mean": pooled.mean.tolist(), "scale": pooled.scale.tolist()}))
+        row = json.loads(kept.read_text(encoding="utf-8"))
+        return Cmvn(np.array(row["mean"], np.float32), np.array(row["scale"], np.float32))
+
+    def _tokenizer(self, texts: Sequence[str]) -> "PreTrainedTokenizerBase":
+        from transformers import AutoTokenizer
+
+        if self.start is not None and self.start.tokenizer is not None:
+            return self.start.tokenizer
+        if self.programme.language_model is not None:
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.programme.language_model)
+            return tokenizer
+        folder = self.folder / "tokenizer"
+        if not folder.exists():
+            new = folder.with_name("tokenizer.new")
+            train_tokenizer(texts, self.programme.vocabulary).save_pretrained(str(new))
+            new.rename(folder)
+        own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder))
+        return own
+
+    def _keywords(self) -> KeywordSet:
+        programme = self.programme
+        if programme.keywords is None:
+            return KeywordSet()
+        kept = self.folder / "keywords.txt"
+        if not kept.exists():
+            found = keywords_of(sorted({normalise(text) for text in self.transcripts}), programme.keywords)
+            if programme.keyword_filter is not None:
+                judge = programme.keyword_filter
+                found = filtered(found, judge.endpoint, judge.model, judge.key)
+            _write_whole(kept, "".join(f"{one}\n" for one in found))
+        return KeywordSet(read_texts(kept))
+
+
+def begin(programme: Programme, materials: Materials, start: Checkpoint | None, whole: bool) -> Learner:
+    """The learner before the first stage.
+
+    Of a model to ``start`` from, everything is taken if ``whole``, else the encoder and the phoneme head. Raises
+    ``InputError`` if that does not fit the recipe.
+    """
+    torch.manual_seed(programme.seed)
+    tokenizer = materials.tokenizer
+    if programme.language_model is not None and not whole:
+        network = assemble(programme.network(len(tokenizer)), programme.language_model).network
+        phonemes = None
+    else:
+        network = Nim4(programme.network(len(tokenizer)))
+        # E of text pre-training lives beside the network, for the alignment stage.
+        phonemes = None if programme.language_model is not None else PhonemeSpeech(network)
+        if phonemes is not None and not whole:
+            phonemes.start_tokens_by_sound(tokenizer)
+    if start is not None:
+        blocks = ("encoder.", "phoneme_head.", "adaptor.", "llm.") if whole else ("encoder.", "phoneme_head.")
+        _copy_blocks(start, network, blocks)
+    return Learner(network, tokenizer, phonemes, materials.keywords)
+
+
+def _copy_blocks(start: Checkpoint, network: Nim4, blocks: tuple[str, ...]) -> None:
+    theirs = start.network.state_dict()
+    for name, value in network.state_dict().items():
+        if name.startswith(blocks):
+            if name not in theirs or theirs[name].shape != value.shape:
+                raise InputError(
+                    f"{start.config.name!r} cannot begin this recipe; "
+                    f"its {name!r} is missing or of another shape"
+                )
+            value.copy_(theirs[name])
+
+
+def _measured(source: Source) -> Cmvn:
+    corpus = source.corpus
+    if isinstance(corpus, FeatureStore):
+        return corpus.cmvn()
+    total, squares, count = np.zeros(80), np.zeros(80), 0
+    for entry in corpus.entries[:: max(1, len(corpus.entries) // _MEASURED)]:
+        try:
+            features = corpus.features(entry)
+        except InputError:
+            continue
+        total += features.sum(axis=0, dtype=np.float64)
+        squares += np.square(features, dtype=np.float64).sum(axis=0)
+        count += len(features)
+    if not count:
+        raise InputError("no recording of a corpus can be read; look at the manifest's paths")
+    return Cmvn.from_sums(count, total, squares)
+
+
+def _pooled(parts: Sequence[Cmvn]) -> Cmvn:
+    """One normalisation of several corpora, each counting alike."""
+    mean = np.mean([part.mean for part in parts], axis=0)
+    square = np.mean([1 / part.scale**2 + part.mean**2 for part in parts], axis=0)
+    return Cmvn(mean.astype(np.float32), (1 / np.sqrt(square - mean**2)).astype(np.float32))
+
+
+def _sentences(corpus: SyntheticCorpus) -> list[tuple[str, str]]:
+    random = np.random.default_rng(corpus.seed)
+    shortest, longest = corpus.characters
+    chosen: list[tuple[str, str]] = []
+    for language, path in corpus.texts.items():
+        texts = [text for text in read_texts(path) if shortest <= len(text) <= longest]
+        order = random.permutation(len(texts))[: corpus.sentences[language]]
+        chosen += [(texts[i], language) for i in order]
+    return [chosen[i] for i in random.permutation(len(chosen))]
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    _write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+__all__ = ["KeywordConfig", "Materials", "RobustnessConfig", "begin", "gather"]

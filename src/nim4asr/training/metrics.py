@@ -1,0 +1,61 @@
+"""What a stage's training reports: a line of JSON each time, and TensorBoard's events beside it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+LOG = "log.jsonl"
+
+
+class MetricsLog:
+    """The metrics of one stage, in ``folder``. Rows past ``start``, of a run that was cut, are taken out."""
+
+    def __init__(self, folder: Path, start: int = 0) -> None:
+        self._path = folder / LOG
+        rows = [row for row in read_log(folder) if row["step"] <= start]
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
+        temporary.replace(self._path)
+        self._board = _tensorboard(folder, start)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add the metrics of ``step``."""
+        row = {"step": step, **{name: round(value, 6) for name, value in metrics.items()}}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+            file.flush()
+            os.fsync(file.fileno())
+        if self._board is not None:
+            for name, value in metrics.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Let TensorBoard's events reach the disk."""
+        if self._board is not None:
+            self._board.close()
+
+
+def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of the stage in ``folder``, oldest first; none if it has not begun. A torn last line is left out."""
+    path = folder / LOG
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _line(row: Mapping[str, float]) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _tensorboard(folder: Path, start: int) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=start)

@@ -1,0 +1,108 @@
+"""Where a run stands, read from its folder alone: while it runs, or after it was killed."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nim4asr.errors import InputError
+from nim4asr.training.asynchronous import AsynchronousIaSft, State
+from nim4asr.training.loop import steps_done
+from nim4asr.training.metrics import read_log
+from nim4asr.training.programme import Programme
+from nim4asr.training.run import MODEL
+from nim4asr.training.snapshots import Snapshot, SnapshotBoard
+
+RECIPE = "recipe.json"
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage, or one side of an asynchronous one: steps done of how many, and what its log said last."""
+
+    name: str
+    done: int
+    steps: int
+    last: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run: its stages in order, the phase of asynchronous IA-SFT and the snapshots, and whether the model is
+    written.
+    """
+
+    recipe: str
+    stages: tuple[StageStatus, ...]
+    phase: str | None
+    snapshots: tuple[Snapshot, ...]
+    model: bool
+
+
+def write_recipe(folder: Path, name: str, programme: Programme) -> None:
+    """Keep beside the weights what the run was asked for: names and steps of its stages, and every setting."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = asdict(programme)
+    settings.pop("network")
+    row = {"recipe": name, "stages": _steps(programme), "settings": settings}
+    (folder / RECIPE).write_text(
+        json.dumps(row, ensure_ascii=False, indent=1, default=str) + "\n", encoding="utf-8"
+    )
+
+
+def _steps(programme: Programme) -> dict[str, int | None]:
+    """The steps of every stage by its folder; None where they depend on the snapshots."""
+    steps: dict[str, int | None] = {}
+    for name, stage in programme.stages.items():
+        if isinstance(stage, AsynchronousIaSft):
+            steps[f"{name}/pretraining"] = stage.pretraining.loop.steps
+            steps[f"{name}/alignment"] = stage.alignment.loop.steps
+            steps[f"{name}/ia-sft"] = None
+        else:
+            steps[name] = stage.loop.steps
+    return steps
+
+
+def read_status(folder: Path) -> RunStatus:
+    """The status of the run in ``folder``. Raises ``InputError`` if no run has begun there."""
+    try:
+        row = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        steps = row["stages"]
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"{folder}: no run has begun here ({RECIPE} is missing or damaged)") from None
+    stages = tuple(_stage(folder, name, most) for name, most in steps.items())
+    sides = sorted({name.rpartition("/")[0] for name in steps if "/" in name})
+    phase, snapshots = None, tuple[Snapshot, ...]()
+    for side in sides:
+        phase = State.load(folder / side / "ia-sft").phase.value
+        snapshots = tuple(SnapshotBoard(folder / side / "snapshots").snapshots())
+    return RunStatus(row["recipe"], stages, phase, snapshots, (folder / MODEL).exists())
+
+
+def _stage(folder: Path, name: str, steps: int | None) -> StageStatus:
+    last: dict[str, Any] = {}
+    for one in read_log(folder / name):
+        last |= one
+    done = steps_done(folder / name)
+    return StageStatus(name, done, done if steps is None else steps, last)
+
+
+def as_text(status: RunStatus) -> str:
+    """The status for a reader."""
+    width = max(len(stage.name) for stage in status.stages)
+    lines = [f"{status.recipe}: {'model written' if status.model else 'in training'}"]
+    for stage in status.stages:
+        told = {k: v for k, v in stage.last.items() if k not in _QUIET}
+        said = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
+        lines.append(f"  {stage.name:{width}}  {stage.done:>8} of {stage.steps:<8}  {said}".rstrip())
+    if status.phase is not None:
+        lines.append(f"  asynchronous IA-SFT: {status.phase}")
+    for one in status.snapshots:
+        end = ", final" if one.final else ""
+        lines.append(
+            f"    snapshot {one.number} of step {one.step}: CKA {one.cka:.4f} to that of {one.reference_step}{end}"
+        )
+    return "\n".join(lines)
+
+
+_QUIET = ("step", "learning_rate", "gradient_norm", "waiting_share")

@@ -1,0 +1,53 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
+from nim4asr.audio.reading import read_audio
+from nim4asr.data.manifest import Utterance
+from nim4asr.data.recordings import Recordings
+from nim4asr.errors import InputError
+from nim4asr.phonemes import TABLE, pronounce
+
+
+@pytest.fixture
+def utterance(tmp_path: Path, tone: Floats) -> Utterance:
+    path = tmp_path / "one.flac"
+    soundfile.write(path, tone, SAMPLE_RATE)
+    return Utterance("one", str(path), "你好", "zh", duration=1.0)
+
+
+def test_a_recording_is_read_as_it_is_or_varied(utterance: Utterance) -> None:
+    recordings = Recordings([utterance])
+    (entry,) = recordings.entries
+    assert entry.frames == 100
+    assert entry.phonemes == tuple(TABLE.encode(pronounce("你好")))
+    np.testing.assert_allclose(recordings.features(entry), log_mel(read_audio(Path(utterance.audio))))
+    varied = [recordings.features(entry, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(varied[0], varied[1])
+    assert varied[0].shape != varied[2].shape or not np.array_equal(varied[0], varied[2])
+
+
+def test_absurd_utterances_are_left_out_and_listed(utterance: Utterance) -> None:
+    absurd = [
+        replace(utterance, id="no duration", duration=None),
+        replace(utterance, id="no sound", text="。"),
+        replace(utterance, id="too fast", text="今天天气很好" * 20),
+        replace(utterance, id="too slow", duration=60.0),
+    ]
+    noise = replace(utterance, id="noise", text="")
+    recordings = Recordings([utterance, *absurd, noise])
+    assert [entry.id for entry in recordings.entries] == ["one", "noise"]
+    assert recordings.left_out.keys() == {one.id for one in absurd}
+    assert recordings.left_out["too fast"] == "240 phonemes in 1 s"
+    with pytest.raises(InputError, match="none of 4 utterances"):
+        Recordings(absurd)
+
+
+def test_a_recording_that_cannot_be_read(utterance: Utterance, tmp_path: Path) -> None:
+    recordings = Recordings([replace(utterance, audio=str(tmp_path / "gone.wav"))])
+    with pytest.raises(InputError, match=r"gone\.wav"):
+        recordings.features(recordings.entries[0])

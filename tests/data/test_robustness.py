@@ -1,0 +1,140 @@
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.data.robustness import (
+    NoiseArchive,
+    RobustnessConfig,
+    change_speed,
+    convolve,
+    mix,
+    pad,
+    room_response,
+    vary_samples,
+)
+from nim4asr.errors import InputError
+
+
+class Hiss:
+    """White noise of a standard deviation of 0.1."""
+
+    def draw(self, samples: int, random: np.random.Generator) -> Floats:
+        return (random.standard_normal(samples) * 0.1).astype(np.float32)
+
+
+def db(power: float) -> float:
+    return float(10 * np.log10(power))
+
+
+def test_speed_changes_length_and_pitch(tone: Floats) -> None:
+    fast = change_speed(tone, 1.1)
+    assert len(fast) == pytest.approx(len(tone) / 1.1, abs=2)
+    spectrum = np.abs(np.fft.rfft(fast))
+    assert spectrum.argmax() * SAMPLE_RATE / len(fast) == pytest.approx(440 * 1.1, abs=2)
+    assert change_speed(tone, 1.0) is tone
+
+
+def test_a_room_rings_for_its_time(tone: Floats) -> None:
+    response = room_response(0.4, np.random.default_rng(0))
+    energy = np.cumsum(np.square(response[::-1]))[::-1]
+    # Schroeder's decay curve, from -5 to -25 dB of the tail, is a third of the whole 60.
+    tail = 10 * np.log10(energy[200:] / energy[200])
+    twenty = (np.argmax(tail < -25) - np.argmax(tail < -5)) / SAMPLE_RATE
+    assert 3 * twenty == pytest.approx(0.4, rel=0.15)
+    heard = convolve(tone, response)
+    assert len(heard) == len(tone)
+    assert np.square(heard).mean() == pytest.approx(np.square(tone).mean(), rel=0.01)
+    assert not np.allclose(heard, tone)
+
+
+def test_silence_is_beta_1_3_of_the_longest(tone: Floats) -> None:
+    random = np.random.default_rng(0)
+    config = RobustnessConfig(longest_silence=1.0)
+    seconds = [(len(pad(tone, config, random)) - len(tone)) / SAMPLE_RATE for _ in range(800)]
+    # Two draws of mean a quarter and variance 3/80 each.
+    assert np.mean(seconds) == pytest.approx(0.5, abs=0.03)
+    assert np.var(seconds) == pytest.approx(2 * 3 / 80, rel=0.15)
+
+
+def test_noise_lies_under_the_speech_and_the_silence_by_its_ratio(tone: Floats) -> None:
+    random = np.random.default_rng(0)
+    padded = np.pad(tone, SAMPLE_RATE)
+    mixed = mix(padded, tone, Hiss(), 10.0, random)
+    scale = np.abs(mixed).max() if np.abs(mixed).max() > 1 else 1.0
+    quiet = mixed[: SAMPLE_RATE // 2] / scale
+    assert db(np.square(tone).mean() / np.square(quiet).mean()) == pytest.approx(10.0, abs=0.3)
+
+
+def test_shares_and_ratios_are_as_configured(tone: Floats, monkeypatch: pytest.MonkeyPatch) -> None:
+    ratios: list[float] = []
+
+    def noted(padded: Floats, speech: Floats, noise: object, snr_db: float, random: object) -> Floats:
+        ratios.append(snr_db)
+        return padded
+
+    monkeypatch.setattr("nim4asr.data.robustness.mix", noted)
+    config = RobustnessConfig(speeds=(0.9, 1.0, 1.1), room_share=0.0)
+    random = np.random.default_rng(0)
+    lengths = [len(vary_samples(tone[:1600], config, Hiss(), random)) for _ in range(3000)]
+    assert len(ratios) / 3000 == pytest.approx(0.2, abs=0.02)
+    assert np.mean(ratios) == pytest.approx(10.0, abs=0.6)
+    assert np.std(ratios) == pytest.approx(5.0, abs=0.5)
+    for length in (1455, 1600, 1778):
+        assert np.mean([abs(one - length) <= 2 for one in lengths]) == pytest.approx(0.8 / 3, abs=0.04)
+
+
+def test_the_same_generator_gives_the_same_sample(tone: Floats) -> None:
+    config = RobustnessConfig(noise_share=1.0, room_share=1.0)
+    one, other = (vary_samples(tone, config, Hiss(), np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert np.abs(one).max() <= 1.0
+
+
+def test_without_noise_none_is_mixed_in(tone: Floats) -> None:
+    config = RobustnessConfig(speeds=(1.0,), noise_share=1.0, room_share=0.0)
+    np.testing.assert_array_equal(vary_samples(tone, config, None, np.random.default_rng(0)), tone)
+
+
+def archive(path: Path, members: dict[str, Floats | bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, sound in members.items():
+            buffer = io.BytesIO()
+            if isinstance(sound, bytes):
+                buffer.write(sound)
+            else:
+                soundfile.write(buffer, sound, SAMPLE_RATE, format="WAV")
+            info = tarfile.TarInfo(name)
+            info.size = buffer.tell()
+            buffer.seek(0)
+            tar.addfile(info, buffer)
+    return path
+
+
+def test_noise_comes_from_an_archive(tmp_path: Path, tone: Floats) -> None:
+    members: dict[str, Floats | bytes] = {f"babble_sources/{n}.wav": tone * n / 10 for n in range(8)}
+    noise = NoiseArchive(str(archive(tmp_path / "noise.tar", {**members, "hum.wav": tone})), babble_share=0.5)
+    assert len(noise.names) == 9
+    random = np.random.default_rng(0)
+    drawn = [noise.draw(40_000, random) for _ in range(6)]
+    assert all(len(one) == 40_000 and np.abs(one).max() > 0 for one in drawn)
+
+
+def test_a_noise_that_cannot_be_read_is_silence(tmp_path: Path) -> None:
+    noise = NoiseArchive(str(archive(tmp_path / "noise.tar", {"broken.wav": b"no sound"})))
+    assert not noise.draw(100, np.random.default_rng(0)).any()
+
+
+def test_an_archive_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no noise"):
+        NoiseArchive(str(archive(tmp_path / "noise.tar", {})))
+
+
+@pytest.mark.parametrize("values", [{"noise_share": 2.0}, {"speeds": ()}, {"speeds": (0.0,)}])
+def test_impossible_robustness(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"shares|speeds"):
+        RobustnessConfig(**values)  # type: ignore[arg-type]

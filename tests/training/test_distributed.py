@@ -1,0 +1,107 @@
+"""Two processes over gloo, each with half of the joint batch, and one process with all of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nim4asr.training.loop import steps_done
+from nim4asr.training.metrics import read_log
+
+SCRIPT = '''
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from accelerate import Accelerator
+
+from nim4asr.training.loop import Loop, LoopConfig
+from nim4asr.training.objective import Objective, Part
+from nim4asr.training.optimiser import OptimiserConfig
+
+folder, joint, sharded = Path(sys.argv[1]), sys.argv[2] == "joint", sys.argv[3] == "sharded"
+
+
+def half(number, random):
+    """Halves of unlike sizes, so that the mean of their means is not the joint mean."""
+    rows = np.random.default_rng(number).standard_normal((3 if number % 2 else 7, 20))
+    return torch.from_numpy(rows).float()
+
+
+def whole(number, random):
+    return torch.cat([half(2 * number, random), half(2 * number + 1, random)])
+
+
+class Fit(Objective):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 1))
+
+    def forward(self, batch, random):
+        error = self.net(batch) - batch[:, :1]
+        # Two parts that count different things.
+        return {
+            "square": Part(error.square().sum(), len(batch)),
+            "size": Part(error.abs().sum(), 2.0 * len(batch), 0.5),
+        }
+
+
+config = LoopConfig(6, OptimiserConfig(1e-2, muon=not sharded, clip_norm=0.5), 1, log_every=1, checkpoint_every=3)
+accelerator = Accelerator(cpu=True)
+loop = Loop(folder, Fit(), config, whole if joint else half, accelerator=accelerator)
+loop.run(lambda done: done == 3)
+# Goes on from the state that it has saved.
+Loop(folder, Fit(), config, whole if joint else half, accelerator=accelerator).run()
+'''
+
+
+def run(tmp_path: Path, name: str, processes: int, **environment: str) -> list[float]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    joint = "joint" if processes == 1 else "half"
+    kind = "sharded" if "ACCELERATE_USE_FSDP" in environment or environment.pop("SHARDED", "") else "whole"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run(
+        [
+            sys.executable,
+            *(launcher if processes > 1 else []),
+            str(script),
+            str(tmp_path / name),
+            joint,
+            kind,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [row["loss"] for row in read_log(tmp_path / name)]
+
+
+def test_two_processes_learn_as_one_with_the_joint_batch(tmp_path: Path) -> None:
+    one = run(tmp_path, "one", 1)
+    two = run(tmp_path, "two", 2)
+    assert len(one) == 6
+    assert two == pytest.approx(one, rel=1e-4)
+    assert steps_done(tmp_path / "two") == 6
+
+
+def test_shards_learn_as_one_with_the_joint_batch(tmp_path: Path) -> None:
+    one = run(tmp_path, "one", 1, SHARDED="yes")
+    two = run(
+        tmp_path,
+        "two",
+        2,
+        ACCELERATE_USE_FSDP="true",
+        FSDP_VERSION="2",
+        FSDP_AUTO_WRAP_POLICY="NO_WRAP",
+        FSDP_STATE_DICT_TYPE="SHARDED_STATE_DICT",
+    )
+    assert len(one) == 6
+    assert two == pytest.approx(one, rel=1e-4)

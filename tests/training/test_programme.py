@@ -33,7 +33,8 @@ from nim4asr.training.plots import plot_run
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.programme import Corpus, Programme
 from nim4asr.training.rl import Rl
-from nim4asr.training.run import Side, run_programme
+from nim4asr.training.run import run_programme
+from nim4asr.training.sides import Side
 from nim4asr.training.snapshots import SnapshotBoard
 from nim4asr.training.speech import SpeechData
 from nim4asr.training.status import as_text, read_status, write_recipe

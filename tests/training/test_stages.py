@@ -23,15 +23,16 @@ from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Objective, Stage, mean_loss
+from nim4asr.training.objective import Objective, mean_loss
 from nim4asr.training.optimiser import OptimiserConfig, build_optimiser
 from nim4asr.training.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.rewards import Reward
 from nim4asr.training.rl import Rl
 from nim4asr.training.speech import SpeechData
+from nim4asr.training.stage import Learner, Stage
 from nim4asr.training.text_pretraining import (
-    PhonemeSpeech,
     SimulationConfig,
     TextPretraining,
     TextSampler,

@@ -103,8 +103,9 @@ def _write_manifest(items: Iterable[Any], target: Path) -> Converted:
             try:
                 row = _row_of_utterance(item) if isinstance(item, Utterance) else _row_of_cut(item)
                 if row["audio"] is None:
-                    row |= {"audio": f"{row['id']}.flac", "tar": archive.name}
-                    _pack(tar, row["audio"], from_array(item.load_audio().T, item.sampling_rate))
+                    member = f"{row['id']}.flac"
+                    _pack(tar, member, from_array(item.load_audio().T, item.sampling_rate))
+                    row |= {"audio": member, "tar": archive.name}
                     packed += 1
             except (InputError, ValueError, OSError) as error:
                 left_out[str(item.id)] = str(error)

@@ -21,9 +21,10 @@ from torch import Tensor
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Losses, Objective, Part, freeze_all_but
+from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
 from nim4asr.training.pretraining import ChunkSampling
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stage import Learner
 from nim4asr.training.transcript_loss import transcript_loss
 
 

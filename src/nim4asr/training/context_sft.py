@@ -15,9 +15,10 @@ from nim4asr.errors import InputError
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.joint_sft import JointLoss
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, freeze_all_but
+from nim4asr.training.objective import freeze_all_but
 from nim4asr.training.pretraining import ChunkSampling
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stage import Learner
 
 
 @dataclass(frozen=True)

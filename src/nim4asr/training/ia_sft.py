@@ -17,9 +17,10 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.hints import HintSampling, draw_hints
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Losses, Objective, freeze_all_but
+from nim4asr.training.objective import Losses, Objective, freeze_all_but
 from nim4asr.training.pretraining import ChunkSampling
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stage import Learner
 from nim4asr.training.transcript_loss import transcript_loss
 
 

@@ -16,9 +16,10 @@ from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import FrozenEncoderLoss
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Losses, Part, freeze_all_but
+from nim4asr.training.objective import Losses, Part, freeze_all_but
 from nim4asr.training.pretraining import ChunkSampling, ctc_sum
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stage import Learner
 from nim4asr.training.transcript_loss import transcript_loss
 
 

@@ -25,10 +25,10 @@ from nim4asr.evaluation.normalisation import normalise
 from nim4asr.model.assembly import assemble
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.nim4 import Nim4
-from nim4asr.training.objective import Learner
+from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.programme import Corpus, Programme, Shown, SyntheticCorpus
 from nim4asr.training.speech import TrainingData
-from nim4asr.training.text_pretraining import PhonemeSpeech
+from nim4asr.training.stage import Learner
 from nim4asr.training.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:

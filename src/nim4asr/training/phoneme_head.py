@@ -15,9 +15,10 @@ from numpy.random import Generator
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Losses, Objective, Part, freeze_all_but
+from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
 from nim4asr.training.pretraining import ChunkSampling, ctc_sum
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stage import Learner
 
 
 @dataclass(frozen=True)

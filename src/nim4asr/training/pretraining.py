@@ -27,8 +27,9 @@ from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.phonemes import BLANK, TABLE
 from nim4asr.recognition.ctc import greedy_path
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Losses, Objective, Part, freeze_all_but
+from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stage import Learner
 
 DEPLOYED_CHUNKS = ChunkScheme(size=16, left=4)
 

@@ -9,7 +9,7 @@ from nim4asr.data.keywords import KeywordConfig
 from nim4asr.data.robustness import RobustnessConfig
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.training.asynchronous import AsynchronousIaSft
-from nim4asr.training.objective import Stage
+from nim4asr.training.stage import Stage
 
 # Shows the progress of items: (items, what they are, how many, how many are done).
 Shown = Callable[[Iterable[Any], str, int, int], Iterator[Any]]

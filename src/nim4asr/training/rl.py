@@ -27,11 +27,12 @@ from nim4asr.model.prompt import end_token
 from nim4asr.recognition.decoding import DecodingConfig, text_of
 from nim4asr.training.hints import HintSampling, draw_hints
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Losses, Objective, Part, freeze_all_but
+from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
 from nim4asr.training.pretraining import DEPLOYED_CHUNKS
 from nim4asr.training.rewards import Reward, reward
 from nim4asr.training.rollouts import sample, token_log_probs
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stage import Learner
 
 # Rewards less than this apart are alike.
 _SPREAD = 1e-4

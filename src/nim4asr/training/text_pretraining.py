@@ -27,24 +27,23 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from nim4asr.data.packing import Epochs, pack
 from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Nim4
-from nim4asr.phonemes import BLANK, TABLE, pronounce, tokenize
+from nim4asr.phonemes import BLANK, TABLE, pronounce
 from nim4asr.phonemes.inventory import FINALS, INITIALS, TONES
 from nim4asr.training.hints import HintSampling, draw_hints
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Learner, Losses, Objective, freeze_all_but
+from nim4asr.training.objective import Losses, Objective, freeze_all_but
+from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.speech import TrainingData
+from nim4asr.training.stage import Learner
 from nim4asr.training.transcript_loss import transcript_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-# The standard deviation of fresh embeddings.
-_SCALE = 0.02
 
 
 @dataclass(frozen=True)
@@ -101,41 +100,6 @@ class TextBatch:
         """The same batch on ``device``."""
         moved = {name: getattr(self, name).to(device) for name in ("phonemes", "weights", "lengths")}
         return replace(self, **moved)
-
-
-class PhonemeSpeech(nn.Module):
-    """E: embeddings of phonemes by their place in a speech token, and the language model under training."""
-
-    def __init__(self, network: Nim4) -> None:
-        super().__init__()
-        assert network.config.adaptor is not None
-        self.stack = network.config.adaptor.stack
-        self.llm = network.llm
-        sounds = torch.randn(1, len(TABLE), network.config.adaptor.llm_dim)
-        places = torch.randn(self.stack, *sounds.shape[1:])
-        self.embedding = nn.Parameter((sounds + 0.5 * places) * _SCALE)
-
-    def embed(self, phonemes: Tensor, weights: Tensor) -> Tensor:
-        """(B, S, stack, candidates) indices and weights to (B, S, D_llm)."""
-        places = torch.arange(self.stack, device=phonemes.device)[:, None]
-        return (self.embedding[places, phonemes] * weights[..., None]).sum(dim=(2, 3))
-
-    @torch.no_grad()
-    def start_tokens_by_sound(self, tokenizer: "PreTrainedTokenizerBase") -> None:
-        """Set every token's embedding to the sum of its phonemes' and as much noise; silent ones to noise."""
-        embeddings = self.llm.get_input_embeddings().weight
-        embeddings.normal_(std=_SCALE)
-        sounds = self.embedding.mean(dim=0)
-        for token in range(len(embeddings)):
-            text = tokenizer.decode([token]).strip()
-            said = [p for one in tokenize(text) for p in one.phonemes] if text.isalpha() else []
-            if said:
-                embeddings[token] = embeddings[token] * 0.7 + sounds[TABLE.encode(said)].sum(dim=0) * 0.7
-
-    def embed_posteriors(self, posteriors: Tensor) -> Tensor:
-        """Posteriors (B, S * stack, phonemes) to (B, S, D_llm)."""
-        grouped = posteriors.reshape(len(posteriors), -1, self.stack, posteriors.shape[2])
-        return torch.einsum("bskp,kpd->bsd", grouped, self.embedding)
 
 
 class SimulatedSpeechLoss(Objective[TextBatch]):

@@ -1,0 +1,108 @@
+"""One stage after another on one learner: its objective, its batches, its gauges, its loop."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from nim4asr.analysis.entropy import spectral_entropy
+from nim4asr.analysis.similarity import evaluation_batches, frames_of, linear_cka
+from nim4asr.data.batches import Collator, SpeechBatch
+from nim4asr.training.loop import Loop, LoopConfig, latest_state, load_weights, steps_done
+from nim4asr.training.materials import Materials
+from nim4asr.training.objective import Objective
+from nim4asr.training.pretraining import AcousticModel, phoneme_errors
+from nim4asr.training.programme import Shown
+from nim4asr.training.stage import Learner, Stage
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+# Utterances of each dev corpus that phoneme errors, and gauges, are taken on during training.
+_HEARD, _GAUGED = 100, 32
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """Trains stages on one learner; each has a folder of its name in ``folder``."""
+
+    folder: Path
+    learner: Learner
+    materials: Materials
+    shown: Shown
+    accelerator: "Accelerator"
+
+    def is_done(self, name: str, stage: Stage) -> bool:
+        """Whether the stage has done all its steps."""
+        return steps_done(self.folder / name) >= stage.loop.steps
+
+    def recall(self, name: str, stage: Stage) -> None:
+        """Give the learner the weights of the newest state of a stage, if there is one."""
+        state = latest_state(self.folder / name)
+        if state is not None:
+            load_weights(state, _trained(stage.objective(self.learner)))
+
+    def train(
+        self,
+        name: str,
+        stage: Stage,
+        loop: LoopConfig | None = None,
+        pause: Callable[[int], bool] | None = None,
+    ) -> int:
+        """Train one stage with its own loop, or with ``loop``; returns the steps done."""
+        settings = loop or stage.loop
+
+        def counted(steps: Iterator[int], done: int) -> Iterator[int]:
+            if not self.accelerator.is_local_main_process:
+                return steps
+            return self.shown(steps, name, settings.steps, done)
+
+        objective: Objective[object] = stage.objective(self.learner)
+        return Loop(
+            self.folder / name,
+            objective,
+            settings,
+            stage.batches(self.materials.data, self.learner),
+            self._gauges(),
+            counted,
+            self.accelerator,
+        ).run(pause)
+
+    @cached_property
+    def fixed(self) -> list[SpeechBatch]:
+        """The fixed evaluation set of the gauges; empty where the programme has no dev corpus."""
+        return evaluation_batches(
+            list(self.materials.dev.values()), Collator(self.materials.data.cmvn), _GAUGED
+        )
+
+    def _gauges(self) -> Callable[[], Mapping[str, float]] | None:
+        """Phoneme errors of the dev corpora, and the encoder's drift from what it was when the stage began."""
+        if not self.materials.dev:
+            return None
+        encoder = self.learner.network.encoder
+        before = frames_of(encoder, self.fixed)
+
+        def measure() -> Mapping[str, float]:
+            acoustic, clean = self.acoustic(), Collator(self.materials.data.cmvn)
+            rates = {
+                corpus: phoneme_errors(acoustic, store, clean, _HEARD).rate
+                for corpus, store in self.materials.dev.items()
+            }
+            now = frames_of(encoder, self.fixed)
+            gauges = {"cka": linear_cka(before, now), "nse": spectral_entropy(now)}
+            return {**{name: rate for name, rate in rates.items() if rate is not None}, **gauges}
+
+        return measure
+
+    def acoustic(self) -> AcousticModel:
+        """The learner's encoder and phoneme head."""
+        network = self.learner.network
+        assert network.phoneme_head is not None
+        return AcousticModel(network.encoder, network.phoneme_head)
+
+
+def _trained(objective: Objective[object]) -> dict[str, torch.Tensor]:
+    return {name: p for name, p in objective.named_parameters() if p.requires_grad}

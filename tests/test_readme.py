@@ -102,6 +102,7 @@ def test_sound_never_flows_up() -> None:
         "recognition",
         "data",
         "evaluation",
+        "analysis",
         "training",
         "recipes",
         "cli",

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from nim4asr.data.batches import SpeechBatch
+from nim4asr.audio.features import Cmvn, Floats
+from nim4asr.data.batches import Source, SpeechBatch
 from nim4asr.data.keywords import KeywordSet
+from nim4asr.data.store import FeatureStore, Labelled, build_store
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.encoder import ChunkScheme
@@ -21,6 +23,7 @@ from nim4asr.training.alignment import Alignment
 from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
+from nim4asr.training.ia_sft_with_text import IaSftWithText
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Objective, mean_loss
@@ -30,10 +33,11 @@ from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.rewards import Reward
 from nim4asr.training.rl import Rl
-from nim4asr.training.speech import SpeechData
+from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.stage import Learner, Stage
 from nim4asr.training.text_pretraining import (
     SimulationConfig,
+    TextBatch,
     TextPretraining,
     TextSampler,
     simulate,
@@ -100,6 +104,7 @@ EVERYTHING = {"encoder", "phoneme_head", "adaptor", "llm"}
         (Alignment(LOOP, SPEECH, imitate=True), {"adaptor"}),
         (Alignment(LOOP, SPEECH), {"adaptor"}),
         (IaSft(LOOP, SPEECH), {"adaptor", "llm"}),
+        (IaSftWithText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"adaptor", "llm"}),
         (JointSft(LOOP, SPEECH), EVERYTHING),
         (ContextSft(LOOP, SPEECH), EVERYTHING),
         (PhonemeHeadTuning(LOOP, SPEECH), {"phoneme_head"}),
@@ -210,6 +215,26 @@ def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.Monkey
         optimiser.step()
         rewards.append(float(parts["reward"].total) / float(parts["reward"].count))
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1
+
+
+def test_text_and_speech_in_turns(learner: Learner, tmp_path: Path) -> None:
+    stage = IaSftWithText(IaSft(LOOP), TextPretraining(LOOP, batch_tokens=400), text_share=0.4)
+    objective = stage.objective(learner)
+    text, said = text_sampler(learner)(0, np.random.default_rng(0)), batch()
+    for one, kind in ((text, "text"), (said, "speech")):
+        parts = objective(one, np.random.default_rng(0))
+        assert {name for name, part in parts.items() if float(part.count) > 0} == {kind}
+    cmvn = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
+    build_store(tmp_path / "store", [1, 2], _tone, workers=1)
+    data = TrainingData([Source(FeatureStore(tmp_path / "store"))], cmvn, texts=TEXTS)
+    make = stage.batches(data, learner)
+    kinds = [isinstance(make(number, np.random.default_rng(0)), TextBatch) for number in range(200)]
+    assert np.mean(kinds) == pytest.approx(0.4, abs=0.08)
+
+
+def _tone(number: int) -> tuple[Labelled, Floats]:
+    samples = np.sin(np.arange(16000) * 0.1 * number).astype(np.float32)
+    return Labelled(f"u{number}", "你好", "zh", (1, 2)), samples
 
 
 def test_longer_texts_are_left_out() -> None:

@@ -14,6 +14,7 @@ from nim4asr.training.asynchronous import AsynchronousIaSft, SwapConfig
 from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
+from nim4asr.training.ia_sft_with_text import IaSftWithText
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.optimiser import OptimiserConfig
@@ -111,12 +112,15 @@ def programme(data: Path) -> Programme:
             "pretraining-short": words(300, 48.0, 4.0),
             # On short texts first: there the language model finds which speech token is next.
             "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
-            "text-pretraining": TextPretraining(loop(3000, 1e-3, clip=1.0), 2600, hints=hints),
+            "text-pretraining": TextPretraining(loop(2000, 1e-3, clip=1.0), 2600, hints=hints),
             "ia-sft": AsynchronousIaSft(
                 Pretraining(loop(6000, 2e-3), spoken(96.0, 0.0), views=1),
                 Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
-                IaSft(loop(1500, 1e-3, clip=1.0), spoken(), hints=hints),
-                leg_steps=300,
+                IaSftWithText(
+                    IaSft(loop(2500, 1e-3, clip=1.0), spoken(), hints=hints),
+                    TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints),
+                ),
+                leg_steps=500,
                 # Of 24 looks in all; every one costs an evaluation.
                 swaps=SwapConfig(every=1 / 32),
             ),

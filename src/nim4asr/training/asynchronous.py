@@ -26,6 +26,7 @@ from pathlib import Path
 
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.ia_sft import IaSft
+from nim4asr.training.ia_sft_with_text import IaSftWithText
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.snapshots import Snapshot, SnapshotBoard
@@ -79,7 +80,7 @@ class AsynchronousIaSft:
 
     pretraining: Pretraining
     alignment: Alignment
-    ia_sft: IaSft
+    ia_sft: IaSft | IaSftWithText
     leg_steps: int
     swaps: SwapConfig = SwapConfig()
     # How long a side that waits sleeps before it looks at the board again, in seconds.

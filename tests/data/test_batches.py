@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,16 +9,16 @@ import torch
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.batches import Collator, Drawn, Prefetcher, Sampler, Source
-from nim4asr.data.store import FeatureStore, Labelled, build_store
+from nim4asr.data.store import FeatureStore, Labelled, LeftOut, build_store
 from nim4asr.errors import InputError
 
 CMVN = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
 
 
-def listen(number: int) -> tuple[Labelled, Floats] | None:
+def listen(number: int) -> tuple[Labelled, Floats] | LeftOut:
     """Item n is n tenths of a second of noise; every tenth item cannot be heard."""
     if number % 10 == 0:
-        return None
+        return LeftOut(f"u{number}", "it cannot be heard")
     samples = np.random.default_rng(number).standard_normal(number * SAMPLE_RATE // 10) * 0.1
     return Labelled(f"u{number}", f"text {number}", "en", (number, 1)), samples.astype(np.float32)
 
@@ -34,13 +35,18 @@ def test_a_store_keeps_features_and_labels(store: FeatureStore) -> None:
     entry = store.entries[3]
     assert (entry.id, entry.text, entry.phonemes) == ("u8", "text 8", (8, 1))
     heard = listen(8)
-    assert heard is not None
+    assert not isinstance(heard, LeftOut)
     np.testing.assert_allclose(store.features(entry), log_mel(heard[1]), atol=0.02)
     assert np.isfinite(store.cmvn().mean).all()
 
 
+def test_a_store_lists_what_it_left_out(store: FeatureStore, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (tmp_path / "store/left-out.jsonl").read_text().splitlines()]
+    assert rows == [{"id": f"u{n}", "reason": "it cannot be heard"} for n in (10, 20, 30, 40)]
+
+
 def test_a_store_is_built_once(store: FeatureStore, tmp_path: Path) -> None:
-    def never(number: int) -> None:
+    def never(number: int) -> LeftOut:
         raise AssertionError
 
     assert build_store(tmp_path / "store", range(3), never) == 36

@@ -234,6 +234,8 @@ def test_recordings_are_read_at_every_pass_and_skipped_if_they_cannot_be(
     assert steps_done(tmp_path / "run/words") == 2
     skipped = [json.loads(line) for line in (tmp_path / "run/skipped.jsonl").read_text().splitlines()]
     assert {row["id"] for row in skipped} == {"0.wav"}
+    write_recipe(tmp_path / "run", "toy", short)
+    assert read_status(tmp_path / "run").left_out == {"skipped.jsonl": len(skipped)}
 
 
 def test_data_that_hold_nothing(programme: Programme, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance, member_names, read_member
-from nim4asr.data.store import Labelled, Progress, build_store
+from nim4asr.data.recordings import FASTEST, SLOWEST
+from nim4asr.data.store import Labelled, LeftOut, Progress, build_store
 from nim4asr.data.synthesis import Voice, draw_voice, synthesise
 from nim4asr.errors import InputError
 from nim4asr.phonemes import TABLE, pronounce
@@ -55,14 +56,14 @@ def read_texts(path: Path) -> list[str]:
 class _Recorded:
     longest: float
 
-    def __call__(self, utterance: Utterance) -> tuple[Labelled, Floats] | None:
+    def __call__(self, utterance: Utterance) -> tuple[Labelled, Floats] | LeftOut:
         try:
             phonemes = tuple(TABLE.encode(pronounce(utterance.text)))
             samples = read_audio(utterance.source())
-        except (InputError, ValueError):
-            return None
-        if not phonemes or len(samples) > self.longest * SAMPLE_RATE:
-            return None
+        except (InputError, ValueError) as error:
+            return LeftOut(utterance.id, str(error))
+        if problem := _problem(phonemes, samples, self.longest):
+            return LeftOut(utterance.id, problem)
         return Labelled(utterance.id, utterance.text, utterance.language, phonemes), samples
 
 
@@ -81,16 +82,28 @@ class _Spoken:
 class _Synthetic:
     longest: float
 
-    def __call__(self, spoken: _Spoken) -> tuple[Labelled, Floats] | None:
+    def __call__(self, spoken: _Spoken) -> tuple[Labelled, Floats] | LeftOut:
+        name = f"synthetic-{spoken.seed}-{spoken.number}"
         try:
             phonemes = tuple(TABLE.encode(pronounce(spoken.text)))
             samples = synthesise(spoken.text, spoken.voice())
-        except (InputError, ValueError):
-            return None
-        if not phonemes or len(samples) > self.longest * SAMPLE_RATE:
-            return None
-        name = f"synthetic-{spoken.seed}-{spoken.number}"
+        except (InputError, ValueError) as error:
+            return LeftOut(name, str(error))
+        if problem := _problem(phonemes, samples, self.longest):
+            return LeftOut(name, problem)
         return Labelled(name, spoken.text, spoken.language, phonemes), samples
+
+
+def _problem(phonemes: Sequence[int], samples: Floats, longest: float) -> str | None:
+    """Why an utterance cannot be trained on, if it cannot."""
+    seconds = len(samples) / SAMPLE_RATE
+    if not phonemes:
+        return "the text has no pronunciation"
+    if seconds > longest:
+        return f"{seconds:.1f} s long; the longest are {longest:g} s"
+    if not SLOWEST <= len(phonemes) / max(seconds, 1e-3) <= FASTEST:
+        return f"{len(phonemes)} phonemes in {seconds:.2f} s"
+    return None
 
 
 def prepare_noises(tar: Path, folder: Path, seed: int = 0, babbles: int = 60) -> list[Floats]:

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
 from nim4asr.errors import InputError
 
 Item = TypeVar("Item")
-Result = tuple["Labelled", NDArray[np.float16]] | None
-Progress = Callable[[Iterator[Result]], Iterator[Result]]
+Progress = Callable[[Iterator[Any]], Iterator[Any]]
 
 _FEATURES = "features.f16"
 _INDEX = "index.jsonl"
+LEFT_OUT = "left-out.jsonl"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ class Labelled:
     text: str
     language: str
     phonemes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An utterance that a store does not take, and why."""
+
+    id: str
+    reason: str
 
 
 class FeatureStore:
@@ -81,19 +89,21 @@ class FeatureStore:
 def build_store(
     folder: Path,
     items: Iterable[Item],
-    listen: Callable[[Item], tuple[Labelled, Floats] | None],
+    listen: Callable[[Item], tuple[Labelled, Floats] | LeftOut],
     workers: int | None = None,
     progress: Progress = iter,
 ) -> int:
     """Write a store of ``items``; returns how many utterances it holds.
 
-    ``listen`` runs in worker processes: an item to its labels and samples (N,), or None to leave it
-    out. The store appears whole or not at all. An existing store is left as it is.
+    ``listen`` runs in worker processes: an item to its labels and samples (N,), or the reason to leave it out,
+    which is listed in ``left-out.jsonl``. The store appears whole or not at all. An existing store is left as it
+    is.
     """
     if (folder / _INDEX).exists():
         return len(FeatureStore(folder).entries)
     folder.mkdir(parents=True, exist_ok=True)
     kept: list[Entry] = []
+    left_out: list[LeftOut] = []
     start = 0
     with (
         (folder / _FEATURES).open("wb") as file,
@@ -101,12 +111,15 @@ def build_store(
     ):
         results = pool.map(_Listener(listen), items, chunksize=32)
         for result in progress(iter(results)):
-            if result is None:
+            if isinstance(result, LeftOut):
+                left_out.append(result)
                 continue
             labelled, features = result
             file.write(features.tobytes())
             kept.append(Entry(**asdict(labelled), start=start, frames=len(features)))
             start += len(features)
+    lines = (json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in left_out)
+    (folder / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
     temporary = folder / (_INDEX + ".new")
     with temporary.open("w", encoding="utf-8") as index:
         for entry in kept:
@@ -118,12 +131,14 @@ def build_store(
 class _Listener(Generic[Item]):
     """``listen`` followed by the features, as one call that a process pool can send."""
 
-    def __init__(self, listen: Callable[[Item], tuple[Labelled, Floats] | None]) -> None:
+    def __init__(self, listen: Callable[[Item], tuple[Labelled, Floats] | LeftOut]) -> None:
         self._listen = listen
 
-    def __call__(self, item: Item) -> tuple[Labelled, NDArray[np.float16]] | None:
+    def __call__(self, item: Item) -> tuple[Labelled, NDArray[np.float16]] | LeftOut:
         heard = self._listen(item)
-        if heard is None:
-            return None
+        if isinstance(heard, LeftOut):
+            return heard
         features = log_mel(heard[1])
-        return (heard[0], features.astype(np.float16)) if len(features) else None
+        if not len(features):
+            return LeftOut(heard[0].id, "too short for a frame")
+        return heard[0], features.astype(np.float16)

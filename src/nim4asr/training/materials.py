@@ -34,6 +34,8 @@ from nim4asr.training.tokenizer import train_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# Where utterances are listed that could not be read in the course of training.
+SKIPPED = "skipped.jsonl"
 # Of a corpus that is not stored, so many recordings are measured for the normalisation.
 _MEASURED = 500
 
@@ -76,7 +78,7 @@ class _Gathering:
             () if programme.noises is None else prepare_noises(programme.noises, self.folder / "features")
         )
         plain = sorted({one for text in texts if (one := normalise(text))})
-        data = TrainingData(self.sources, self._cmvn(), noises, plain, self.folder / "skipped.jsonl")
+        data = TrainingData(self.sources, self._cmvn(), noises, plain, self.folder / SKIPPED)
         return Materials(data, self.dev, self._tokenizer(plain), self._keywords())
 
     def _corpus(self, name: str, corpus: Corpus) -> None:

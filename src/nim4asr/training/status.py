@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
 from nim4asr.training.asynchronous import AsynchronousIaSft, State
 from nim4asr.training.loop import steps_done
+from nim4asr.training.materials import SKIPPED
 from nim4asr.training.metrics import read_log
 from nim4asr.training.programme import Programme
 from nim4asr.training.run import MODEL
@@ -28,14 +30,15 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run: its stages in order, the phase of asynchronous IA-SFT and the snapshots, and whether the model is
-    written.
+    """A run: its stages in order, the phase of asynchronous IA-SFT and the snapshots, how many utterances each list of
+    left-out ones holds, and whether the model is written.
     """
 
     recipe: str
     stages: tuple[StageStatus, ...]
     phase: str | None
     snapshots: tuple[Snapshot, ...]
+    left_out: dict[str, int]
     model: bool
 
 
@@ -76,7 +79,12 @@ def read_status(folder: Path) -> RunStatus:
     for side in sides:
         phase = State.load(folder / side / "ia-sft").phase.value
         snapshots = tuple(SnapshotBoard(folder / side / "snapshots").snapshots())
-    return RunStatus(row["recipe"], stages, phase, snapshots, (folder / MODEL).exists())
+    lists = [*folder.glob("left-out-*.jsonl"), *folder.glob(f"features/*/{LEFT_OUT}"), *folder.glob(SKIPPED)]
+    counts = {
+        str(one.relative_to(folder)): len(one.read_text(encoding="utf-8").splitlines()) for one in lists
+    }
+    left_out = {name: count for name, count in sorted(counts.items()) if count}
+    return RunStatus(row["recipe"], stages, phase, snapshots, left_out, (folder / MODEL).exists())
 
 
 def _stage(folder: Path, name: str, steps: int | None) -> StageStatus:
@@ -102,6 +110,7 @@ def as_text(status: RunStatus) -> str:
         lines.append(
             f"    snapshot {one.number} of step {one.step}: CKA {one.cka:.4f} to that of {one.reference_step}{end}"
         )
+    lines += [f"  {count} utterances left out: {name}" for name, count in status.left_out.items()]
     return "\n".join(lines)
 
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from conftest import DEMO
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.cli.main import main
 from nim4asr.model.checkpoint import Checkpoint, load
+from nim4asr.recipes import nano
+from nim4asr.training.status import write_recipe
 
 
 @pytest.fixture
@@ -218,3 +221,57 @@ def test_help_and_start_are_quick_and_quiet() -> None:
     )
     assert "transcribe" in done.stdout
     assert done.stderr == ""
+
+
+def test_train_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = run(capsys, "train")
+    assert status == 1 and "say what to train" in err
+    status, _, err = run(capsys, "train", "--status", tmp_path)
+    assert status == 1 and "no run has begun" in err
+    write_recipe(tmp_path, "nano", nano.programme(tmp_path))
+    status, out, _ = run(capsys, "train", "--status", tmp_path)
+    assert status == 0 and "nano: in training" in out and "asynchronous IA-SFT: waiting" in out
+    status, out, _ = run(capsys, "train", "--status", tmp_path, "--json")
+    assert json.loads(out)["stages"][0]["steps"] == 400
+    status, out, err = run(capsys, "train", "--plots", tmp_path)
+    assert status == 0 and "nothing has been logged" in err
+
+
+def test_gauges_of_two_checkpoints(
+    capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {"audio": str(path), "text": text, "language": "en"}
+        for path, text in zip(
+            sorted(DEMO.glob("*.flac")),
+            ["what do you want", "where are you going", "他是中国人", "我不知道"],
+            strict=True,
+        )
+    ]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows * 24))
+    arguments = ("analyze", "entropy", "nano", toy_model, "--manifest", manifest)
+    status, out, err = run(capsys, *arguments, "--plot", tmp_path / "gauges.png", "--json")
+    assert status == 0, err
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert first["cka"] == 1.0 > second["cka"]
+    assert first["pai"] > second["pai"]
+    assert (tmp_path / "gauges.png").stat().st_size > 1000
+    status, out, _ = run(capsys, *arguments)
+    assert [line.split()[0] for line in out.splitlines()] == ["checkpoint", "nano", str(toy_model)]
+    manifest.write_text(json.dumps(rows[0]) + "\n")
+    status, _, err = run(capsys, *arguments)
+    assert status == 1 and "too few" in err
+
+
+def test_convert(capsys: pytest.CaptureFixture[str], clip: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    row = {"audio": clip.name, "text": "what do you want", "language": "en"}
+    manifest.write_text(json.dumps(row) + "\n" + json.dumps({**row, "audio": "gone.wav"}) + "\n")
+    status, out, err = run(capsys, "convert", manifest, tmp_path / "cuts.jsonl.gz")
+    assert status == 0 and out == "1 utterances\n" and "left out gone.wav" in err
+    status, out, err = run(capsys, "convert", tmp_path / "cuts.jsonl.gz", tmp_path / "back.jsonl")
+    assert (status, out) == (0, "1 utterances\n")
+    clip.unlink()
+    status, _, err = run(capsys, "convert", manifest, tmp_path / "again.jsonl.gz")
+    assert status == 1 and "nothing in it could be converted" in err

@@ -228,7 +228,8 @@ def test_train_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert status == 1 and "say what to train" in err
     status, _, err = run(capsys, "train", "--status", tmp_path)
     assert status == 1 and "no run has begun" in err
-    write_recipe(tmp_path, "nano", nano.programme(tmp_path))
+    programme = nano.programme(tmp_path)
+    write_recipe(tmp_path, "nano", programme, list(programme.stages))
     status, out, _ = run(capsys, "train", "--status", tmp_path)
     assert status == 0 and "nano: in training" in out and "asynchronous IA-SFT: waiting" in out
     status, out, _ = run(capsys, "train", "--status", tmp_path, "--json")

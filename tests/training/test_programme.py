@@ -104,7 +104,7 @@ def test_from_corpora_to_a_model_that_transcribes(
     programme: Programme, tmp_path: Path, speech: Floats
 ) -> None:
     folder = tmp_path / "run"
-    write_recipe(folder, "toy", programme)
+    write_recipe(folder, "toy", programme, list(programme.stages))
     run_programme(programme, folder, None, shown)
     checkpoint = load(folder / "model")
     Recogniser(checkpoint).transcribe((speech, SAMPLE_RATE))
@@ -234,7 +234,7 @@ def test_recordings_are_read_at_every_pass_and_skipped_if_they_cannot_be(
     assert steps_done(tmp_path / "run/words") == 2
     skipped = [json.loads(line) for line in (tmp_path / "run/skipped.jsonl").read_text().splitlines()]
     assert {row["id"] for row in skipped} == {"0.wav"}
-    write_recipe(tmp_path / "run", "toy", short)
+    write_recipe(tmp_path / "run", "toy", short, list(short.stages))
     assert read_status(tmp_path / "run").left_out == {"skipped.jsonl": len(skipped)}
 
 
@@ -256,8 +256,9 @@ def test_recipes_are_whole_programmes(name: str, tmp_path: Path) -> None:
     (tmp_path / "speech/some.jsonl").write_text("")
     programme = training_programme(name, tmp_path)
     assert list(programme.stages)[-4:] == ["joint-sft", "context-sft", "rl", "phoneme-head"]
-    write_recipe(tmp_path / "run", name, programme)
-    assert read_status(tmp_path / "run").recipe == name
+    write_recipe(tmp_path / "run", name, programme, programme.stages_from(True, "rl"))
+    status = read_status(tmp_path / "run")
+    assert status.recipe == name and [one.name for one in status.stages] == ["rl", "phoneme-head"]
 
 
 def test_a_recipe_without_a_manifest(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
 
     folder = options.output or Path("runs") / options.recipe
     programme = training_programme(options.recipe, options.data)
-    write_recipe(folder, options.recipe, programme)
+    stages = programme.stages_from(options.start is not None, options.first)
+    write_recipe(folder, options.recipe, programme, stages)
     run_programme(programme, folder, options.stage, shown, options.start, options.first, options.side)
     return 0
 

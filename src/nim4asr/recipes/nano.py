@@ -1,5 +1,6 @@
 """nano: the same architecture, small enough to train on two cores and to ship with the library."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from nim4asr.data.augmentation import AugmentationConfig
@@ -126,7 +127,10 @@ def programme(data: Path) -> Programme:
             ),
             "joint-sft": JointSft(loop(800, 5e-4, clip=1.0), spoken(), hints=hints),
             "context-sft": ContextSft(loop(300, 2e-4, clip=1.0), spoken(longer=2.0)),
-            "rl": Rl(loop(150, 5e-5, clip=1.0), SpeechData(24.0, 10.0, empty_share=0.03, augmentation=None)),
+            "rl": Rl(
+                replace(loop(150, 5e-5, clip=1.0), log_every=5),
+                SpeechData(24.0, 10.0, empty_share=0.03, augmentation=None),
+            ),
             "phoneme-head": PhonemeHeadTuning(loop(200, 5e-4), spoken(96.0, 0.0)),
         },
         dev=("cv_zh", "speechocean762"),

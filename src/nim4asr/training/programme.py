@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.data.robustness import RobustnessConfig
+from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.training.asynchronous import AsynchronousIaSft
 from nim4asr.training.stage import Stage
@@ -75,3 +76,16 @@ class Programme:
     first_words: Sequence[str] = ()
     precision: Literal["no", "bf16"] = "no"
     seed: int = 0
+
+    def stages_from(self, started: bool, first: str | None) -> list[str]:
+        """The names of the stages to run, in order: all of them; for a run ``started`` from a model, without the first
+        words; or those from ``first`` on. Raises ``InputError`` if there is no such stage, or no model to start from.
+        """
+        names = list(self.stages)
+        if first is None:
+            return [name for name in names if not (started and name in self.first_words)]
+        if first not in names:
+            raise InputError(f"there is no stage {first!r}; the recipe has {', '.join(names)}")
+        if not started:
+            raise InputError(f"to begin with {first!r}, say which model to start from")
+        return names[names.index(first) :]

@@ -38,16 +38,12 @@ def run_programme(
     ``first`` are left out. ``side`` runs one side of an asynchronous stage, and nothing after it. Raises ``InputError``
     if data are missing or a stage's predecessor is not done.
     """
-    for name in (only, first):
-        if name is not None and name not in programme.stages:
-            known = ", ".join(programme.stages)
-            raise InputError(f"there is no stage {name!r}; the recipe has {known}")
-    if first is not None and start is None:
-        raise InputError(f"to begin with {first!r}, say which model to start from")
-    begun = None if start is None else load(start)
-    names = _stages(programme, begun is not None, first)
+    names = programme.stages_from(start is not None, first)
     if only is not None and only not in names:
-        raise InputError(f"the stage {only!r} comes before what this run begins with")
+        if only in programme.stages:
+            raise InputError(f"the stage {only!r} comes before what this run begins with")
+        raise InputError(f"there is no stage {only!r}; the recipe has {', '.join(programme.stages)}")
+    begun = None if start is None else load(start)
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = new_accelerator(programme.precision)
     with accelerator.main_process_first():
@@ -82,11 +78,3 @@ def run_programme(
             checkpoint, folder / MODEL, dtype=torch.float16 if programme.precision == "no" else torch.bfloat16
         )
     accelerator.wait_for_everyone()
-
-
-def _stages(programme: Programme, started: bool, first: str | None) -> list[str]:
-    """The names of the stages to run."""
-    names = list(programme.stages)
-    if first is not None:
-        return names[names.index(first) :]
-    return [name for name in names if not (started and name in programme.first_words)]

@@ -1,6 +1,7 @@
 """Where a run stands, read from its folder alone: while it runs, or after it was killed."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,21 +43,22 @@ class RunStatus:
     model: bool
 
 
-def write_recipe(folder: Path, name: str, programme: Programme) -> None:
-    """Keep beside the weights what the run was asked for: names and steps of its stages, and every setting."""
+def write_recipe(folder: Path, name: str, programme: Programme, stages: Sequence[str]) -> None:
+    """Keep beside the weights what the run was asked for: names and steps of its ``stages``, and every setting."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = asdict(programme)
     settings.pop("network")
-    row = {"recipe": name, "stages": _steps(programme), "settings": settings}
+    row = {"recipe": name, "stages": _steps(programme, stages), "settings": settings}
     (folder / RECIPE).write_text(
         json.dumps(row, ensure_ascii=False, indent=1, default=str) + "\n", encoding="utf-8"
     )
 
 
-def _steps(programme: Programme) -> dict[str, int | None]:
+def _steps(programme: Programme, stages: Sequence[str]) -> dict[str, int | None]:
     """The steps of every stage by its folder; None where they depend on the snapshots."""
     steps: dict[str, int | None] = {}
-    for name, stage in programme.stages.items():
+    for name in stages:
+        stage = programme.stages[name]
         if isinstance(stage, AsynchronousIaSft):
             steps[f"{name}/pretraining"] = stage.pretraining.loop.steps
             steps[f"{name}/alignment"] = stage.alignment.loop.steps

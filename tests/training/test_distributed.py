@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from nim4asr.training.loop import steps_done
 from nim4asr.training.metrics import read_log
@@ -54,7 +56,8 @@ class Fit(Objective):
 config = LoopConfig(6, OptimiserConfig(1e-2, muon=not sharded, clip_norm=0.5), 1, log_every=1, checkpoint_every=3)
 accelerator = Accelerator(cpu=True)
 loop = Loop(folder, Fit(), config, whole if joint else half, accelerator=accelerator)
-loop.run(lambda done: done == 3)
+# What the main process decides, all do.
+loop.run(lambda done: accelerator.is_main_process and done == 3)
 # Goes on from the state that it has saved.
 Loop(folder, Fit(), config, whole if joint else half, accelerator=accelerator).run()
 '''
@@ -84,11 +87,20 @@ def run(tmp_path: Path, name: str, processes: int, **environment: str) -> list[f
     return [row["loss"] for row in read_log(tmp_path / name)]
 
 
+def assert_same_weights(one: Path, other: Path) -> None:
+    """The last state of each holds whole weights, for the stages to come."""
+    a, b = (load_file(folder / "state-6/model.safetensors") for folder in (one, other))
+    assert a.keys() == b.keys() and len(a) == 4
+    for name, value in a.items():
+        torch.testing.assert_close(b[name], value, atol=1e-5, rtol=1e-4)
+
+
 def test_two_processes_learn_as_one_with_the_joint_batch(tmp_path: Path) -> None:
     one = run(tmp_path, "one", 1)
     two = run(tmp_path, "two", 2)
     assert len(one) == 6
     assert two == pytest.approx(one, rel=1e-4)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
     assert steps_done(tmp_path / "two") == 6
 
 
@@ -105,3 +117,4 @@ def test_shards_learn_as_one_with_the_joint_batch(tmp_path: Path) -> None:
     )
     assert len(one) == 6
     assert two == pytest.approx(one, rel=1e-4)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")

@@ -185,7 +185,7 @@ def test_waiting_for_data_is_measured(tmp_path: Path) -> None:
 
 
 def test_matrices_are_not_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nim4asr.training.loop._is_sharded", lambda _: True)
+    monkeypatch.setattr("nim4asr.training.loop.is_sharded", lambda _: True)
     with pytest.raises(InputError, match="muon=False"):
         loop(tmp_path, Fit(), config(7)).run()
 

@@ -266,3 +266,22 @@ def test_a_recipe_without_a_manifest(tmp_path: Path) -> None:
         training_programme("nim4-2.3b", tmp_path)
     with pytest.raises(InputError, match="no recipe"):
         training_programme("magic", tmp_path)
+
+
+def test_comparing_encoders_needs_dev_utterances(programme: Programme, tmp_path: Path) -> None:
+    alone = replace(programme, dev=(), stages={"ia-sft": programme.stages["ia-sft"]})
+    with pytest.raises(InputError, match="compares encoders on dev utterances"):
+        run_programme(alone, tmp_path / "run", None, shown)
+
+
+def test_a_sharded_run_trains_one_stage(
+    programme: Programme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("run", "sides", "trainer"):
+        monkeypatch.setattr(f"nim4asr.training.{module}.is_sharded", lambda _: True)
+    with pytest.raises(InputError, match="name it with --stage"):
+        run_programme(programme, tmp_path / "run", None, shown)
+    for stage, problem in (("ia-sft", "whole encoders"), ("rl", "roll-outs need whole weights")):
+        alone = replace(programme, stages={stage: programme.stages[stage]})
+        with pytest.raises(InputError, match=problem):
+            run_programme(alone, tmp_path / stage, stage, shown)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from numpy.random import Generator, default_rng
@@ -32,6 +32,8 @@ from nim4asr.training.optimiser import OptimiserConfig, build_optimiser
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+Decision = TypeVar("Decision")
 
 WEIGHTS = "model.safetensors"
 _OPTIMISER = "optimiser.safetensors"
@@ -106,9 +108,9 @@ class Loop(Generic[Batch]):
     def run(self, pause: Callable[[int], bool] | None = None) -> int:
         """Train to the last step, from the newest state if the folder holds one; returns the steps done.
 
-        ``pause(done)`` is asked after every step; if it says so, the state is saved and the run ends there, to be gone
-        on with later. Raises ``InputError`` if the loss is no number or the disk is full; the states saved before
-        stay.
+        ``pause(done)`` is asked after every step; if it says so on the main process, the state is saved and the run
+        ends there, to be gone on with later. Raises ``InputError`` if the loss is no number or the disk is full;
+        the states saved before stay.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._wrapped, self._stepper = self._prepare()
@@ -120,7 +122,7 @@ class Loop(Generic[Batch]):
 
     def _prepare(self) -> tuple[Any, Any]:
         accelerator, config = self.accelerator, self.config
-        if _is_sharded(accelerator) and config.optimiser.muon:
+        if is_sharded(accelerator) and config.optimiser.muon:
             raise InputError(
                 "Muon needs whole matrices; set muon=False in the recipe under FSDP and DeepSpeed"
             )
@@ -141,7 +143,7 @@ class Loop(Generic[Batch]):
             self._step(step, batches, sums)
             done = step + 1
             last = done == config.steps
-            paused = not last and pause is not None and pause(done)
+            paused = not last and pause is not None and agreed(self.accelerator, pause(done))
             if done % config.log_every == 0 or last or paused:
                 metrics = sums.take(self.accelerator, config.learning_rate(step))
                 if log:
@@ -228,12 +230,17 @@ class Loop(Generic[Batch]):
                 shutil.rmtree(new, ignore_errors=True)
                 new.mkdir()
             self.accelerator.wait_for_everyone()
-            if _is_sharded(self.accelerator):
+            if is_sharded(self.accelerator):
                 self.accelerator.save_state(str(new))
-            elif self.accelerator.is_main_process:
-                weights = {name: p.detach().contiguous() for name, p in self._trained.items()}
-                save_file(weights, new / WEIGHTS)
-                save_file(self._optimiser_tensors(), new / _OPTIMISER)
+                # Whole, for the stages to come; gathered by all processes.
+                whole = self.accelerator.get_state_dict(self._wrapped)
+                weights = {name: whole[name] for name in self._trained if name in whole}
+            else:
+                weights = {name: p.detach() for name, p in self._trained.items()}
+            if self.accelerator.is_main_process:
+                save_file({name: p.cpu().contiguous() for name, p in weights.items()}, new / WEIGHTS)
+                if not is_sharded(self.accelerator):
+                    save_file(self._optimiser_tensors(), new / _OPTIMISER)
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 (new / _STEP).write_text(json.dumps({"step": step}))
@@ -262,7 +269,7 @@ class Loop(Generic[Batch]):
         state = latest_state(self.folder)
         if state is None:
             return 0
-        if _is_sharded(self.accelerator):
+        if is_sharded(self.accelerator):
             self.accelerator.load_state(str(state))
         else:
             load_weights(state, self._trained)
@@ -283,6 +290,17 @@ def new_accelerator(precision: str = "no") -> "Accelerator":
     except ImportError:
         raise InputError("training needs more packages: pip install 'nim4asr[training]'") from None
     return Accelerator(mixed_precision=precision)
+
+
+def agreed(accelerator: "Accelerator", value: Decision) -> Decision:
+    """The main process's ``value``, on every process: what is decided from files must be decided once."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    box = [value]
+    broadcast_object_list(box)
+    return box[0]
 
 
 def latest_state(folder: Path) -> Path | None:
@@ -318,8 +336,8 @@ def _states(folder: Path) -> list[Path]:
     return [one for _, one in sorted(found)]
 
 
-def _is_sharded(accelerator: "Accelerator") -> bool:
-    """Whether no process holds all weights."""
+def is_sharded(accelerator: "Accelerator") -> bool:
+    """Whether no process holds all weights: under FSDP and DeepSpeed."""
     from accelerate.utils import DistributedType
 
     return accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)

@@ -58,7 +58,11 @@ def _trace(trace: Path, path: Path) -> None:
     """CKA to the reference over steps, each published snapshot a line."""
     from matplotlib import pyplot
 
-    rows = [json.loads(line) for line in trace.read_text(encoding="utf-8").splitlines()]
+    # A run that was cut repeats some steps; the last look counts.
+    by_step = {
+        (row := json.loads(line))["step"]: row for line in trace.read_text(encoding="utf-8").splitlines()
+    }
+    rows = [by_step[step] for step in sorted(by_step)]
     figure, axis = pyplot.subplots(figsize=(6, 3))
     axis.plot([row["step"] for row in rows], [row["cka"] for row in rows], ".-")
     for one in SnapshotBoard(trace.parent / "snapshots").snapshots():

@@ -13,7 +13,7 @@ import torch
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
 from nim4asr.training.asynchronous import AsynchronousIaSft
-from nim4asr.training.loop import new_accelerator
+from nim4asr.training.loop import is_sharded, new_accelerator
 from nim4asr.training.materials import begin, gather
 from nim4asr.training.programme import Programme, Shown
 from nim4asr.training.sides import Side, Sides
@@ -35,7 +35,8 @@ def run_programme(
 
     With ``start``, the encoder and the phoneme head begin as that model's, its normalisation is kept, and the stages
     named ``first_words`` are left out; with ``first`` too, everything begins as that model's, and the stages before
-    ``first`` are left out. ``side`` runs one side of an asynchronous stage, and nothing after it. Raises ``InputError``
+    ``first`` are left out. ``side`` runs one side of an asynchronous stage, and nothing after it. A sharded
+    run trains one stage; the model is written by the next that is not. Raises ``InputError``
     if data are missing or a stage's predecessor is not done.
     """
     names = programme.stages_from(start is not None, first)
@@ -46,6 +47,8 @@ def run_programme(
     begun = None if start is None else load(start)
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = new_accelerator(programme.precision)
+    if is_sharded(accelerator) and only is None:
+        raise InputError("under FSDP and DeepSpeed a command trains one stage; name it with --stage")
     with accelerator.main_process_first():
         materials = gather(programme, folder, shown, begun)
     learner = begin(programme, materials, begun, first is not None)
@@ -71,7 +74,7 @@ def run_programme(
                 return
         if only == name:
             break
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and not is_sharded(accelerator):
         learner.network.requires_grad_(True)
         checkpoint = Checkpoint(learner.network.cpu().eval(), materials.data.cmvn, learner.tokenizer)
         save(

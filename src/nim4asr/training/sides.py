@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from nim4asr.analysis.similarity import frames_of, linear_cka
+from nim4asr.errors import InputError
 from nim4asr.training.asynchronous import (
     AsynchronousIaSft,
     Look,
@@ -17,7 +18,7 @@ from nim4asr.training.asynchronous import (
     next_phase,
     wait_for_snapshot,
 )
-from nim4asr.training.loop import steps_done
+from nim4asr.training.loop import agreed, is_sharded, steps_done
 from nim4asr.training.snapshots import SnapshotBoard
 from nim4asr.training.trainer import Trainer
 
@@ -31,6 +32,10 @@ class Sides:
         self._trainer, self._name, self._config = trainer, name, config
         self._own = trainer.folder / name
         self._board = SnapshotBoard(self._own / "snapshots")
+        if is_sharded(trainer.accelerator):
+            raise InputError(
+                "asynchronous IA-SFT swaps whole encoders; run it data-parallel, without FSDP or DeepSpeed"
+            )
 
     def is_done(self) -> bool:
         """Whether both sides are."""
@@ -38,15 +43,20 @@ class Sides:
 
     def run(self, side: Side | None) -> None:
         """Run one side to its end, which for IA-SFT's may mean waiting for the other; or both in turns."""
+        if side != "ia-sft" and not self._trainer.fixed:
+            raise InputError(
+                f"the stage {self._name!r} compares encoders on dev utterances, and the recipe's corpora have none; "
+                "mark some lines of a manifest with the split dev, and name it in the recipe's dev"
+            )
         if side == "pretraining":
-            while not self._pretrain(in_turns=False):
+            while not self._pretrain():
                 pass
         elif side == "ia-sft":
             while (state := self._train_language_model()).phase is not Phase.DONE:
                 wait_for_snapshot(self._board, state.snapshot, self._config.patience)
         else:
             while self._train_language_model().phase is not Phase.DONE:
-                self._pretrain(in_turns=True)
+                self._pretrain()
 
     def recall(self) -> None:
         """Give the learner the last encoder and the language model that was trained on it."""
@@ -56,7 +66,7 @@ class Sides:
         self._trainer.recall(f"{self._name}/alignment", self._config.alignment)
         self._trainer.recall(f"{self._name}/ia-sft", self._config.ia_sft)
 
-    def _pretrain(self, in_turns: bool) -> bool:
+    def _pretrain(self) -> bool:
         """Pre-train to the end, or to the next snapshot; whether it is the end."""
         stage, name = self._config.pretraining, f"{self._name}/pretraining"
         steps = stage.loop.steps
@@ -76,7 +86,7 @@ class Sides:
         return done >= steps
 
     def _look(self, step: int, steps: int) -> bool:
-        """Look at the encoder as the schedule says; whether a snapshot was published."""
+        """Look at the encoder as the schedule says; whether a snapshot was published, on the main process."""
         trainer, board = self._trainer, self._board
         if not trainer.accelerator.is_main_process:
             return False
@@ -107,13 +117,15 @@ class Sides:
     def _train_language_model(self) -> State:
         """Train until there is nothing to do but to wait; the state then."""
         folder, config, trainer = self._own / "ia-sft", self._config, self._trainer
-        state = State.load(folder)
+        state = agreed(trainer.accelerator, State.load(folder))
         while True:
-            progress = Progress(self._aligned(), steps_done(folder), self._board.latest())
+            seen = Progress(self._aligned(), steps_done(folder), self._board.latest())
+            progress = agreed(trainer.accelerator, seen)
             following = next_phase(state, progress, config)
             if following != state:
                 state = following
-                state.save(folder)
+                if trainer.accelerator.is_main_process:
+                    state.save(folder)
                 continue
             if state.phase is Phase.ALIGNING:
                 self._board.load(state.snapshot, trainer.acoustic())

@@ -11,11 +11,13 @@ import torch
 from nim4asr.analysis.entropy import spectral_entropy
 from nim4asr.analysis.similarity import evaluation_batches, frames_of, linear_cka
 from nim4asr.data.batches import Collator, SpeechBatch
-from nim4asr.training.loop import Loop, LoopConfig, latest_state, load_weights, steps_done
+from nim4asr.errors import InputError
+from nim4asr.training.loop import Loop, LoopConfig, is_sharded, latest_state, load_weights, steps_done
 from nim4asr.training.materials import Materials
 from nim4asr.training.objective import Objective
 from nim4asr.training.pretraining import AcousticModel, phoneme_errors
 from nim4asr.training.programme import Shown
+from nim4asr.training.rl import Rl
 from nim4asr.training.stage import Learner, Stage
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Trainer:
     ) -> int:
         """Train one stage with its own loop, or with ``loop``; returns the steps done."""
         settings = loop or stage.loop
+        if isinstance(stage, Rl) and is_sharded(self.accelerator):
+            raise InputError("roll-outs need whole weights; run RL data-parallel, without FSDP or DeepSpeed")
 
         def counted(steps: Iterator[int], done: int) -> Iterator[int]:
             if not self.accelerator.is_local_main_process:
@@ -80,7 +84,8 @@ class Trainer:
 
     def _gauges(self) -> Callable[[], Mapping[str, float]] | None:
         """Phoneme errors of the dev corpora, and the encoder's drift from what it was when the stage began."""
-        if not self.materials.dev:
+        # No process alone could run a sharded encoder.
+        if not self.materials.dev or is_sharded(self.accelerator):
             return None
         encoder = self.learner.network.encoder
         before = frames_of(encoder, self.fixed)

@@ -41,6 +41,10 @@ def test_no_pickle_and_tied_weights_once(toy_model: Path) -> None:
     assert sum("embed_tokens" in name or "lm_head" in name for name in names) == 1
 
 
+def test_every_file_is_as_readable_as_the_others(toy_model: Path) -> None:
+    assert len({path.stat().st_mode for path in toy_model.iterdir()}) == 1
+
+
 def test_shards(toy_checkpoint: Checkpoint, tmp_path: Path) -> None:
     save(toy_checkpoint, tmp_path / "sharded", largest_shard=20_000)
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 2

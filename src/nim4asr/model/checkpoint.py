@@ -70,6 +70,9 @@ def save(
         }
         save_torch_state_dict(state, new, max_shard_size=largest_shard)
         (new / CONFIG).write_text(checkpoint.config.to_json(), encoding="utf-8")
+        for weights in new.glob("*.safetensors"):
+            # Written for the owner alone; as readable as any other file.
+            weights.chmod((new / CONFIG).stat().st_mode)
         cmvn = {"mean": checkpoint.cmvn.mean.tolist(), "scale": checkpoint.cmvn.scale.tolist()}
         (new / CMVN).write_text(json.dumps(cmvn) + "\n", encoding="utf-8")
         if checkpoint.tokenizer is not None:

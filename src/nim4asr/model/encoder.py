@@ -16,6 +16,7 @@ The same weights run in three ways that agree with one another:
   twice: an attention cache of keys and values, and a convolution cache of half a kernel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,6 +78,26 @@ class EncoderState(NamedTuple):
     values: Tensor
     convolution: Tensor
     frames: Tensor
+
+    @classmethod
+    def joined(cls, states: Sequence["EncoderState"]) -> "EncoderState":
+        """The states of several streams as those of one batch."""
+        if len(states) == 1:
+            return states[0]
+        keys, values, convolutions, frames = zip(*states, strict=True)
+        return cls(torch.cat(keys, 1), torch.cat(values, 1), torch.cat(convolutions, 1), torch.cat(frames))
+
+    def of_row(self, row: int) -> "EncoderState":
+        """The state of one stream of the batch, as its own."""
+        if len(self.frames) == 1:
+            return self
+        # Copies: a view would keep the whole batch in memory for as long as its slowest stream.
+        return EncoderState(
+            self.keys[:, row : row + 1].clone(),
+            self.values[:, row : row + 1].clone(),
+            self.convolution[:, row : row + 1].clone(),
+            self.frames[row : row + 1].clone(),
+        )
 
 
 def output_lengths(lengths: Tensor) -> Tensor:

@@ -265,7 +265,7 @@ class StreamPool:
         weight = self._network.encoder.input_preprocessor.out.weight
         features = torch.from_numpy(np.stack([chunk.features for *_, chunk in waiting]))
         lengths = torch.tensor([chunk.frames for *_, chunk in waiting], device=weight.device)
-        state = _joined([utterance.state for _, utterance, _ in waiting])
+        state = EncoderState.joined([utterance.state for _, utterance, _ in waiting])
         frames, state = self._network.encoder.forward_chunk(
             features.to(weight.device, weight.dtype), lengths, state
         )
@@ -274,7 +274,7 @@ class StreamPool:
         self.work.encoder_frames += int(lengths.sum())
         self.work.encoder_calls += 1
         for row, (live, utterance, chunk) in enumerate(waiting):
-            utterance.state = _one_of(state, row, len(waiting))
+            utterance.state = state.of_row(row)
             posteriors = log_probs[row, : chunk.frames]
             utterance.log_probs.append(posteriors)
             utterance.listener.feed(posteriors)
@@ -393,24 +393,3 @@ class StreamPool:
             )
         segment = to_segment(utterance.start, end.time, hypothesis, log_probs)
         return with_hits(segment, text.heard)
-
-
-def _joined(states: Sequence[EncoderState]) -> EncoderState:
-    if len(states) == 1:
-        return states[0]
-    keys, values, convolutions, frames = zip(*states, strict=True)
-    return EncoderState(
-        torch.cat(keys, 1), torch.cat(values, 1), torch.cat(convolutions, 1), torch.cat(frames)
-    )
-
-
-def _one_of(state: EncoderState, row: int, rows: int) -> EncoderState:
-    if rows == 1:
-        return state
-    # Copies: a view would keep the whole batch in memory for as long as its slowest stream.
-    return EncoderState(
-        state.keys[:, row : row + 1].clone(),
-        state.values[:, row : row + 1].clone(),
-        state.convolution[:, row : row + 1].clone(),
-        state.frames[row : row + 1].clone(),
-    )

@@ -9,6 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nim4asr.model.checkpoint import load
+from nim4asr.training.asynchronous import Phase, State
 from nim4asr.training.loop import steps_done
 from nim4asr.training.metrics import read_log
 
@@ -118,3 +120,37 @@ def test_shards_learn_as_one_with_the_joint_batch(tmp_path: Path) -> None:
     assert len(one) == 6
     assert two == pytest.approx(one, rel=1e-4)
     assert_same_weights(tmp_path / "one", tmp_path / "two")
+
+
+PROGRAMME = """
+import os
+import sys
+from pathlib import Path
+
+from test_programme import shown, toy_programme
+from nim4asr.training.run import run_programme
+
+folder = Path(sys.argv[1])
+# Each process makes the same corpus for itself; what they share is the run's folder.
+own = folder / os.environ["RANK"]
+own.mkdir()
+run_programme(toy_programme(own), folder / "run", None, shown)
+"""
+
+
+def test_two_processes_run_a_whole_programme(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(PROGRAMME)
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join([str(tests), str(tests / "training")])
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        + [str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, "PYTHONPATH": paths, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert State.load(tmp_path / "run/ia-sft/ia-sft").phase is Phase.DONE
+    assert load(tmp_path / "run/model").network.llm is not None

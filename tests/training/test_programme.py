@@ -50,6 +50,11 @@ def shown(items, what, total, done=0):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def programme(tmp_path: Path) -> Programme:
+    return toy_programme(tmp_path)
+
+
+def toy_programme(tmp_path: Path) -> Programme:
+    """A whole programme on six utterances of noise, in ``tmp_path``."""
     random = np.random.default_rng(0)
     rows = []
     for number, text in enumerate(

@@ -14,6 +14,8 @@ from nim4asr.training.asynchronous import Phase, State
 from nim4asr.training.loop import steps_done
 from nim4asr.training.metrics import read_log
 
+LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+
 SCRIPT = '''
 import sys
 from pathlib import Path
@@ -70,11 +72,10 @@ def run(tmp_path: Path, name: str, processes: int, **environment: str) -> list[f
     script.write_text(SCRIPT)
     joint = "joint" if processes == 1 else "half"
     kind = "sharded" if "ACCELERATE_USE_FSDP" in environment or environment.pop("SHARDED", "") else "whole"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [
             sys.executable,
-            *(launcher if processes > 1 else []),
+            *([*LAUNCHER, str(processes)] if processes > 1 else []),
             str(script),
             str(tmp_path / name),
             joint,
@@ -144,8 +145,7 @@ def test_two_processes_run_a_whole_programme(tmp_path: Path) -> None:
     tests = Path(__file__).parents[1]
     paths = os.pathsep.join([str(tests), str(tests / "training")])
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [str(script), str(tmp_path)],
+        [sys.executable, *LAUNCHER, "2", str(script), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=200,

@@ -119,6 +119,7 @@ class Loop(Generic[Batch]):
         finally:
             # So that the next stage's loop does not save, clip or wrap this one's.
             self.accelerator.free_memory()
+            self.objective.close()
 
     def _prepare(self) -> tuple[Any, Any]:
         accelerator, config = self.accelerator, self.config

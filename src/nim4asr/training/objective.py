@@ -47,6 +47,9 @@ class Objective(nn.Module, Generic[Batch]):
         """What must be done with today's weights before ``forward``, without gradients; ``number`` is the batch's."""
         return batch
 
+    def close(self) -> None:
+        """Let go of what a run has opened; called at its end, however it ends."""
+
 
 def freeze_all_but(network: Nim4, *trained: str) -> None:
     """Leave the blocks named in ``trained`` trainable, and nothing else of ``network``."""

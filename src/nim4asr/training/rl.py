@@ -24,7 +24,7 @@ from torch import Tensor
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.model.prompt import end_token
-from nim4asr.recognition.decoding import DecodingConfig, text_of
+from nim4asr.recognition.decoding import text_of
 from nim4asr.training.hints import HintSampling, draw_hints
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
@@ -33,6 +33,7 @@ from nim4asr.training.rewards import Reward, reward
 from nim4asr.training.rollouts import sample, token_log_probs
 from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.stage import Learner
+from nim4asr.training.vllm_engine import VllmConfig, VllmEngine
 
 # Rewards less than this apart are alike.
 _SPREAD = 1e-4
@@ -41,7 +42,8 @@ _SPREAD = 1e-4
 @dataclass(frozen=True)
 class Rl:
     """Stage 6. ``samples`` are K, ``clip`` c, ``kl_weight`` beta; the temperature of roll-outs falls from the first
-    to the second of ``temperature`` as a cosine. Keywords in ``important`` are always scored.
+    to the second of ``temperature`` as a cosine. Keywords in ``important`` are always scored. ``engine`` is a vLLM
+    to draw the roll-outs with.
     """
 
     loop: LoopConfig
@@ -52,6 +54,7 @@ class Rl:
     temperature: tuple[float, float] = (1.0, 0.7)
     hints: HintSampling = field(default_factory=HintSampling)
     important: frozenset[str] = frozenset()
+    engine: VllmConfig | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 2:
@@ -83,6 +86,7 @@ class Group:
 
     prompt: Prompt
     written: Sequence[Sequence[int]]
+    old: Tensor | None
     start: Tensor
     rewards: Sequence[Reward]
     advantages: Tensor
@@ -99,12 +103,23 @@ class Grpo(Objective[SpeechBatch]):
         start: Nim4 = copy.deepcopy(learner.network).requires_grad_(False).eval()
         # Neither trained nor saved.
         self._start = (start,)
+        self._engine: VllmEngine | None = None
         self._drawn: tuple[int, float] = (0, config.temperature[0])
 
     def prepare(self, batch: SpeechBatch, number: int, random: Generator) -> SpeechBatch:
-        """Note which roll-outs ``forward`` is to draw."""
+        """Note which roll-outs ``forward`` is to draw, and bring the engine's weights up to date when that is due."""
+        engine = self.config.engine
+        if engine is not None and (self._engine is None or number % engine.refresh_every == 0):
+            self._engine = self._engine or VllmEngine(engine)
+            self._engine.refresh(self.network.llm)
         self._drawn = (int(random.integers(2**31)), self.config.temperature_at(number))
         return batch
+
+    def close(self) -> None:
+        """End the engine, if one was started."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
     def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
         """``policy`` and ``kl``; beside them the parts of the reward, lengths, and the share of groups without
@@ -112,9 +127,9 @@ class Grpo(Objective[SpeechBatch]):
         """
         group = self.roll_out(batch, random)
         log_probs, counts = token_log_probs(self.network.llm, group.prompt, group.written)
-        # One update a batch: p_old is p, and the ratio 1 with the gradient of log p. The clip is for more updates
-        # than one.
-        ratio = (log_probs - log_probs.detach()).exp()
+        # Drawn by today's model, p_old is p: the ratio is 1 with the gradient of log p, and the clip idle.
+        old = log_probs.detach() if group.old is None else group.old
+        ratio = (log_probs - old).exp()
         clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
         advantages = group.advantages[:, None]
         policy = -torch.minimum(ratio * advantages, clipped * advantages)
@@ -147,23 +162,28 @@ class Grpo(Objective[SpeechBatch]):
         seconds = (batch.lengths / 100).tolist()
         with torch.no_grad():
             detached = Prompt(prompt.embeddings.detach(), prompt.attention_mask)
-            written = sample(
-                self.network.llm,
-                self._tokenizer,
-                detached,
-                seconds,
-                self.config.samples,
-                temperature,
-                seed,
-                DecodingConfig(),
-            )
+            written, old = self._sample(detached, seconds, temperature, seed)
             (start,) = self._start
             started = self._prompt(start.to(prompt.embeddings.device), batch, hints)
             reference, _ = token_log_probs(start.llm, started, written)
         rewards = self._judge(batch.texts, hints, written)
         advantages, spread = advantages_of([one.total for one in rewards], self.config.samples)
         device = prompt.embeddings.device
-        return Group(prompt, written, reference, rewards, advantages.to(device), spread.to(device))
+        return Group(prompt, written, old, reference, rewards, advantages.to(device), spread.to(device))
+
+    def _sample(
+        self, prompt: Prompt, seconds: Sequence[float], temperature: float, seed: int
+    ) -> tuple[list[list[int]], Tensor | None]:
+        """Transcripts, and log p_old of their tokens (rows, N), None where that is today's p."""
+        samples = self.config.samples
+        if self._engine is None:
+            return sample(
+                self.network.llm, self._tokenizer, prompt, seconds, samples, temperature, seed
+            ), None
+        drawn = self._engine.sample(self._tokenizer, prompt, seconds, samples, temperature, seed)
+        rows = [torch.tensor(one) for one in drawn.log_probs]
+        old = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompt.embeddings.device)
+        return drawn.written, old
 
     def _prompt(self, network: Nim4, batch: SpeechBatch, hints: Sequence[Sequence[str]]) -> Prompt:
         assert network.adaptor is not None

@@ -18,7 +18,7 @@ def network(toy_checkpoint: Checkpoint) -> Nim4:
 
 def prompts(network: Nim4, tokenizer: object) -> Prompt:
     torch.manual_seed(1)
-    speech = torch.randn(2, 5, 32)
+    speech = torch.randn(2, 5, network.llm.config.hidden_size)
     return network.embed_prompts(tokenizer, speech, torch.tensor([5, 3]), [(), ("天气",)])  # type: ignore[arg-type]
 
 

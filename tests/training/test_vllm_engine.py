@@ -11,7 +11,7 @@ import torch
 
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.errors import InputError
-from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.checkpoint import Checkpoint, bundled, load
 from nim4asr.model.prompt import end_token
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import mean_loss
@@ -101,10 +101,14 @@ def test_rl_learns_from_an_engine_with_older_weights(toy_checkpoint: Checkpoint,
 
 
 @pytest.mark.skipif("NIM4_VLLM_PYTHON" not in os.environ, reason="needs an environment with vLLM")
-def test_vllm_scores_tokens_as_the_model_does(toy_checkpoint: Checkpoint) -> None:
-    network, tokenizer = copy.deepcopy(toy_checkpoint.network), toy_checkpoint.tokenizer
+def test_vllm_scores_tokens_as_the_model_does() -> None:
+    # vLLM has no attention for heads as small as the toy's.
+    nano = load(bundled())
+    network, tokenizer = nano.network, nano.tokenizer
     assert tokenizer is not None
-    engine = VllmEngine(VllmConfig(os.environ["NIM4_VLLM_PYTHON"], dtype="float32", longest=256))
+    engine = VllmEngine(
+        VllmConfig(os.environ["NIM4_VLLM_PYTHON"], memory_share=0.1, dtype="float32", longest=256)
+    )
     for _ in range(2):
         prompt = prompts(network, tokenizer)
         engine.refresh(network.llm)

@@ -29,10 +29,14 @@ WORKER = Path(__file__).with_name("vllm_worker.py")
 
 @dataclass(frozen=True)
 class VllmConfig:
-    """``python`` is that of the environment with vLLM; the weights are sent every ``refresh_every`` batches."""
+    """``python`` is that of the environment with vLLM; the weights are sent every ``refresh_every`` batches.
+
+    ``memory_share`` is how much of the device's memory vLLM may take, beside training.
+    """
 
     python: str
     refresh_every: int = 8
+    memory_share: float = 0.3
     dtype: str = "bfloat16"
     longest: int = 2048
     worker: Path = WORKER
@@ -74,10 +78,17 @@ class VllmEngine:
 
     def refresh(self, llm: Any) -> None:
         """Sample with the weights of ``llm``, a Hugging Face causal language model, from now on."""
-        folder = Path(self._folder.name)
-        llm.save_pretrained(folder)
+        folder = Path(self._folder.name) / "model"
+        # In one file, which that end expects.
+        llm.save_pretrained(folder, max_shard_size="1000GB")
         self._ask(
-            {"do": "load", "model": str(folder), "dtype": self._config.dtype, "longest": self._config.longest}
+            {
+                "do": "load",
+                "model": str(folder),
+                "dtype": self._config.dtype,
+                "longest": self._config.longest,
+                "memory_share": self._config.memory_share,
+            }
         )
 
     def sample(

@@ -33,15 +33,19 @@ def main() -> None:
 
 
 def load(engine: Any, request: dict[str, Any]) -> Any:
-    """A new engine of the model in the folder ``model``; of one that runs, the weights alone."""
+    """A new engine of the model in the folder ``model``; of one that runs, the weights alone where that is possible."""
     from safetensors.torch import load_file
+    from vllm import LLM
+    from vllm.platforms import current_platform
 
-    if engine is not None:
+    # On processors vLLM packs the weights when it loads them, and cannot take others into their place.
+    if engine is not None and not current_platform.is_cpu():
         weights = load_file(os.path.join(request["model"], "model.safetensors"))
         engine.apply_model(lambda model: model.load_weights(iter(weights.items())) and None)
         engine.reset_prefix_cache()
         return engine
-    from vllm import LLM
+    if engine is not None:
+        engine.llm_engine.engine_core.shutdown()
 
     return LLM(
         request["model"],
@@ -49,6 +53,7 @@ def load(engine: Any, request: dict[str, Any]) -> Any:
         skip_tokenizer_init=True,
         dtype=request["dtype"],
         max_model_len=request["longest"],
+        gpu_memory_utilization=request["memory_share"],
         enforce_eager=True,
     )
 

@@ -17,7 +17,7 @@ from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import mean_loss
 from nim4asr.training.optimiser import OptimiserConfig
 from nim4asr.training.rl import Rl
-from nim4asr.training.rollouts import token_log_probs
+from nim4asr.training.rollouts import Draw, token_log_probs
 from nim4asr.training.stage import Learner
 from nim4asr.training.vllm_engine import VllmConfig, VllmEngine
 from training.test_rollouts import prompts
@@ -65,16 +65,16 @@ def test_prompts_and_weights_go_there_and_tokens_come_back(
     prompt = prompts(network, tokenizer)
     engine = VllmEngine(config)
     engine.refresh(network.llm)
-    sampled = engine.sample(tokenizer, prompt, [10.0, 0.01], 2, 1.0, 0)
+    sampled = engine.sample(tokenizer, prompt, [10.0, 0.01], Draw(2, 1.0, 0))
     lengths = prompt.attention_mask.sum(dim=1).tolist()
     assert [len(one) for one in sampled.written] == [lengths[0] + 2, lengths[0] + 1, 6, 5]
     assert all(one[-1] == end_token(tokenizer) for one in sampled.written)
     engine.refresh(network.llm)
-    assert len(engine.sample(tokenizer, prompt, [10.0, 0.01], 2, 1.0, 0).written[0]) == lengths[0] + 3
+    assert len(engine.sample(tokenizer, prompt, [10.0, 0.01], Draw(2, 1.0, 0)).written[0]) == lengths[0] + 3
     with pytest.raises(InputError, match="could not sample: ValueError: 13 is too many"):
-        engine.sample(tokenizer, prompt, [1.0, 1.0], 13, 1.0, 0)
+        engine.sample(tokenizer, prompt, [1.0, 1.0], Draw(13, 1.0, 0))
     with pytest.raises(InputError, match="it said last: out of memory"):
-        engine.sample(tokenizer, prompt, [1.0, 1.0], 14, 1.0, 0)
+        engine.sample(tokenizer, prompt, [1.0, 1.0], Draw(14, 1.0, 0))
     engine.close()
 
 
@@ -112,7 +112,7 @@ def test_vllm_scores_tokens_as_the_model_does() -> None:
     for _ in range(2):
         prompt = prompts(network, tokenizer)
         engine.refresh(network.llm)
-        sampled = engine.sample(tokenizer, prompt, [0.5, 0.5], 3, 1.0, 1)
+        sampled = engine.sample(tokenizer, prompt, [0.5, 0.5], Draw(3, 1.0, 1))
         assert len(sampled.written) == 6
         with torch.no_grad():
             scored, counts = token_log_probs(network.llm, prompt, sampled.written)

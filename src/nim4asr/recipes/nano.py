@@ -74,7 +74,9 @@ def programme(data: Path) -> Programme:
     speech, text = data / "speech", data / "text"
 
     def loop(steps: int, peak_lr: float, final_share: float = 0.0, clip: float = 5.0) -> LoopConfig:
-        return LoopConfig(steps, OptimiserConfig(peak_lr, clip_norm=clip), 50, final_share=final_share)
+        optimiser = OptimiserConfig(peak_lr, clip_norm=clip)
+        # A state every five minutes or so: runs of this length are cut.
+        return LoopConfig(steps, optimiser, 50, final_share=final_share, checkpoint_every=100)
 
     plain = AugmentationConfig(
         noise_share=0.0, frequency_masks=1, frequency_width=10, time_masks_per_second=0.0
@@ -115,20 +117,20 @@ def programme(data: Path) -> Programme:
             "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
             "text-pretraining": TextPretraining(loop(2000, 1e-3, clip=1.0), 2600, hints=hints),
             "ia-sft": AsynchronousIaSft(
-                Pretraining(loop(6000, 2e-3), spoken(96.0, 0.0), views=1),
+                Pretraining(loop(5000, 2e-3), spoken(96.0, 0.0), views=1),
                 Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
                 IaSftWithText(
-                    IaSft(loop(2500, 1e-3, clip=1.0), spoken(), hints=hints),
+                    IaSft(loop(2000, 1e-3, clip=1.0), spoken(), hints=hints),
                     TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints),
                 ),
-                leg_steps=500,
+                leg_steps=400,
                 # Of 24 looks in all; every one costs an evaluation.
                 swaps=SwapConfig(every=1 / 32),
             ),
             "joint-sft": JointSft(loop(800, 5e-4, clip=1.0), spoken(), hints=hints),
             "context-sft": ContextSft(loop(300, 2e-4, clip=1.0), spoken(longer=2.0)),
             "rl": Rl(
-                replace(loop(150, 5e-5, clip=1.0), log_every=5),
+                replace(loop(150, 1e-4, clip=1.0), log_every=5),
                 SpeechData(24.0, 10.0, empty_share=0.03, augmentation=None),
             ),
             "phoneme-head": PhonemeHeadTuning(loop(200, 5e-4), spoken(96.0, 0.0)),

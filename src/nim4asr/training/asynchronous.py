@@ -4,7 +4,7 @@ Two sides, which meet on a snapshot board (``nim4asr.training.snapshots``) and n
 
 Pre-training's side compares its encoder with a reference by CKA, from a quarter of its steps on and then every half
 a per cent of them. Under the threshold it publishes a snapshot, which becomes the reference; when its steps are
-done it publishes the last, whatever the CKA (``Publisher``).
+done it publishes the last, whatever the CKA (``look``).
 
 IA-SFT's side is a state machine (``next_phase``):
 

@@ -14,11 +14,11 @@ import torch
 
 from nim4asr.audio.features import Cmvn
 from nim4asr.data.batches import Source
-from nim4asr.data.keywords import KeywordConfig, KeywordSet, filtered, keywords_of
+from nim4asr.data.keywords import KeywordSet, filtered, keywords_of
 from nim4asr.data.manifest import Utterance, read_manifest
 from nim4asr.data.preparation import prepare_noises, prepare_speech, prepare_synthetic, read_texts
 from nim4asr.data.recordings import Recordings
-from nim4asr.data.robustness import NoiseArchive, RobustnessConfig
+from nim4asr.data.robustness import NoiseArchive
 from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.evaluation.normalisation import normalise
@@ -244,6 +244,3 @@ def _write_whole(path: Path, text: str) -> None:
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
     _write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-__all__ = ["KeywordConfig", "Materials", "RobustnessConfig", "begin", "gather"]

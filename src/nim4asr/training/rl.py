@@ -21,6 +21,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from nim4asr.audio.features import FRAMES_PER_SECOND
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.model.prompt import end_token
@@ -30,7 +31,7 @@ from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
 from nim4asr.training.pretraining import DEPLOYED_CHUNKS
 from nim4asr.training.rewards import Reward, reward
-from nim4asr.training.rollouts import sample, token_log_probs
+from nim4asr.training.rollouts import Draw, sample, token_log_probs
 from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.stage import Learner
 from nim4asr.training.vllm_engine import VllmConfig, VllmEngine
@@ -104,7 +105,7 @@ class Grpo(Objective[SpeechBatch]):
         # Neither trained nor saved.
         self._start = (start,)
         self._engine: VllmEngine | None = None
-        self._drawn: tuple[int, float] = (0, config.temperature[0])
+        self._draw = Draw(config.samples, config.temperature[0], 0)
 
     def prepare(self, batch: SpeechBatch, number: int, random: Generator) -> SpeechBatch:
         """Note which roll-outs ``forward`` is to draw, and bring the engine's weights up to date when that is due."""
@@ -112,7 +113,9 @@ class Grpo(Objective[SpeechBatch]):
         if engine is not None and (self._engine is None or number % engine.refresh_every == 0):
             self._engine = self._engine or VllmEngine(engine)
             self._engine.refresh(self.network.llm)
-        self._drawn = (int(random.integers(2**31)), self.config.temperature_at(number))
+        self._draw = Draw(
+            self.config.samples, self.config.temperature_at(number), int(random.integers(2**31))
+        )
         return batch
 
     def close(self) -> None:
@@ -156,13 +159,12 @@ class Grpo(Objective[SpeechBatch]):
 
     def roll_out(self, batch: SpeechBatch, random: Generator) -> Group:
         """Sample and judge K transcripts for every utterance."""
-        seed, temperature = self._drawn
         hints = draw_hints(batch.texts, self.config.hints, random, self._keywords)
         prompt = self._prompt(self.network, batch, hints)
-        seconds = (batch.lengths / 100).tolist()
+        seconds = (batch.lengths / FRAMES_PER_SECOND).tolist()
         with torch.no_grad():
             detached = Prompt(prompt.embeddings.detach(), prompt.attention_mask)
-            written, old = self._sample(detached, seconds, temperature, seed)
+            written, old = self._sample(detached, seconds)
             (start,) = self._start
             started = self._prompt(start.to(prompt.embeddings.device), batch, hints)
             reference, _ = token_log_probs(start.llm, started, written)
@@ -171,16 +173,11 @@ class Grpo(Objective[SpeechBatch]):
         device = prompt.embeddings.device
         return Group(prompt, written, old, reference, rewards, advantages.to(device), spread.to(device))
 
-    def _sample(
-        self, prompt: Prompt, seconds: Sequence[float], temperature: float, seed: int
-    ) -> tuple[list[list[int]], Tensor | None]:
+    def _sample(self, prompt: Prompt, seconds: Sequence[float]) -> tuple[list[list[int]], Tensor | None]:
         """Transcripts, and log p_old of their tokens (rows, N), None where that is today's p."""
-        samples = self.config.samples
         if self._engine is None:
-            return sample(
-                self.network.llm, self._tokenizer, prompt, seconds, samples, temperature, seed
-            ), None
-        drawn = self._engine.sample(self._tokenizer, prompt, seconds, samples, temperature, seed)
+            return sample(self.network.llm, self._tokenizer, prompt, seconds, self._draw), None
+        drawn = self._engine.sample(self._tokenizer, prompt, seconds, self._draw)
         rows = [torch.tensor(one) for one in drawn.log_probs]
         old = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompt.embeddings.device)
         return drawn.written, old

@@ -5,6 +5,7 @@ at a time, all in one batch.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,26 +20,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True)
+class Draw:
+    """How transcripts are drawn: so many ``samples`` of each prompt, within the guards' budget."""
+
+    samples: int
+    temperature: float
+    seed: int
+    guards: DecodingConfig = field(default_factory=DecodingConfig)
+
+
 @torch.no_grad()
 def sample(
-    llm: Any,
-    tokenizer: "PreTrainedTokenizerBase",
-    prompt: Prompt,
-    seconds: Sequence[float],
-    samples: int,
-    temperature: float,
-    seed: int,
-    guards: DecodingConfig | None = None,
+    llm: Any, tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, seconds: Sequence[float], draw: Draw
 ) -> list[list[int]]:
-    """Token ids of ``samples`` transcripts for each prompt, one prompt's after the other's; ends of turn included.
+    """Token ids of the transcripts of each prompt, one prompt's after the other's; ends of turn included.
 
     A transcript that reaches the budget for its ``seconds`` of audio is cut there, without an end.
     """
     end = end_token(tokenizer)
-    guards = guards or DecodingConfig()
-    budgets = [guards.budget(one) for one in seconds for _ in range(samples)]
+    budgets = [draw.guards.budget(one) for one in seconds for _ in range(draw.samples)]
     device = prompt.embeddings.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(draw.seed)
     mask = prompt.attention_mask
     output = llm(
         inputs_embeds=prompt.embeddings,
@@ -48,14 +51,16 @@ def sample(
         logits_to_keep=1,
     )
     cache = output.past_key_values
-    cache.batch_repeat_interleave(samples)
-    mask = mask.repeat_interleave(samples, dim=0)
-    logits = output.logits[:, -1].repeat_interleave(samples, dim=0)
+    cache.batch_repeat_interleave(draw.samples)
+    mask = mask.repeat_interleave(draw.samples, dim=0)
+    logits = output.logits[:, -1].repeat_interleave(draw.samples, dim=0)
     written: list[list[int]] = [[] for _ in budgets]
     open_rows = torch.ones(len(budgets), dtype=torch.bool)
     embed = llm.get_input_embeddings()
     while True:
-        drawn = torch.multinomial((logits.float() / temperature).softmax(-1), 1, generator=generator)[:, 0]
+        drawn = torch.multinomial((logits.float() / draw.temperature).softmax(-1), 1, generator=generator)[
+            :, 0
+        ]
         for row, token in enumerate(drawn.tolist()):
             if open_rows[row]:
                 written[row].append(token)

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Prompt
 from nim4asr.model.prompt import end_token
-from nim4asr.recognition.decoding import DecodingConfig
+from nim4asr.training.rollouts import Draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,13 +96,9 @@ class VllmEngine:
         tokenizer: "PreTrainedTokenizerBase",
         prompt: Prompt,
         seconds: Sequence[float],
-        samples: int,
-        temperature: float,
-        seed: int,
-        guards: DecodingConfig | None = None,
+        draw: Draw,
     ) -> Sampled:
         """As ``nim4asr.training.rollouts.sample``, with the weights of the last ``refresh``."""
-        guards = guards or DecodingConfig()
         rows = {
             str(row): embeddings[mask.bool()].detach().float().cpu().contiguous()
             for row, (embeddings, mask) in enumerate(
@@ -115,10 +111,10 @@ class VllmEngine:
             {
                 "do": "sample",
                 "prompts": str(path),
-                "budgets": [guards.budget(one) for one in seconds],
-                "samples": samples,
-                "temperature": temperature,
-                "seed": seed,
+                "budgets": [draw.guards.budget(one) for one in seconds],
+                "samples": draw.samples,
+                "temperature": draw.temperature,
+                "seed": draw.seed,
                 "end": end_token(tokenizer),
             }
         )

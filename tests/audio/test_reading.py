@@ -142,6 +142,7 @@ def wav_bytes(samples: np.ndarray, rate: int = 16_000, subtype: str = "FLOAT") -
         (b"OggS" + bytes(200), "not audio"),
         (b"\0\0\0\x20ftypM4A " + bytes(100), "not audio"),
     ],
+    ids=["nothing", "text", "no samples", "NaN", "torn Ogg", "torn MP4"],
 )
 def test_bad_sound_is_one_sentence(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "bad.wav"

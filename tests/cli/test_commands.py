@@ -228,6 +228,10 @@ def test_train_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert status == 1 and "say what to train" in err
     status, _, err = run(capsys, "train", "--status", tmp_path)
     assert status == 1 and "no run has begun" in err
+    (tmp_path / "README.md").touch()
+    for place in (tmp_path / "nowhere", tmp_path / "README.md"):
+        status, _, err = run(capsys, "train", "--plots", place)
+        assert status == 1 and "no run has begun" in err
     programme = nano.programme(tmp_path)
     write_recipe(tmp_path, "nano", programme, list(programme.stages))
     status, out, _ = run(capsys, "train", "--status", tmp_path)

@@ -25,7 +25,7 @@ def listen(number: int) -> tuple[Labelled, Floats] | LeftOut:
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    assert build_store(tmp_path / "store", range(5, 45), listen, workers=2) == 36
+    assert build_store(tmp_path / "store", range(5, 45), listen, workers=1) == 36
     return FeatureStore(tmp_path / "store")
 
 
@@ -50,6 +50,13 @@ def test_a_store_is_built_once(store: FeatureStore, tmp_path: Path) -> None:
         raise AssertionError
 
     assert build_store(tmp_path / "store", range(3), never) == 36
+
+
+def test_processes_make_the_same_store(store: FeatureStore, tmp_path: Path) -> None:
+    build_store(tmp_path / "again", range(5, 45), listen, workers=2)
+    again = FeatureStore(tmp_path / "again")
+    assert again.entries == store.entries
+    assert all((again.features(one) == store.features(one)).all() for one in store.entries)
 
 
 def test_no_store(tmp_path: Path) -> None:

@@ -154,10 +154,13 @@ def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recogniser, talk: F
     partials = [e for e in events if isinstance(e, Partial)]
     (start,) = [e.time for e in events if isinstance(e, SpeechStarted)]
     assert any(partial.stable for partial in partials)
+    before = ""
     for partial in partials:
         if partial.time < start + 3 * 0.32 - 1e-6:
             assert partial.stable == ""
-        assert partial.volatile or not partial.stable
+        # Nothing becomes stable but with tokens after it. Later these may be withdrawn, and then it stands alone.
+        assert partial.volatile or partial.stable == before
+        before = partial.stable
 
 
 def test_what_has_no_voiced_phoneme_gets_no_text(toy_checkpoint: Checkpoint, talk: Floats) -> None:

@@ -128,14 +128,16 @@ import os
 import sys
 from pathlib import Path
 
-from test_programme import shown, toy_programme
+from test_programme import shown, toy_programme, write_corpus
 from nim4asr.training.run import run_programme
 
-folder = Path(sys.argv[1])
-# Each process makes the same corpus for itself; what they share is the run's folder.
-own = folder / os.environ["RANK"]
-own.mkdir()
-run_programme(toy_programme(own), folder / "run", None, shown)
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    # Each process makes the same corpus for itself; what they share is the run's folder.
+    own = folder / os.environ["RANK"]
+    own.mkdir()
+    write_corpus(own)
+    run_programme(toy_programme(own), folder / "run", None, shown)
 """
 
 

@@ -2,7 +2,8 @@
 
 import io
 import json
-import multiprocessing
+import subprocess
+import sys
 import tarfile
 import time
 from dataclasses import replace
@@ -50,11 +51,12 @@ def shown(items, what, total, done=0):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def programme(tmp_path: Path) -> Programme:
+    write_corpus(tmp_path)
     return toy_programme(tmp_path)
 
 
-def toy_programme(tmp_path: Path) -> Programme:
-    """A whole programme on six utterances of noise, in ``tmp_path``."""
+def write_corpus(tmp_path: Path) -> None:
+    """Six utterances of noise, texts, and noise."""
     random = np.random.default_rng(0)
     rows = []
     for number, text in enumerate(
@@ -64,8 +66,8 @@ def toy_programme(tmp_path: Path) -> Programme:
         soundfile.write(path, random.standard_normal(SAMPLE_RATE * 2) * 0.1, SAMPLE_RATE)
         split = "dev" if number > 3 else "train"
         rows.append({"audio": path.name, "text": text, "language": "zh", "split": split, "duration": 2.0})
-    manifest = tmp_path / "toy.jsonl"
-    manifest.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (tmp_path / "toy.jsonl").write_text("".join(lines), encoding="utf-8")
     (tmp_path / "text.txt").write_text("今天很好\nthe wind is fine\n" * 5, encoding="utf-8")
     with tarfile.open(tmp_path / "noise.tar", "w") as archive:
         for number in range(9):
@@ -75,10 +77,14 @@ def toy_programme(tmp_path: Path) -> Programme:
             info.size = buffer.tell()
             buffer.seek(0)
             archive.addfile(info, buffer)
+
+
+def toy_programme(tmp_path: Path) -> Programme:
+    """A whole programme on the corpus that was written into ``tmp_path``."""
     return Programme(
         network=toy_config,
         vocabulary=80,
-        corpora={"toy": Corpus(manifest, 2.0)},
+        corpora={"toy": Corpus(tmp_path / "toy.jsonl", 2.0)},
         texts=[tmp_path / "text.txt"],
         noises=tmp_path / "noise.tar",
         synthetic=None,
@@ -178,26 +184,32 @@ def test_two_sides_at_the_same_time(programme: Programme, tmp_path: Path) -> Non
     folder = tmp_path / "run"
     for name in ("words", "text-pretraining"):
         run_programme(programme, folder, name, shown)
-    context = multiprocessing.get_context("fork")
+    here = Path(__file__).parent
 
-    def job(side: Side) -> multiprocessing.process.BaseProcess:
-        process = context.Process(
-            target=run_programme, args=(programme, folder, None, shown, None, None, side)
-        )
-        process.start()
-        return process
+    def job(side: Side) -> subprocess.Popen[bytes]:
+        script = f"""
+import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
+from pathlib import Path
+from test_programme import run_programme, shown, toy_programme
+run_programme(toy_programme(Path({str(tmp_path)!r})), Path({str(folder)!r}), None, shown, side={side!r})
+"""
+        return subprocess.Popen([sys.executable, "-c", script])
 
-    language_model, pretraining = job("ia-sft"), job("pretraining")
-    for _ in range(600):
-        if SnapshotBoard(folder / "ia-sft/snapshots").snapshots():
-            break
-        time.sleep(0.05)
-    language_model.kill()
-    language_model.join()
-    language_model = job("ia-sft")
-    for process in (pretraining, language_model):
-        process.join(120)
-        assert process.exitcode == 0
+    jobs = language_model, pretraining = [job("ia-sft"), job("pretraining")]
+    try:
+        for _ in range(1200):
+            if SnapshotBoard(folder / "ia-sft/snapshots").snapshots():
+                break
+            time.sleep(0.05)
+        language_model.kill()
+        language_model.wait()
+        language_model = job("ia-sft")
+        jobs.append(language_model)
+        assert [one.wait(120) for one in (pretraining, language_model)] == [0, 0]
+    finally:
+        for one in jobs:
+            one.kill()
+            one.wait()
     status = State.load(folder / "ia-sft/ia-sft")
     assert status.phase is Phase.DONE
     assert status.snapshot == SnapshotBoard(folder / "ia-sft/snapshots").snapshots()[-1].number

@@ -190,6 +190,7 @@ def test_context_sft_needs_keywords(learner: Learner) -> None:
 def test_rl_trains_all_but_the_head_and_knows_where_it_began(learner: Learner) -> None:
     stage = Rl(LOOP, SPEECH, samples=4)
     objective = stage.objective(learner)
+    objective.open()
     one = objective.prepare(batch(), 0, np.random.default_rng(0))
     parts = objective(one, np.random.default_rng(0))
     # Nothing has moved yet: the model is the one it began with.
@@ -205,6 +206,7 @@ def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.Monkey
     """With a reward for short transcripts, and nothing else, they become short."""
     monkeypatch.setattr("nim4asr.training.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0))
     objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(learner)
+    objective.open()
     optimiser = build_optimiser(objective.named_parameters(), OptimiserConfig(3e-3))
     rewards = []
     for step in range(25):
@@ -289,8 +291,9 @@ def test_an_empty_transcript_can_be_learnt(learner: Learner) -> None:
         ("a", "b"),
     )
     for stage in (JointSft(LOOP), IaSft(LOOP), Rl(LOOP, samples=2)):
-        loss = mean_loss(stage.objective(learner)(quiet, np.random.default_rng(0)))
-        assert torch.isfinite(loss)
+        objective = stage.objective(learner)
+        objective.open()
+        assert torch.isfinite(mean_loss(objective(quiet, np.random.default_rng(0))))
 
 
 def test_the_tokenizer_keeps_characters_apart_and_spaces(tmp_path: Path) -> None:

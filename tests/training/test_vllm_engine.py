@@ -91,6 +91,7 @@ def test_rl_learns_from_an_engine_with_older_weights(toy_checkpoint: Checkpoint,
     learner = Learner(network, toy_checkpoint.tokenizer, None, KeywordSet(["天气"]))
     stage = Rl(LoopConfig(10, OptimiserConfig(5e-3)), samples=3, engine=config)
     objective = stage.objective(learner)
+    objective.open()
     one = objective.prepare(batch(), 0, np.random.default_rng(0))
     parts = objective(one, np.random.default_rng(0))
     # The engine's p_old is exp(-1) a token, so the ratio is far from 1, and clipped.

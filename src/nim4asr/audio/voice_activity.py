@@ -102,9 +102,9 @@ class _Detector:
 
     def probabilities(self, samples: Floats) -> NDArray[np.float32]:
         count = len(samples) // WINDOW
-        # The library takes memory that it may write to.
+        # The library takes memory that it may write to; of an array it would copy every sample in Python.
         windows = np.array(samples[: count * WINDOW], np.float32).reshape(count, WINDOW)
-        return np.fromiter(map(self._model.process, windows), np.float32, count)
+        return np.fromiter(map(self._model.process, (window.data for window in windows)), np.float32, count)
 
 
 class Endpointer:

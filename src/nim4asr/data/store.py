@@ -6,9 +6,7 @@ transform its audio at every epoch and still keep both cores for the network.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +17,8 @@ from numpy.typing import NDArray
 
 from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
 from nim4asr.errors import InputError
+from nim4asr.files import write_whole
+from nim4asr.processes import on_cores
 
 Item = TypeVar("Item")
 Progress = Callable[[Iterator[Any]], Iterator[Any]]
@@ -105,12 +105,8 @@ def build_store(
     kept: list[Entry] = []
     left_out: list[LeftOut] = []
     start = 0
-    with (
-        (folder / _FEATURES).open("wb") as file,
-        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
-    ):
-        results = pool.map(_Listener(listen), items, chunksize=32)
-        for result in progress(iter(results)):
+    with (folder / _FEATURES).open("wb") as file:
+        for result in progress(on_cores(_Listener(listen), items, workers, chunk=32)):
             if isinstance(result, LeftOut):
                 left_out.append(result)
                 continue
@@ -120,11 +116,8 @@ def build_store(
             start += len(features)
     lines = (json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in left_out)
     (folder / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
-    temporary = folder / (_INDEX + ".new")
-    with temporary.open("w", encoding="utf-8") as index:
-        for entry in kept:
-            index.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
-    temporary.replace(folder / _INDEX)
+    rows = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in kept)
+    write_whole(folder / _INDEX, "".join(rows))
     return len(kept)
 
 

@@ -17,7 +17,6 @@ import mmap
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from nim4asr.errors import InputError
 from nim4asr.hotwords.names import LONGEST_KEY, Name, Problem, say
 from nim4asr.phonemes import TABLE
+from nim4asr.processes import on_cores
 
 MAGIC = b"NIM4HOT\x01"
 VERSION = 2
@@ -157,10 +157,9 @@ def pronounce_all(
             waiting.append(batch)
             yield [(name.text, name.said) for *_, name in batch]
 
-    with ProcessPoolExecutor(workers) as pool:
-        for answers in pool.map(_pronounce_batch, asked()):
-            for (source, line, name), (said, reason) in zip(waiting.popleft(), answers, strict=True):
-                yield source, line, Pronounced(name, said), reason
+    for answers in on_cores(_pronounce_batch, asked(), workers):
+        for (source, line, name), (said, reason) in zip(waiting.popleft(), answers, strict=True):
+            yield source, line, Pronounced(name, said), reason
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

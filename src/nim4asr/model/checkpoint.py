@@ -18,6 +18,7 @@ from torch import nn
 
 from nim4asr.audio.features import MEL_BINS, Cmvn
 from nim4asr.errors import InputError
+from nim4asr.files import write_whole
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
 
@@ -73,8 +74,7 @@ def save(
         for weights in new.glob("*.safetensors"):
             # Written for the owner alone; as readable as any other file.
             weights.chmod((new / CONFIG).stat().st_mode)
-        cmvn = {"mean": checkpoint.cmvn.mean.tolist(), "scale": checkpoint.cmvn.scale.tolist()}
-        (new / CMVN).write_text(json.dumps(cmvn) + "\n", encoding="utf-8")
+        save_cmvn(checkpoint.cmvn, new / CMVN)
         if checkpoint.tokenizer is not None:
             checkpoint.tokenizer.save_pretrained(new)
         old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
@@ -107,7 +107,7 @@ def load(
             tokenizer = AutoTokenizer.from_pretrained(str(folder))
         except (OSError, ValueError) as error:
             raise InputError(f"{folder}: the tokenizer cannot be read ({_line(error)})") from None
-    return Checkpoint(network.eval(), _load_cmvn(folder / CMVN), tokenizer)
+    return Checkpoint(network.eval(), load_cmvn(folder / CMVN), tokenizer)
 
 
 def bundled() -> Path:
@@ -216,7 +216,14 @@ def _fill_buffers(llm: nn.Module, device: str | torch.device) -> None:
                     setattr(module, f"original_{name}", buffer.to(device))
 
 
-def _load_cmvn(path: Path) -> Cmvn:
+def save_cmvn(cmvn: Cmvn, path: Path) -> None:
+    """Write the statistics as JSON, whole or not at all."""
+    row = {"mean": cmvn.mean.tolist(), "scale": cmvn.scale.tolist()}
+    write_whole(path, json.dumps(row) + "\n")
+
+
+def load_cmvn(path: Path) -> Cmvn:
+    """The statistics in ``path``. Raises ``InputError`` if it holds none."""
     try:
         row = json.loads(_read(path))
         mean, scale = (np.asarray(row[key], np.float32) for key in ("mean", "scale"))

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from nim4asr.files import write_whole
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.ia_sft_with_text import IaSftWithText
@@ -109,10 +110,7 @@ class State:
 
     def save(self, folder: Path) -> None:
         """Write the state into ``folder``, as a whole."""
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "phase.json.new"
-        temporary.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
-        temporary.replace(folder / "phase.json")
+        write_whole(folder / "phase.json", json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "State":

@@ -113,6 +113,7 @@ class Loop(Generic[Batch]):
         the states saved before stay.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.objective.open()
         self._wrapped, self._stepper = self._prepare()
         try:
             return self._run(self._restore(), pause)

@@ -22,8 +22,9 @@ from nim4asr.data.robustness import NoiseArchive
 from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.evaluation.normalisation import normalise
+from nim4asr.files import write_whole
 from nim4asr.model.assembly import assemble
-from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.checkpoint import Checkpoint, load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
 from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.programme import Corpus, Programme, Shown, SyntheticCorpus
@@ -129,10 +130,8 @@ class _Gathering:
             return self.start.cmvn
         kept = self.folder / "cmvn.json"
         if not kept.exists():
-            pooled = _pooled([_measured(source) for source in self.sources])
-            _write_whole(kept, json.dumps({"mean": pooled.mean.tolist(), "scale": pooled.scale.tolist()}))
-        row = json.loads(kept.read_text(encoding="utf-8"))
-        return Cmvn(np.array(row["mean"], np.float32), np.array(row["scale"], np.float32))
+            save_cmvn(_pooled([_measured(source) for source in self.sources]), kept)
+        return load_cmvn(kept)
 
     def _tokenizer(self, texts: Sequence[str]) -> "PreTrainedTokenizerBase":
         from transformers import AutoTokenizer
@@ -160,7 +159,7 @@ class _Gathering:
             if programme.keyword_filter is not None:
                 judge = programme.keyword_filter
                 found = filtered(found, judge.endpoint, judge.model, judge.key)
-            _write_whole(kept, "".join(f"{one}\n" for one in found))
+            write_whole(kept, "".join(f"{one}\n" for one in found))
         return KeywordSet(read_texts(kept))
 
 
@@ -235,12 +234,5 @@ def _sentences(corpus: SyntheticCorpus) -> list[tuple[str, str]]:
     return [chosen[i] for i in random.permutation(len(chosen))]
 
 
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    _write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

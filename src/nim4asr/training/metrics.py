@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nim4asr.files import write_whole
+
 LOG = "log.jsonl"
 
 
@@ -15,9 +17,7 @@ class MetricsLog:
     def __init__(self, folder: Path, start: int = 0) -> None:
         self._path = folder / LOG
         rows = [row for row in read_log(folder) if row["step"] <= start]
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
-        temporary.replace(self._path)
+        write_whole(self._path, "".join(map(_line, rows)))
         self._board = _tensorboard(folder, start)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:

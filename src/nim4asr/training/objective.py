@@ -47,6 +47,9 @@ class Objective(nn.Module, Generic[Batch]):
         """What must be done with today's weights before ``forward``, without gradients; ``number`` is the batch's."""
         return batch
 
+    def open(self) -> None:
+        """Get ready for a run; the weights are those that the stage began with, whatever state is restored after."""
+
     def close(self) -> None:
         """Let go of what a run has opened; called at its end, however it ends."""
 

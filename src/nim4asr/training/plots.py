@@ -23,9 +23,10 @@ def plot_run(folder: Path) -> list[Path]:
         raise InputError("plots need matplotlib: pip install 'nim4asr[training]'") from None
     matplotlib.use("Agg")
     written = []
+    stages = read_status(folder).stages
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
-    for stage in read_status(folder).stages:
+    for stage in stages:
         rows = list(read_log(folder / stage.name))
         if rows:
             path = plots / f"{stage.name.replace('/', '-')}.png"

@@ -101,11 +101,14 @@ class Grpo(Objective[SpeechBatch]):
         super().__init__()
         self.network, self.config = learner.network, config
         self._tokenizer, self._keywords = learner.tokenizer, learner.keywords
-        start: Nim4 = copy.deepcopy(learner.network).requires_grad_(False).eval()
-        # Neither trained nor saved.
-        self._start = (start,)
+        self._start: tuple[Nim4, ...] = ()
         self._engine: VllmEngine | None = None
         self._draw = Draw(config.samples, config.temperature[0], 0)
+
+    def open(self) -> None:
+        """Keep p_start."""
+        # In a tuple, where it is no submodule: neither trained nor saved.
+        self._start = (copy.deepcopy(self.network).requires_grad_(False).eval(),)
 
     def prepare(self, batch: SpeechBatch, number: int, random: Generator) -> SpeechBatch:
         """Note which roll-outs ``forward`` is to draw, and bring the engine's weights up to date when that is due."""

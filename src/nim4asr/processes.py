@@ -1,0 +1,29 @@
+"""Work shared out to processes."""
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def on_cores(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None, chunk: int = 1
+) -> Iterator[Result]:
+    """``function`` of each item, in order, in as many processes as there are cores unless told; they get ``chunk``
+    items at a time. One worker, or no more than one chunk, is this process itself.
+
+    The processes are fresh interpreters. Forked ones would inherit what this one's threads hold, torch's among them,
+    and might wait for it for ever. So a script that calls this needs ``if __name__ == "__main__":``.
+    """
+    rest = iter(items)
+    first = list(islice(rest, chunk + 1))
+    items = chain(first, rest)
+    if workers == 1 or len(first) <= chunk:
+        yield from map(function, items)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(function, items, chunksize=chunk)

@@ -129,6 +129,16 @@ class Loop(Generic[Batch]):
                 "Muon needs whole matrices; set muon=False in the recipe under FSDP and DeepSpeed"
             )
         accelerator.gradient_accumulation_steps = config.accumulation
+        plugin = accelerator.state.deepspeed_plugin
+        if plugin is not None:
+            # DeepSpeed accumulates and clips by itself. How many items a batch has it only wants to know for its log.
+            plugin.deepspeed_config |= {
+                "train_micro_batch_size_per_gpu": 1,
+                "gradient_accumulation_steps": config.accumulation,
+                "gradient_clipping": config.optimiser.clip_norm,
+            }
+            # Every state holds whole weights too.
+            plugin.deepspeed_config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
         wrapped, stepper = accelerator.prepare(self.objective, self.optimiser)
         return wrapped, stepper
 
@@ -234,8 +244,8 @@ class Loop(Generic[Batch]):
             self.accelerator.wait_for_everyone()
             if is_sharded(self.accelerator):
                 self.accelerator.save_state(str(new))
-                # Whole, for the stages to come; gathered by all processes.
-                whole = self.accelerator.get_state_dict(self._wrapped)
+                # Whole, for the stages to come; gathered by all processes, and by some of them for the main one alone.
+                whole = self.accelerator.get_state_dict(self._wrapped) or {}
                 weights = {name: whole[name] for name in self._trained if name in whole}
             else:
                 weights = {name: p.detach() for name, p in self._trained.items()}

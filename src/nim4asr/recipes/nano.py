@@ -115,9 +115,9 @@ def programme(data: Path) -> Programme:
             "pretraining-short": words(300, 48.0, 4.0),
             # On short texts first: there the language model finds which speech token is next.
             "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
-            "text-pretraining": TextPretraining(loop(2000, 1e-3, clip=1.0), 2600, hints=hints),
+            "text-pretraining": TextPretraining(loop(1200, 1e-3, clip=1.0), 2600, hints=hints),
             "ia-sft": AsynchronousIaSft(
-                Pretraining(loop(5000, 2e-3), spoken(96.0, 0.0), views=1),
+                Pretraining(loop(4500, 2e-3), spoken(96.0, 0.0), views=1),
                 Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
                 IaSftWithText(
                     IaSft(loop(2000, 1e-3, clip=1.0), spoken(), hints=hints),

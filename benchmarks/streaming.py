@@ -64,6 +64,7 @@ def main() -> None:
     if options.large:
         row |= large(options.device)
         name = "streaming-2b3"
+        plot_large(row, options.output)
     else:
         row |= small(options)
         name = "streaming"
@@ -360,6 +361,31 @@ def plot(row: dict[str, Any], folder: Path) -> None:
     figure.suptitle(f"{row['model']}, {row['machine']}, {row['date']}", fontsize=9)
     figure.tight_layout()
     figure.savefig(folder / "streaming.png", dpi=110)
+
+
+def plot_large(row: dict[str, Any], folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(6, 3.6))
+    chunks = row["chunks"]
+    places = np.arange(len(chunks))
+    for shift, (name, label) in enumerate(
+        (("encoder", "encoder alone"), ("refresh", "refresh"), ("re_encoding", "everything anew"))
+    ):
+        bars = axis.bar(
+            places + 0.27 * (shift - 1), [one[f"{name}_seconds"] for one in chunks], 0.25, label=label
+        )
+        axis.bar_label(bars, fmt="%.3g", fontsize=7)
+    axis.set_yscale("log")
+    axis.set_xticks(places, [f"after {one['after_seconds']} s" for one in chunks])
+    axis.set(ylabel="computing a chunk of 0.64 s (s)")
+    axis.legend(fontsize=7)
+    figure.suptitle(f"{row['shape']}, {row['machine']}, {row['date']}", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(folder / "streaming-2b3.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Progress bars: on stderr, after two seconds, and only for a person watching."""
+"""Progress on stderr: bars, after two seconds, for a person watching; lines for a log."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -21,3 +22,20 @@ def progress(items: Iterable[Item], what: str, total: int | None = None, done: i
         disable=not sys.stderr.isatty(),
         leave=False,
     )
+
+
+def progress_in_lines(
+    items: Iterable[Item], what: str, total: int, done: int = 0, seconds: float = 60.0
+) -> Iterator[Item]:
+    """``items``, counted on stderr in a line every so many ``seconds``, as a log wants it."""
+    from tqdm import tqdm
+
+    began = told = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - told >= seconds or done + count == total:
+            told = now
+            left = tqdm.format_interval((total - done - count) * (now - began) / count)
+            clock = time.strftime("%Y-%m-%d %H:%M:%S")
+            print(f"{clock} {what}: {done + count} of {total}, {left} left", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nim4asr.cli.progress import progress
+from nim4asr.cli.progress import progress, progress_in_lines
 from nim4asr.errors import InputError
 from nim4asr.recipes import RECIPES
 
@@ -59,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
         torch.set_num_threads(max(1, options.threads))
 
     def shown(items: Iterable[Any], what: str, total: int, done: int = 0) -> Iterator[Any]:
-        return progress(items, what, total, done)
+        counted = progress if sys.stderr.isatty() else progress_in_lines
+        return counted(items, what, total, done)
 
     folder = options.output or Path("runs") / options.recipe
     programme = training_programme(options.recipe, options.data)

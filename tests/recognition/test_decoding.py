@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -35,9 +36,11 @@ def test_the_budget_grows_with_the_audio() -> None:
     assert CONFIG.budget(10) - CONFIG.budget(5) == 60
 
 
-@pytest.mark.parametrize("wrong", [{"beams": 0}, {"repeats": 1}, {"tokens_per_second": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"beams": 0}, {"phoneme_weight": -1.0}, {"repeats": 1}, {"tokens_per_second": 0.0}]
+)
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"beams|guards"):
+    with pytest.raises(ValueError, match=r"beams|phoneme_weight|guards"):
         DecodingConfig(**wrong)
 
 
@@ -65,6 +68,28 @@ def test_a_batch_is_decoded_as_each_alone(toy_checkpoint: Checkpoint, beams: int
         assert alone.text == batch[row].text
         assert alone.confidence == pytest.approx(batch[row].confidence, rel=1e-3)
         assert 0 <= alone.confidence <= 1
+
+
+def test_the_sound_chooses_among_beams(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two prompts alike, of which one's sound favours long texts and the other's short ones."""
+    assert toy_checkpoint.tokenizer is not None
+    torch.manual_seed(1)
+    speech = torch.randn(1, 6, 32).expand(2, -1, -1)
+    network, tokenizer = toy_checkpoint.network, toy_checkpoint.tokenizer
+    prompt = network.embed_prompts(tokenizer, speech, torch.tensor([6, 6]))
+    monkeypatch.setattr(
+        "nim4asr.recognition.decoding._heard", lambda text, posteriors: float(posteriors.sum()) * len(text)
+    )
+    sounds = [np.full((3, 2), 1.0, np.float32), np.full((3, 2), -1.0, np.float32)]
+
+    def texts(**options: Any) -> list[str]:
+        config = DecodingConfig(**{"beams": 6, "phoneme_weight": 100.0, **options})
+        return [one.text for one in decode(network, tokenizer, prompt, [1.0, 1.0], config, sounds)]
+
+    long, short = texts()
+    assert len(long) > len(short)
+    for plain in (texts(phoneme_weight=0.0), texts(beams=1)):
+        assert plain[0] == plain[1]
 
 
 class Babbler:

@@ -26,7 +26,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def add_offline_options(parser: argparse.ArgumentParser) -> None:
     """``--beams``, ``--chunk-frames``."""
-    parser.add_argument("--beams", type=int, default=1, help="beam width; 1 is greedy (default: 1)")
+    parser.add_argument(
+        "--beams",
+        type=int,
+        default=1,
+        help="beam width; 1 is greedy, more let the phoneme head choose among them (default: 1)",
+    )
     parser.add_argument(
         "--chunk-frames",
         type=int,

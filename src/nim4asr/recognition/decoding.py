@@ -1,7 +1,8 @@
 """The language model's side of recognition: prompts to transcripts, under guard.
 
 The guards: a token budget in proportion to the audio, and an end to any loop. Searching is Hugging Face's
-``generate``; the guards are a logits processor that leaves only the end of the turn to write.
+``generate``; the guards are a logits processor that leaves only the end of the turn to write. With more than one beam
+the phoneme head has a say in which of their transcripts it is.
 """
 
 import math
@@ -9,11 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.model.prompt import end_token
+from nim4asr.phonemes import TABLE, spoken_form, tokenize
+from nim4asr.recognition.ctc import log_likelihood
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,11 +28,13 @@ if TYPE_CHECKING:
 class DecodingConfig:
     """How to search and when to stop.
 
-    ``beams`` 1 is greedy search. The budget is ``tokens_per_second`` of audio and ``spare_tokens``. Text that ends in
-    ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop; one copy of it is kept.
+    ``beams`` 1 is greedy search. Of more, the transcript with the highest log p(text | prompt) + ``phoneme_weight``
+    log p(its phonemes | sound) is taken. The budget is ``tokens_per_second`` of audio and ``spare_tokens``. Text that
+    ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop; one copy of it is kept.
     """
 
     beams: int = 1
+    phoneme_weight: float = 0.2
     tokens_per_second: float = 12.0
     spare_tokens: int = 4
     repeats: int = 4
@@ -36,6 +43,8 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         if self.beams < 1:
             raise ValueError(f"beams must be at least 1, not {self.beams}")
+        if self.phoneme_weight < 0:
+            raise ValueError(f"phoneme_weight must not be negative, not {self.phoneme_weight:g}")
         if self.repeats < 2 or self.longest_loop < 1 or self.tokens_per_second <= 0:
             raise ValueError("the guards need two repeats, one token a loop and a positive budget")
 
@@ -62,8 +71,13 @@ def decode(
     prompt: Prompt,
     seconds: Sequence[float],
     config: DecodingConfig,
+    posteriors: Sequence[NDArray[np.float32]] | None = None,
 ) -> list[Hypothesis]:
-    """Transcripts of a batch of prompts with ``seconds`` of audio each."""
+    """Transcripts of a batch of prompts with ``seconds`` of audio each.
+
+    ``posteriors`` are the phoneme head's log posteriors (T, phonemes) of each, by which beams are compared; without
+    them the language model alone decides.
+    """
     end = end_token(tokenizer)
     budgets = [config.budget(one) for one in seconds]
     guard = _guard(budgets, end, config)
@@ -72,8 +86,7 @@ def decode(
         inputs_embeds=prompt.embeddings,
         attention_mask=prompt.attention_mask,
         max_new_tokens=max(budgets) + 1,
-        num_beams=config.beams,
-        do_sample=False,
+        **_beams(config.beams),
         eos_token_id=end,
         pad_token_id=pad,
         logits_processor=[guard],
@@ -85,11 +98,32 @@ def decode(
     scores = network.llm.compute_transition_scores(
         output.sequences, output.logits, beams, normalize_logits=True
     )
-    hypotheses = []
+    hypotheses, likelihoods = [], []
     for tokens, log_probs in zip(output.sequences.tolist(), scores.tolist(), strict=True):
         length = tokens.index(end) + 1 if end in tokens else len(tokens)
         hypotheses.append(to_hypothesis(tokenizer, tokens[:length], log_probs[:length], config))
-    return hypotheses
+        likelihoods.append(sum(log_probs[:length]))
+    chosen = []
+    for row in range(len(budgets)):
+        places = range(row * config.beams, (row + 1) * config.beams)
+        totals = [likelihoods[place] for place in places]
+        if posteriors is not None and config.beams > 1 and config.phoneme_weight:
+            for i, place in enumerate(places):
+                totals[i] += config.phoneme_weight * _heard(hypotheses[place].text, posteriors[row])
+        chosen.append(hypotheses[places[totals.index(max(totals))]])
+    return chosen
+
+
+def _beams(beams: int) -> dict[str, Any]:
+    """How ``generate`` is to search. No length penalty: the end of the turn has its probability, too."""
+    options: dict[str, Any] = {"num_beams": beams, "do_sample": False}
+    return {**options, "num_return_sequences": beams, "length_penalty": 0.0} if beams > 1 else options
+
+
+def _heard(text: str, posteriors: NDArray[np.float32]) -> float:
+    """Log p(phonemes of ``text`` | sound); what has no pronunciation does not count."""
+    tokens = tokenize(spoken_form(text))
+    return log_likelihood(posteriors, TABLE.encode(phoneme for one in tokens for phoneme in one.phonemes))
 
 
 def to_hypothesis(

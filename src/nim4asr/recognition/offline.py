@@ -156,7 +156,7 @@ class Recogniser:
         frames, frame_lengths, log_probs = self._listen(segments)
         speech, lengths = network.adaptor(frames, frame_lengths)
         seconds = [len(segment.samples) / SAMPLE_RATE for segment in segments]
-        drafts = self._write(speech, lengths, seconds)
+        drafts = self._write(speech, lengths, seconds, log_probs)
         results = [
             to_segment(segment.start, segment.end, draft, posteriors)
             for segment, draft, posteriors in zip(segments, drafts, log_probs, strict=True)
@@ -169,7 +169,8 @@ class Recogniser:
         rows = [i for i, names in enumerate(heard) if names.hints]
         if rows:
             hints = [heard[i].hints for i in rows]
-            written = self._write(speech[rows], lengths[rows], [seconds[i] for i in rows], hints)
+            own = [log_probs[i] for i in rows]
+            written = self._write(speech[rows], lengths[rows], [seconds[i] for i in rows], own, hints)
             for i, hypothesis in zip(rows, written, strict=True):
                 segment = segments[i]
                 hinted = with_hits(to_segment(segment.start, segment.end, hypothesis, log_probs[i]), heard[i])
@@ -182,13 +183,14 @@ class Recogniser:
         speech: Tensor,
         lengths: Tensor,
         seconds: Sequence[float],
+        log_probs: Sequence[NDArray[np.float32]],
         hints: Sequence[Sequence[str]] | None = None,
     ) -> list[Hypothesis]:
         """The language model's transcripts of ``speech`` (B, S, D_llm), of which ``lengths`` (B,) count."""
         network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
         assert tokenizer is not None
         prompt = network.embed_prompts(tokenizer, speech, lengths, hints)
-        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding)
+        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding, log_probs)
         # Less than one speech token is nothing that the language model has heard.
         return [
             one if length > 0 else NOTHING for one, length in zip(hypotheses, lengths.tolist(), strict=True)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nim4asr.recognition.ctc import force_align, greedy_path, log_likelihood
+from nim4asr.recognition.ctc import force_align, greedy_path
 
 
 def posteriors(frames: int, labels: int, seed: int) -> np.ndarray:
@@ -39,20 +39,6 @@ def test_alignment_is_the_best_of_all_paths(frames: int, labels: list[int], seed
     runs = [(label, list(group)) for label, group in itertools.groupby(enumerate(best), lambda x: x[1])]
     expected = [(g[0][0], g[-1][0] + 1) for label, g in runs if label != 0]
     assert [(span.start, span.end) for span in spans] == expected
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    frames=st.integers(0, 6),
-    labels=st.lists(st.integers(1, 2), max_size=3),
-    seed=st.integers(0, 1000),
-)
-def test_a_likelihood_is_the_sum_of_all_paths(frames: int, labels: list[int], seed: int) -> None:
-    log_probs = posteriors(frames, 3, seed)
-    paths = [p for p in itertools.product(range(3), repeat=frames) if collapse(p) == labels]
-    total = sum(np.exp(sum(log_probs[t, s] for t, s in enumerate(path))) for path in paths)
-    with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(log_likelihood(log_probs, labels), np.log(total), atol=1e-4)
 
 
 def test_a_phoneme_never_heard_does_not_displace_the_others() -> None:

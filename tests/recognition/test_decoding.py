@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.prompt import end_token
 from nim4asr.recognition.decoding import DecodingConfig, decode, loop_length, without_loop
+from nim4asr.recognition.guidance import SoundGuide
 
 CONFIG = DecodingConfig()
 
@@ -37,7 +38,8 @@ def test_the_budget_grows_with_the_audio() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beams": 0}, {"phoneme_weight": -1.0}, {"repeats": 1}, {"tokens_per_second": 0.0}]
+    "wrong",
+    [{"beams": 0}, {"phoneme_weight": -1.0}, {"candidates": 0}, {"repeats": 1}, {"tokens_per_second": 0.0}],
 )
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"beams|phoneme_weight|guards"):
@@ -70,26 +72,29 @@ def test_a_batch_is_decoded_as_each_alone(toy_checkpoint: Checkpoint, beams: int
         assert 0 <= alone.confidence <= 1
 
 
-def test_the_sound_chooses_among_beams(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two prompts alike, of which one's sound favours long texts and the other's short ones."""
+def test_each_sound_guides_its_own_beams(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two prompts alike; one's sound is all for the token 41, the other's for 42."""
     assert toy_checkpoint.tokenizer is not None
     torch.manual_seed(1)
     speech = torch.randn(1, 6, 32).expand(2, -1, -1)
     network, tokenizer = toy_checkpoint.network, toy_checkpoint.tokenizer
     prompt = network.embed_prompts(tokenizer, speech, torch.tensor([6, 6]))
-    monkeypatch.setattr(
-        "nim4asr.recognition.decoding._heard", lambda text, posteriors: float(posteriors.sum()) * len(text)
-    )
-    sounds = [np.full((3, 2), 1.0, np.float32), np.full((3, 2), -1.0, np.float32)]
+    sounds = [np.zeros((frames, 256), np.float32) for frames in (41, 42)]
 
-    def texts(**options: Any) -> list[str]:
-        config = DecodingConfig(**{"beams": 6, "phoneme_weight": 100.0, **options})
-        return [one.text for one in decode(network, tokenizer, prompt, [1.0, 1.0], config, sounds)]
+    def gains(guide: SoundGuide, written: list[int], candidates: list[int]) -> list[float]:
+        return [guide._weight * (one == len(guide._log_probs)) for one in candidates]
 
-    long, short = texts()
-    assert len(long) > len(short)
-    for plain in (texts(phoneme_weight=0.0), texts(beams=1)):
-        assert plain[0] == plain[1]
+    monkeypatch.setattr(SoundGuide, "gains", gains)
+
+    def texts(posteriors: Any = sounds, **options: Any) -> list[str]:
+        config = DecodingConfig(**{"beams": 4, "phoneme_weight": 50.0, "candidates": 80, **options})
+        return [one.text for one in decode(network, tokenizer, prompt, [1.0, 1.0], config, posteriors)]
+
+    first, second = texts()
+    # Until they would be loops.
+    assert first.startswith(tokenizer.decode([41] * 5)) and second.startswith(tokenizer.decode([42] * 5))
+    for plain in (texts(phoneme_weight=0.0), texts(beams=1), texts(posteriors=None)):
+        assert plain[0] == plain[1] not in (first, second)
 
 
 class Babbler:

@@ -30,7 +30,7 @@ def add_offline_options(parser: argparse.ArgumentParser) -> None:
         "--beams",
         type=int,
         default=1,
-        help="beam width; 1 is greedy, more let the phoneme head choose among them (default: 1)",
+        help="beam width; 1 is greedy, more are guided by the phonemes heard (default: 1)",
     )
     parser.add_argument(
         "--chunk-frames",

@@ -1,14 +1,11 @@
-"""CTC: the greedy path, and of a known text, how likely it was said and when each of its phonemes was."""
+"""CTC: the greedy path, and when each phoneme of a known text was said."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from nim4asr.phonemes import BLANK
 
@@ -28,23 +25,6 @@ def greedy_path(frames: Sequence[int]) -> list[int]:
         for position, label in enumerate(frames)
         if label != BLANK and (position == 0 or frames[position - 1] != label)
     ]
-
-
-def log_likelihood(log_probs: NDArray[np.float32], labels: Sequence[int]) -> float:
-    """Log p(labels | sound) over all paths (Graves et al. 2006), by ``log_probs`` (T, phonemes); minus infinity if the
-    labels do not fit into T frames.
-    """
-    if not len(log_probs):
-        return -math.inf if labels else 0.0
-    loss = functional.ctc_loss(
-        torch.from_numpy(log_probs)[:, None],
-        torch.tensor([labels], dtype=torch.long),
-        torch.tensor([len(log_probs)]),
-        torch.tensor([len(labels)]),
-        blank=BLANK,
-        reduction="sum",
-    )
-    return -float(loss)
 
 
 def force_align(

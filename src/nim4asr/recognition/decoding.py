@@ -2,7 +2,7 @@
 
 The guards: a token budget in proportion to the audio, and an end to any loop. Searching is Hugging Face's
 ``generate``; the guards are a logits processor that leaves only the end of the turn to write. With more than one beam
-the phoneme head has a say in which of their transcripts it is.
+the phoneme head has a say (``nim4asr.recognition.guidance``).
 """
 
 import math
@@ -17,8 +17,6 @@ from torch import Tensor
 
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.model.prompt import end_token
-from nim4asr.phonemes import TABLE, spoken_form, tokenize
-from nim4asr.recognition.ctc import log_likelihood
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,13 +26,15 @@ if TYPE_CHECKING:
 class DecodingConfig:
     """How to search and when to stop.
 
-    ``beams`` 1 is greedy search. Of more, the transcript with the highest log p(text | prompt) + ``phoneme_weight``
-    log p(its phonemes | sound) is taken. The budget is ``tokens_per_second`` of audio and ``spare_tokens``. Text that
-    ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop; one copy of it is kept.
+    ``beams`` 1 is greedy search. More look for the highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes
+    | sound), among the likeliest ``candidates`` for the next token of each. The budget is ``tokens_per_second`` of
+    audio and ``spare_tokens``. Text that ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a
+    loop; one copy of it is kept.
     """
 
     beams: int = 1
     phoneme_weight: float = 0.2
+    candidates: int = 12
     tokens_per_second: float = 12.0
     spare_tokens: int = 4
     repeats: int = 4
@@ -43,8 +43,8 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         if self.beams < 1:
             raise ValueError(f"beams must be at least 1, not {self.beams}")
-        if self.phoneme_weight < 0:
-            raise ValueError(f"phoneme_weight must not be negative, not {self.phoneme_weight:g}")
+        if self.phoneme_weight < 0 or self.candidates < 1:
+            raise ValueError("phoneme_weight must not be negative, and there must be candidates")
         if self.repeats < 2 or self.longest_loop < 1 or self.tokens_per_second <= 0:
             raise ValueError("the guards need two repeats, one token a loop and a positive budget")
 
@@ -75,12 +75,14 @@ def decode(
 ) -> list[Hypothesis]:
     """Transcripts of a batch of prompts with ``seconds`` of audio each.
 
-    ``posteriors`` are the phoneme head's log posteriors (T, phonemes) of each, by which beams are compared; without
-    them the language model alone decides.
+    ``posteriors`` are the phoneme head's log posteriors (T, phonemes) of each, which guide beams; without them the
+    language model alone decides.
     """
     end = end_token(tokenizer)
     budgets = [config.budget(one) for one in seconds]
-    guard = _guard(budgets, end, config)
+    processors = [_guard(budgets, end, config)]
+    if config.beams > 1 and config.phoneme_weight and posteriors is not None:
+        processors.append(_guide(tokenizer, posteriors, end, config))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
     output: Any = network.llm.generate(
         inputs_embeds=prompt.embeddings,
@@ -89,7 +91,7 @@ def decode(
         **_beams(config.beams),
         eos_token_id=end,
         pad_token_id=pad,
-        logits_processor=[guard],
+        logits_processor=processors,
         output_scores=True,
         output_logits=True,
         return_dict_in_generate=True,
@@ -98,32 +100,17 @@ def decode(
     scores = network.llm.compute_transition_scores(
         output.sequences, output.logits, beams, normalize_logits=True
     )
-    hypotheses, likelihoods = [], []
+    hypotheses = []
     for tokens, log_probs in zip(output.sequences.tolist(), scores.tolist(), strict=True):
         length = tokens.index(end) + 1 if end in tokens else len(tokens)
         hypotheses.append(to_hypothesis(tokenizer, tokens[:length], log_probs[:length], config))
-        likelihoods.append(sum(log_probs[:length]))
-    chosen = []
-    for row in range(len(budgets)):
-        places = range(row * config.beams, (row + 1) * config.beams)
-        totals = [likelihoods[place] for place in places]
-        if posteriors is not None and config.beams > 1 and config.phoneme_weight:
-            for i, place in enumerate(places):
-                totals[i] += config.phoneme_weight * _heard(hypotheses[place].text, posteriors[row])
-        chosen.append(hypotheses[places[totals.index(max(totals))]])
-    return chosen
+    return hypotheses
 
 
 def _beams(beams: int) -> dict[str, Any]:
     """How ``generate`` is to search. No length penalty: the end of the turn has its probability, too."""
     options: dict[str, Any] = {"num_beams": beams, "do_sample": False}
-    return {**options, "num_return_sequences": beams, "length_penalty": 0.0} if beams > 1 else options
-
-
-def _heard(text: str, posteriors: NDArray[np.float32]) -> float:
-    """Log p(phonemes of ``text`` | sound); what has no pronunciation does not count."""
-    tokens = tokenize(spoken_form(text))
-    return log_likelihood(posteriors, TABLE.encode(phoneme for one in tokens for phoneme in one.phonemes))
+    return {**options, "length_penalty": 0.0} if beams > 1 else options
 
 
 def to_hypothesis(
@@ -189,3 +176,33 @@ def _guard(budgets: Sequence[int], end: int, config: DecodingConfig) -> Any:
             return scores
 
     return Guard()
+
+
+def _guide(
+    tokenizer: "PreTrainedTokenizerBase",
+    posteriors: Sequence[NDArray[np.float32]],
+    end: int,
+    config: DecodingConfig,
+) -> Any:
+    """A logits processor that adds to the likeliest tokens what the sound has to say of them, and leaves no others."""
+    from transformers import LogitsProcessor
+
+    # Its compiler takes its time to import.
+    from nim4asr.recognition.guidance import SoundGuide
+
+    def text(tokens: Sequence[int]) -> str:
+        return text_of(tokenizer, tokens)
+
+    guides = [SoundGuide(one, config.phoneme_weight, text, end) for one in posteriors]
+
+    class Guide(LogitsProcessor):  # type: ignore[misc]
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            guided = torch.full_like(scores, float("-inf"))
+            likeliest = scores.topk(min(config.candidates, scores.shape[1])).indices.tolist()
+            for row, tokens in enumerate(input_ids.tolist()):
+                candidates = [one for one in {*likeliest[row], end} if scores[row, one] > float("-inf")]
+                gains = guides[row // config.beams].gains(tokens, candidates)
+                guided[row, candidates] = scores[row, candidates] + scores.new_tensor(gains)
+            return guided
+
+    return Guide()

@@ -1,0 +1,95 @@
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.recognition.ctc import greedy_path
+from nim4asr.recognition.guidance import SoundGuide
+
+END = 0
+TOKENS = ["", "你", "好", "泥", "the", " wind", " win", "d", "!"]
+
+
+def text_of(tokens: Sequence[int]) -> str:
+    return "".join(TOKENS[one] for one in tokens)
+
+
+def heard(phonemes: Sequence[str], floor: float = -8.0) -> np.ndarray:
+    """Log posteriors in which ``phonemes`` are heard, each in a frame, a blank after each."""
+    log_probs = np.full((2 * len(phonemes) + 1, len(TABLE)), floor, np.float32)
+    log_probs[0::2, 0] = -0.1
+    log_probs[np.arange(1, len(log_probs), 2), TABLE.encode(phonemes)] = -0.1
+    return log_probs
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    frames=st.integers(0, 6),
+    text=st.lists(st.integers(1, 2), max_size=2),
+    seed=st.integers(0, 1000),
+)
+def test_gains_add_up_to_the_sum_of_all_paths(frames: int, text: list[int], seed: int) -> None:
+    """Of all paths that begin with the text's phonemes, and with the end of those that hold no more."""
+    logits = np.random.default_rng(seed).standard_normal((frames, len(TABLE)))
+    # So that six phonemes are all there are.
+    used = [0, *TABLE.encode([*pronounce("你好"), "AA"])]
+    table = np.full_like(logits, -np.inf)
+    table[:, used] = logits[:, used] - np.log(np.exp(logits[:, used]).sum(1, keepdims=True))
+    guide = SoundGuide(table.astype(np.float32), 1.0, text_of, END)
+    wanted = TABLE.encode(pronounce(text_of(text))) if text else []
+    begun = whole = 0.0
+    for path in itertools.product(used, repeat=frames):
+        labels = greedy_path(path)
+        probability = float(np.exp(sum(table[t, s] for t, s in enumerate(path))))
+        begun += probability * (labels[: len(wanted)] == wanted)
+        whole += probability * (labels == wanted)
+    total = sum(guide.gains(text[:i], [one])[0] for i, one in enumerate(text))
+    (end,) = guide.gains(text, [END])
+    if begun > 0:
+        assert total == pytest.approx(np.log(begun), abs=1e-3)
+    if whole > 0:
+        assert total + end == pytest.approx(np.log(whole), abs=1e-3)
+    else:
+        assert total + end < -1000
+
+
+def test_what_was_said_gains_over_what_was_not() -> None:
+    guide = SoundGuide(heard(pronounce("你好")), 0.5, text_of, END)
+    you, good, mud, end = guide.gains([], [1, 2, 3, END])
+    assert you > good and you > end
+    # Said alike but for the tone.
+    assert you > mud
+    good, end = guide.gains([1], [2, END])
+    assert good > end
+    again, end = guide.gains([1, 2], [1, END])
+    assert end > again
+    assert SoundGuide(heard(pronounce("你好")), 1.0, text_of, END).gains([], [1]) == [pytest.approx(2 * you)]
+
+
+def test_the_end_of_a_word_counts_when_it_is_complete() -> None:
+    guide = SoundGuide(heard(pronounce("the wind")), 1.0, text_of, END)
+    (the,) = guide.gains([], [4])
+    assert the == 0.0
+    # Now "the" is complete, and the W of "win" is certain.
+    wind, win = guide.gains([4], [5, 6])
+    assert wind < win < 0.0
+    (d,) = guide.gains([4, 6], [7])
+    assert win + d == pytest.approx(wind)
+    right, wrong = guide.gains([4, 5], [END])[0] + wind, guide.gains([4, 6], [END])[0] + win
+    assert right > wrong
+
+
+def test_a_word_without_end_pays_on_the_way() -> None:
+    guide = SoundGuide(heard(pronounce("你好")), 1.0, text_of, END)
+    paid = [guide.gains([4] * i, [4])[0] for i in range(5)]
+    assert paid[0] == 0.0 and sum(paid) < -20
+
+
+def test_what_has_no_sound_weighs_nothing() -> None:
+    guide = SoundGuide(heard(pronounce("你好")), 1.0, text_of, END)
+    assert guide.gains([1], [8]) == [0.0]
+    assert SoundGuide(np.zeros((0, len(TABLE)), np.float32), 1.0, text_of, END).gains([], [END]) == [0.0]

@@ -100,7 +100,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch, draft: str, hinted: str) -> list[S
     """Let the language model write ``hinted`` where it has hints and ``draft`` where not; what it was given."""
     given: list[Sequence[Sequence[str]]] = []
 
-    def write(self: Any, speech: Any, lengths: Any, seconds: Any, hints: Any = None) -> list[Hypothesis]:
+    def write(
+        self: Any, speech: Any, lengths: Any, seconds: Any, log_probs: Any, hints: Any = None
+    ) -> list[Hypothesis]:
         given.append(hints or [()] * len(seconds))
         return [Hypothesis(hinted if one else draft, 0.5) for one in given[-1]]
 

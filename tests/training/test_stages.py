@@ -21,6 +21,7 @@ from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.context_sft import ContextSft
+from nim4asr.training.flat_start import FlatStart
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.ia_sft_with_text import IaSftWithText
@@ -100,6 +101,7 @@ EVERYTHING = {"encoder", "phoneme_head", "adaptor", "llm"}
 @pytest.mark.parametrize(
     ("stage", "trained"),
     [
+        (FlatStart(LOOP, SPEECH), {"encoder", "phoneme_head"}),
         (Pretraining(LOOP, SPEECH, views=1), {"encoder", "phoneme_head"}),
         (Alignment(LOOP, SPEECH, imitate=True), {"adaptor"}),
         (Alignment(LOOP, SPEECH), {"adaptor"}),

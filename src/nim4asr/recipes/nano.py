@@ -13,6 +13,7 @@ from nim4asr.model.prompt import PromptConfig
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.asynchronous import AsynchronousIaSft, SwapConfig
 from nim4asr.training.context_sft import ContextSft
+from nim4asr.training.flat_start import FlatStart
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.ia_sft_with_text import IaSftWithText
@@ -67,9 +68,9 @@ def network(vocabulary: int = VOCABULARY) -> Nim4Config:
 def programme(data: Path) -> Programme:
     """The whole training of nano from the corpora in ``data``: about six hours on two cores.
 
-    Not the paper's order of magnitude, so not its order either: the encoder first hears single words, on which
-    CTC finds its alignments, then short sentences, then everything. The language model, which nothing
-    pre-trained, learns to write simulated phonemes (text pre-training) before it meets real ones.
+    Not the paper's order of magnitude, so not its order either: the encoder first hears single words, whose phonemes
+    lie evenly in them until CTC finds their places, then short sentences, then everything. The language model,
+    which nothing pre-trained, learns to write simulated phonemes (text pre-training) before it meets real ones.
     """
     speech, text = data / "speech", data / "text"
 
@@ -111,7 +112,8 @@ def programme(data: Path) -> Programme:
         ),
         keywords=KeywordConfig(),
         stages={
-            "pretraining-words": words(400, 30.0, 2.0),
+            "flat-start": FlatStart(loop(150, 2e-3, 0.9), SpeechData(30.0, 2.0, augmentation=plain)),
+            "pretraining-words": words(300, 30.0, 2.0),
             "pretraining-short": words(300, 48.0, 4.0),
             # On short texts first: there the language model finds which speech token is next.
             "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
@@ -136,5 +138,5 @@ def programme(data: Path) -> Programme:
             "phoneme-head": PhonemeHeadTuning(loop(200, 5e-4), spoken(96.0, 0.0)),
         },
         dev=("cv_zh", "speechocean762"),
-        first_words=("pretraining-words", "pretraining-short"),
+        first_words=("flat-start", "pretraining-words", "pretraining-short"),
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
 from nim4asr.errors import InputError
-from nim4asr.files import write_whole
+from nim4asr.files import write_json_lines
 from nim4asr.processes import on_cores
 
 Item = TypeVar("Item")
@@ -114,10 +114,8 @@ def build_store(
             file.write(features.tobytes())
             kept.append(Entry(**asdict(labelled), start=start, frames=len(features)))
             start += len(features)
-    lines = (json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in left_out)
-    (folder / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
-    rows = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in kept)
-    write_whole(folder / _INDEX, "".join(rows))
+    write_json_lines(folder / LEFT_OUT, map(asdict, left_out))
+    write_json_lines(folder / _INDEX, map(asdict, kept))
     return len(kept)
 
 

@@ -3,8 +3,7 @@
 Everything is made once and kept in the run's folder; a restarted run, or another process of it, finds it there.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from nim4asr.data.robustness import NoiseArchive
 from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.evaluation.normalisation import normalise
-from nim4asr.files import write_whole
+from nim4asr.files import write_json_lines, write_whole
 from nim4asr.model.assembly import assemble
 from nim4asr.model.checkpoint import Checkpoint, load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
@@ -108,7 +107,7 @@ class _Gathering:
         recordings = Recordings(
             utterances, self.programme.robustness, None if noises is None else NoiseArchive(str(noises))
         )
-        _write_lines(
+        write_json_lines(
             self.folder / f"left-out-{name}.jsonl",
             ({"id": i, "reason": why} for i, why in recordings.left_out.items()),
         )
@@ -232,7 +231,3 @@ def _sentences(corpus: SyntheticCorpus) -> list[tuple[str, str]]:
         order = random.permutation(len(texts))[: corpus.sentences[language]]
         chosen += [(texts[i], language) for i in order]
     return [chosen[i] for i in random.permutation(len(chosen))]
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

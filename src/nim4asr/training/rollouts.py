@@ -58,9 +58,8 @@ def sample(
     open_rows = torch.ones(len(budgets), dtype=torch.bool)
     embed = llm.get_input_embeddings()
     while True:
-        drawn = torch.multinomial((logits.float() / draw.temperature).softmax(-1), 1, generator=generator)[
-            :, 0
-        ]
+        odds = (logits.float() / draw.temperature).softmax(-1)
+        drawn = torch.multinomial(odds, 1, generator=generator)[:, 0]
         for row, token in enumerate(drawn.tolist()):
             if open_rows[row]:
                 written[row].append(token)

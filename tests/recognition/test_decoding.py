@@ -39,10 +39,19 @@ def test_the_budget_grows_with_the_audio() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"beams": 0}, {"phoneme_weight": -1.0}, {"candidates": 0}, {"repeats": 1}, {"tokens_per_second": 0.0}],
+    [
+        {"beams": 0},
+        {"phoneme_weight": -1.0},
+        {"phoneme_weight": float("nan")},
+        {"hint_weight": -1.0},
+        {"hint_weight": float("inf")},
+        {"candidates": 0},
+        {"repeats": 1},
+        {"tokens_per_second": 0.0},
+    ],
 )
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"beams|phoneme_weight|guards"):
+    with pytest.raises(ValueError, match=r"beams|phoneme_weight|candidates|guards"):
         DecodingConfig(**wrong)
 
 

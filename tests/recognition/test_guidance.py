@@ -1,14 +1,16 @@
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition.ctc import greedy_path
-from nim4asr.recognition.guidance import SoundGuide
+from nim4asr.recognition.guidance import Guidance, HintGuide, SoundGuide
 
 END = 0
 TOKENS = ["", "你", "好", "泥", "the", " wind", " win", "d", "!"]
@@ -18,9 +20,9 @@ def text_of(tokens: Sequence[int]) -> str:
     return "".join(TOKENS[one] for one in tokens)
 
 
-def heard(phonemes: Sequence[str], floor: float = -8.0) -> np.ndarray:
+def heard(phonemes: Sequence[str]) -> np.ndarray:
     """Log posteriors in which ``phonemes`` are heard, each in a frame, a blank after each."""
-    log_probs = np.full((2 * len(phonemes) + 1, len(TABLE)), floor, np.float32)
+    log_probs = np.full((2 * len(phonemes) + 1, len(TABLE)), -8.0, np.float32)
     log_probs[0::2, 0] = -0.1
     log_probs[np.arange(1, len(log_probs), 2), TABLE.encode(phonemes)] = -0.1
     return log_probs
@@ -93,3 +95,64 @@ def test_what_has_no_sound_weighs_nothing() -> None:
     guide = SoundGuide(heard(pronounce("你好")), 1.0, text_of, END)
     assert guide.gains([1], [8]) == [0.0]
     assert SoundGuide(np.zeros((0, len(TABLE)), np.float32), 1.0, text_of, END).gains([], [END]) == [0.0]
+
+
+def tokens_of(text: str) -> list[int]:
+    """The longest token that ``text`` begins with, and those of the rest."""
+    fitting = [token for token in TOKENS if token and text.startswith(token)]
+    if not fitting:
+        return []
+    longest = max(fitting, key=len)
+    return [TOKENS.index(longest), *tokens_of(text[len(longest) :])]
+
+
+def hint_guide(*hints: str, weight: float = 0.5) -> HintGuide:
+    return HintGuide(hints, weight, text_of, tokens_of, END)
+
+
+@given(st.lists(st.integers(1, len(TOKENS) - 1), max_size=8))
+def test_gains_of_hints_depend_on_the_text_alone(tokens: list[int]) -> None:
+    """However it came to be, a text has in the end gained what the hints in it are worth, each once."""
+    guide = hint_guide("你好", "the wind")
+    gained = sum(guide.gains(tokens[:i], [one])[0] for i, one in enumerate([*tokens, END]))
+    patterns = {"你好": "你好", "the wind": "(?<![a-z])the wind(?![a-z])"}
+    held = [hint for hint, pattern in patterns.items() if re.search(pattern, text_of(tokens))]
+    assert gained == pytest.approx(sum(0.5 * len(pronounce(hint)) for hint in held))
+
+
+def test_a_hint_that_is_begun_gains_its_share_and_gives_it_back() -> None:
+    guide = hint_guide("The Wind")
+    begun, other = guide.gains([], [4, 1])
+    assert 0 < begun < 0.5 * len(pronounce("the wind")) and other == 0.0
+    assert guide.gains([4], [1, END]) == [pytest.approx(-begun)] * 2
+    win, wind = guide.gains([4], [6, 5])
+    assert 0 < win < wind and guide.gains([4, 6], [7]) == [pytest.approx(wind - win)]
+    # Inside another word it is none.
+    assert guide.gains([7], [4]) == [0.0]
+
+
+def test_what_goes_on_with_a_hint_is_suggested() -> None:
+    guide = hint_guide("你好", "the wind")
+    assert guide.suggestions([]) == {1, 4}
+    assert guide.suggestions([3, 1]) == {2, 4}
+    assert guide.suggestions([4, 6]) == {1, 7}
+
+
+def test_guides_choose_among_the_likely_and_the_suggested() -> None:
+    scores = torch.tensor([-3.0, -9.0, -1.0, -0.5, -2.0, -torch.inf, -4.0, -5.0, -6.0])
+    sound = SoundGuide(heard(pronounce("你好")), 0.5, text_of, END)
+    alone = Guidance(sound, None, 2, END).weighed([], scores)
+    assert torch.isfinite(alone).nonzero()[:, 0].tolist() == [END, 2, 3]
+    assert alone[2] - scores[2] == pytest.approx(sound.gains([], [2])[0], abs=1e-5)
+    hints = hint_guide("你好", weight=2.0)
+    both = Guidance(sound, hints, 2, END).weighed([], scores)
+    assert torch.isfinite(both).nonzero()[:, 0].tolist() == [END, 1, 2, 3]
+    gains = sound.gains([], [1])[0] + hints.gains([], [1])[0]
+    assert both[1] - scores[1] == pytest.approx(gains, abs=1e-5)
+    # A guard that leaves one token leaves it.
+    ended = torch.full((9,), -torch.inf).index_fill(0, torch.tensor(END), 0.0)
+    assert torch.isfinite(Guidance(sound, hints, 2, END).weighed([1], ended)).nonzero().tolist() == [[END]]
+
+
+def test_a_hint_without_a_pronunciation_draws_nothing() -> None:
+    assert hint_guide("§§").gains([], [1]) == [0.0]

@@ -14,7 +14,7 @@ from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import certain
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition import offline, pool
-from nim4asr.recognition.decoding import Hypothesis
+from nim4asr.recognition.decoding import DecodingConfig, Hypothesis
 from nim4asr.recognition.events import Final
 from nim4asr.recognition.hinting import Hinting, supported, with_hits
 from nim4asr.recognition.offline import Recogniser, RecognitionConfig
@@ -117,6 +117,20 @@ def test_a_recording_with_a_hint(
     (segment,) = nano.transcribe(CLIP, hotwords=names).segments
     assert given == [[()], [("中国人",)]]
     assert segment.text == "他是中国人" and segment.hints_used == ("中国人",)
+
+
+@pytest.mark.parametrize(("weight", "text"), [(0.0, "他是中国人"), (4.0, "他是中果人")])
+def test_a_hint_draws_the_search_to_what_sounds_the_same(nano: Recogniser, weight: float, text: str) -> None:
+    from nim4asr.audio.reading import read_audio
+
+    decoding = DecodingConfig(hint_weight=weight)
+    recogniser = Recogniser(nano.checkpoint, RecognitionConfig(decoding=decoding))
+    assert recogniser.transcribe(CLIP, hints=["中果"]).text == text
+    stream = recogniser.stream(StreamingConfig(decoding=decoding), hints=["中果"])
+    events = [*stream.feed(read_audio(CLIP)), *stream.finish()]
+    assert [event.segment.text for event in events if isinstance(event, Final)] == [text]
+    # What is nowhere heard is not printed, however it is drawn to.
+    assert recogniser.transcribe(CLIP, hints=["上海市"]).text == "他是中国人"
 
 
 @pytest.mark.parametrize("hinted", ["上海市中国人", "他是忠国"])

@@ -1,8 +1,8 @@
 """The language model's side of recognition: prompts to transcripts, under guard.
 
 The guards: a token budget in proportion to the audio, and an end to any loop. Searching is Hugging Face's
-``generate``; the guards are a logits processor that leaves only the end of the turn to write. With more than one beam
-the phoneme head has a say (``nim4asr.recognition.guidance``).
+``generate``; the guards are a logits processor that leaves only the end of the turn to write. Hints, and with more
+than one beam the phoneme head, have a say in every token (``nim4asr.recognition.guidance``).
 """
 
 import math
@@ -21,19 +21,23 @@ from nim4asr.model.prompt import end_token
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from nim4asr.recognition.guidance import Guidance
+
 
 @dataclass(frozen=True)
 class DecodingConfig:
     """How to search and when to stop.
 
-    ``beams`` 1 is greedy search. More look for the highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes
-    | sound), among the likeliest ``candidates`` for the next token of each. The budget is ``tokens_per_second`` of
-    audio and ``spare_tokens``. Text that ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a
-    loop; one copy of it is kept.
+    ``beams`` 1 is greedy search for the highest log p(text | prompt). More beams, and texts with hints, look for the
+    highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes | sound) + ``hint_weight`` (phonemes of hints
+    in it), among the likeliest ``candidates`` for the next token of each. The budget is ``tokens_per_second`` of audio
+    and ``spare_tokens``. Text that ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop; one
+    copy of it is kept.
     """
 
     beams: int = 1
     phoneme_weight: float = 0.2
+    hint_weight: float = 0.5
     candidates: int = 12
     tokens_per_second: float = 12.0
     spare_tokens: int = 4
@@ -43,8 +47,10 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         if self.beams < 1:
             raise ValueError(f"beams must be at least 1, not {self.beams}")
-        if self.phoneme_weight < 0 or self.candidates < 1:
-            raise ValueError("phoneme_weight must not be negative, and there must be candidates")
+        if not (0 <= self.phoneme_weight < math.inf and 0 <= self.hint_weight < math.inf):
+            raise ValueError("phoneme_weight and hint_weight must be finite and not negative")
+        if self.candidates < 1:
+            raise ValueError(f"candidates must be at least 1, not {self.candidates}")
         if self.repeats < 2 or self.longest_loop < 1 or self.tokens_per_second <= 0:
             raise ValueError("the guards need two repeats, one token a loop and a positive budget")
 
@@ -72,23 +78,30 @@ def decode(
     seconds: Sequence[float],
     config: DecodingConfig,
     posteriors: Sequence[NDArray[np.float32]] | None = None,
+    hints: Sequence[Sequence[str]] | None = None,
 ) -> list[Hypothesis]:
     """Transcripts of a batch of prompts with ``seconds`` of audio each.
 
-    ``posteriors`` are the phoneme head's log posteriors (T, phonemes) of each, which guide beams; without them the
-    language model alone decides.
+    ``posteriors`` are the phoneme head's log posteriors (T, phonemes) of each, ``hints`` those in its prompt.
     """
     end = end_token(tokenizer)
     budgets = [config.budget(one) for one in seconds]
     processors = [_guard(budgets, end, config)]
-    if config.beams > 1 and config.phoneme_weight and posteriors is not None:
-        processors.append(_guide(tokenizer, posteriors, end, config))
+    guides = [
+        guidance(tokenizer, config, posteriors[i] if posteriors else None, hints[i] if hints else ())
+        for i in range(len(seconds))
+    ]
+    if any(guides):
+        processors.append(_guide(guides))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
     output: Any = network.llm.generate(
         inputs_embeds=prompt.embeddings,
         attention_mask=prompt.attention_mask,
         max_new_tokens=max(budgets) + 1,
-        **_beams(config.beams),
+        num_beams=config.beams,
+        do_sample=False,
+        # None: the end of the turn has its probability, too.
+        **({"length_penalty": 0.0} if config.beams > 1 else {}),
         eos_token_id=end,
         pad_token_id=pad,
         logits_processor=processors,
@@ -105,12 +118,6 @@ def decode(
         length = tokens.index(end) + 1 if end in tokens else len(tokens)
         hypotheses.append(to_hypothesis(tokenizer, tokens[:length], log_probs[:length], config))
     return hypotheses
-
-
-def _beams(beams: int) -> dict[str, Any]:
-    """How ``generate`` is to search. No length penalty: the end of the turn has its probability, too."""
-    options: dict[str, Any] = {"num_beams": beams, "do_sample": False}
-    return {**options, "length_penalty": 0.0} if beams > 1 else options
 
 
 def to_hypothesis(
@@ -178,31 +185,45 @@ def _guard(budgets: Sequence[int], end: int, config: DecodingConfig) -> Any:
     return Guard()
 
 
-def _guide(
+def guidance(
     tokenizer: "PreTrainedTokenizerBase",
-    posteriors: Sequence[NDArray[np.float32]],
-    end: int,
     config: DecodingConfig,
-) -> Any:
-    """A logits processor that adds to the likeliest tokens what the sound has to say of them, and leaves no others."""
-    from transformers import LogitsProcessor
-
+    log_probs: NDArray[np.float32] | None,
+    hints: Sequence[str],
+) -> "Guidance | None":
+    """What guides the text of one utterance: hints and, with them or with beams, ``log_probs`` (T, phonemes)."""
+    hinted = config.hint_weight > 0 and len(hints) > 0
+    heard = (config.beams > 1 or hinted) and config.phoneme_weight > 0 and log_probs is not None
+    if not heard and not hinted:
+        return None
     # Its compiler takes its time to import.
-    from nim4asr.recognition.guidance import SoundGuide
+    from nim4asr.recognition.guidance import Guidance, HintGuide, SoundGuide
 
     def text(tokens: Sequence[int]) -> str:
         return text_of(tokenizer, tokens)
 
-    guides = [SoundGuide(one, config.phoneme_weight, text, end) for one in posteriors]
+    def tokens(text: str) -> Sequence[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    end = end_token(tokenizer)
+    sound = (
+        SoundGuide(log_probs, config.phoneme_weight, text, end) if heard and log_probs is not None else None
+    )
+    drawn = HintGuide(hints, config.hint_weight, text, tokens, end) if hinted else None
+    return Guidance(sound, drawn, config.candidates, end)
+
+
+def _guide(guides: Sequence["Guidance | None"]) -> Any:
+    """A logits processor that guides the texts, as many beams of each as there are."""
+    from transformers import LogitsProcessor
 
     class Guide(LogitsProcessor):  # type: ignore[misc]
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-            guided = torch.full_like(scores, float("-inf"))
-            likeliest = scores.topk(min(config.candidates, scores.shape[1])).indices.tolist()
+            beams = len(scores) // len(guides)
             for row, tokens in enumerate(input_ids.tolist()):
-                candidates = [one for one in {*likeliest[row], end} if scores[row, one] > float("-inf")]
-                gains = guides[row // config.beams].gains(tokens, candidates)
-                guided[row, candidates] = scores[row, candidates] + scores.new_tensor(gains)
-            return guided
+                if guide := guides[row // beams]:
+                    scores[row] = guide.weighed(tokens, scores[row])
+            return scores
 
     return Guide()

@@ -1,6 +1,6 @@
-"""The phoneme head's say in what the language model writes: joint decoding.
+"""What the sound and the hints have to say of the text that the language model writes, token by token.
 
-Beam search looks for the text y with the highest
+**Joint decoding.** Beam search looks for the text y with the highest
 
     log p(y | prompt) + w log p(g(y) | sound),        g(y) its phonemes,
 
@@ -11,6 +11,9 @@ place of tokens. While y is being written, the second term is the probability th
 
 and the end of the turn brings it down to that of g and no more. Of an English word that is still being written the last
 phonemes are not known yet and do not count, as the G of "thing" is none of "thin": they do when the word is complete.
+
+**Hints.** A hint in the prompt says that a name may be there; a small language model often writes a commoner one of the
+same sound all the same. So the text's score rises with every part of a hint that it holds.
 """
 
 import math
@@ -18,14 +21,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numba import njit
 from numpy.typing import NDArray
+from torch import Tensor
 
-from nim4asr.phonemes import BLANK, TABLE, spoken_form, tokenize
+from nim4asr.phonemes import BLANK, TABLE, pronounce, spoken_form, tokenize
 
 # So many phonemes at the end of a word may change with its next letters.
 _UNCERTAIN = 2
-# Impossible, but no reason to lose the order of what is impossible.
+# For the impossible: finite, so that among impossible texts the language model's order stands.
 _FLOOR = -1e4
 
 _Frames = NDArray[np.float64]
@@ -64,18 +69,25 @@ class SoundGuide:
 
     def gains(self, written: Sequence[int], candidates: Sequence[int]) -> list[float]:
         """What each of ``candidates`` adds to the weighted second term when it follows ``written``."""
-        before = self._begun(self._text_of(written))
+        labels = self._begun_with(self._text_of(written))
+        # Kept for the candidates, and for what will be written next; those of candidates would fill the memory.
+        self._prefixes[labels] = self._prefix(labels)
+        before = self._begun(labels)
         return [self._weight * (self._after(written, one) - before) for one in candidates]
 
     def _after(self, written: Sequence[int], token: int) -> float:
         if token != self._end:
-            return self._begun(self._text_of([*written, token]))
+            return self._begun(self._begun_with(self._text_of([*written, token])))
         whole = self._prefix(self._sounds(self._text_of(written)))
         return max(float(np.logaddexp(whole.in_phoneme[-1], whole.in_blank[-1])), _FLOOR)
 
-    def _begun(self, text: str) -> float:
+    def _begun(self, labels: tuple[int, ...]) -> float:
+        return max(self._prefix(labels).begun, _FLOOR)
+
+    def _begun_with(self, text: str) -> tuple[int, ...]:
+        """The phonemes that ``text``, which may go on, begins with for certain."""
         in_word = text[-1:].isascii() and text[-1:].isalpha()
-        return max(self._prefix(self._sounds(text, _UNCERTAIN if in_word else 0)).begun, _FLOOR)
+        return self._sounds(text, _UNCERTAIN if in_word else 0)
 
     def _sounds(self, text: str, uncertain: int = 0) -> tuple[int, ...]:
         """The phonemes of ``text`` but for the last ``uncertain`` of its last token; what has none is passed over."""
@@ -96,8 +108,102 @@ class SoundGuide:
             prefix = _Prefix(
                 *_extended(self._log_probs, prefix.in_phoneme, prefix.in_blank, last, labels[place])
             )
-            self._prefixes[labels[: place + 1]] = prefix
         return prefix
+
+
+class HintGuide:
+    """Draws one utterance's texts to its ``hints``: each phoneme of one that is being written adds ``weight``.
+
+    A hint counts once. One that is begun and then left gives back what it was given, as in the context graphs of
+    shallow fusion (Zhao et al. 2019, doi 10.21437/Interspeech.2019-1209). ``tokens_of`` gives the tokens of a text.
+    """
+
+    def __init__(
+        self,
+        hints: Sequence[str],
+        weight: float,
+        text_of: Callable[[Sequence[int]], str],
+        tokens_of: Callable[[str], Sequence[int]],
+        end: int,
+    ) -> None:
+        self._text_of, self._tokens_of, self._end = text_of, tokens_of, end
+        self._worth = {hint.casefold(): weight * len(pronounce(hint)) for hint in hints if hint}
+
+    def suggestions(self, written: Sequence[int]) -> set[int]:
+        """The tokens that would begin a hint after ``written``, or go on with one."""
+        text = self._text_of(written).casefold()
+        rests: set[str] = set()
+        for hint in self._worth:
+            begun = _begun(text, hint)
+            rests |= {hint[begun:]} if begun else {hint, " " + hint}
+        return {tokens[0] for rest in rests if (tokens := self._tokens_of(rest))}
+
+    def gains(self, written: Sequence[int], candidates: Sequence[int]) -> list[float]:
+        """What each of ``candidates`` adds when it follows ``written``."""
+        text = self._text_of(written)
+        before = self._drawn(text)
+        return [
+            self._drawn(text if one == self._end else self._text_of([*written, one]), one == self._end)
+            - before
+            for one in candidates
+        ]
+
+    def _drawn(self, text: str, ended: bool = False) -> float:
+        """The worth of the hints in ``text``, and a share of that of the best one it ends in the middle of."""
+        text = text.casefold()
+        whole = {hint: _holds(text, hint) for hint in self._worth}
+        shares = [
+            worth * _begun(text, hint) / len(hint) for hint, worth in self._worth.items() if not whole[hint]
+        ]
+        return sum(self._worth[hint] for hint in whole if whole[hint]) + (
+            0.0 if ended else max(shares, default=0.0)
+        )
+
+
+class Guidance:
+    """Both guides of one utterance, either of which may be missing.
+
+    They choose among the language model's likeliest ``candidates``, the ``end`` and what would go on with a hint.
+    """
+
+    def __init__(self, sound: SoundGuide | None, hints: HintGuide | None, candidates: int, end: int) -> None:
+        self._sound, self._hints, self._candidates, self._end = sound, hints, candidates, end
+
+    def weighed(self, written: Sequence[int], scores: Tensor) -> Tensor:
+        """``scores`` (V,) of the tokens that may follow ``written``, with gains; -inf for those that are no choice."""
+        choice = {*scores.topk(min(self._candidates, len(scores))).indices.tolist(), self._end}
+        if self._hints:
+            choice |= self._hints.suggestions(written)
+        ids = [one for one in choice if scores[one] > -math.inf]
+        gains = np.array([guide.gains(written, ids) for guide in (self._sound, self._hints) if guide])
+        weighed = torch.full_like(scores, -math.inf)
+        weighed[ids] = scores[ids] + torch.from_numpy(gains.sum(0)).to(scores)
+        return weighed
+
+
+def _holds(text: str, hint: str) -> bool:
+    """Whether the hint stands in the text; letters must not go on before or after it."""
+    place = text.find(hint)
+    while place >= 0:
+        if not _in_word(text, place) and not _in_word(text, place + len(hint)):
+            return True
+        place = text.find(hint, place + 1)
+    return False
+
+
+def _begun(text: str, hint: str) -> int:
+    """How many characters of the hint the text ends in, but for all of them."""
+    for size in range(min(len(text), len(hint) - 1), 0, -1):
+        if text.endswith(hint[:size]) and not _in_word(text, len(text) - size):
+            return size
+    return 0
+
+
+def _in_word(text: str, place: int) -> bool:
+    """Whether two letters that are written without a space between words meet at ``place``."""
+    return 0 < place < len(text) and all(
+        one.isalpha() and one.isascii() for one in text[place - 1 : place + 1]
+    )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

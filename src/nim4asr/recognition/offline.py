@@ -190,7 +190,7 @@ class Recogniser:
         network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
         assert tokenizer is not None
         prompt = network.embed_prompts(tokenizer, speech, lengths, hints)
-        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding, log_probs)
+        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding, log_probs, hints)
         # Less than one speech token is nothing that the language model has heard.
         return [
             one if length > 0 else NOTHING for one, length in zip(hypotheses, lengths.tolist(), strict=True)

@@ -26,7 +26,14 @@ from nim4asr.model.encoder import EncoderState
 from nim4asr.model.prompt import end_token, tokens_after
 from nim4asr.model.slot_cache import SlotCache
 from nim4asr.phonemes import BLANK, TABLE
-from nim4asr.recognition.decoding import NOTHING, loop_length, text_of, to_hypothesis, without_loop
+from nim4asr.recognition.decoding import (
+    NOTHING,
+    guidance,
+    loop_length,
+    text_of,
+    to_hypothesis,
+    without_loop,
+)
 from nim4asr.recognition.ear import Begin, Chunk, Ear, End, Samples, Task
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.hinting import Heard, Hinting, HintListener, supported, with_hits
@@ -37,6 +44,7 @@ from nim4asr.recognition.words import to_segment
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
+    from nim4asr.recognition.guidance import Guidance
 
 
 @dataclass
@@ -57,7 +65,7 @@ class Work:
 class _Text:
     """A text being written for ``seconds`` of sound: its ``tokens`` so far, those kept from before among them, and
     their log probabilities. ``final`` is the segment's end, if this is the text that follows it; it is written
-    with the hints of ``heard`` if it is ``hinted``.
+    with the hints of ``heard``, and their ``guidance``, if it is ``hinted``.
     """
 
     tokens: list[int]
@@ -65,6 +73,7 @@ class _Text:
     seconds: float
     heard: Heard = field(default_factory=Heard)
     hinted: bool = False
+    guidance: "Guidance | None" = None
     final: End | None = None
     done: bool = False
 
@@ -92,6 +101,10 @@ class _Utterance:
     @property
     def seconds(self) -> float:
         return self.frames * FRAME_SECONDS
+
+    def posteriors(self) -> Floats:
+        """The log posteriors (T, phonemes) of all its sound so far."""
+        return np.concatenate([np.zeros((0, len(TABLE)), np.float32), *self.log_probs])
 
 
 @dataclass
@@ -241,6 +254,9 @@ class StreamPool:
         heard = utterance.listener.heard(text_of(self._tokenizer, utterance.tokens))
         text.heard = heard if self.config.second_pass else replace(heard, hints=())
         text.hinted = bool(text.heard.hints)
+        text.guidance = guidance(
+            self._tokenizer, self.config.decoding, utterance.posteriors(), text.heard.hints
+        )
         # Nothing voiced, or less than a speech token: nothing for the language model to do.
         text.done = not utterance.heard or utterance.frames < self._stack
 
@@ -332,12 +348,14 @@ class StreamPool:
         logits = self._cache.extend([utterance.slot for utterance in utterances], inputs)
         self.work.language_model_calls += 1
         log_probs = logits.float().log_softmax(dim=-1)
-        best = log_probs.max(dim=-1)
-        for utterance, token, log_prob in zip(
-            utterances, best.indices.tolist(), best.values.tolist(), strict=True
+        for utterance, scores, likeliest in zip(
+            utterances, log_probs, log_probs.argmax(dim=-1).tolist(), strict=True
         ):
-            if utterance.text is not None and not utterance.text.done:
-                self._accept(utterance.text, token, log_prob)
+            text = utterance.text
+            if text is not None and not text.done:
+                guide = text.guidance
+                token = int(guide.weighed(text.tokens, scores).argmax()) if guide else likeliest
+                self._accept(text, token, float(scores[token]))
 
     def _accept(self, text: _Text, token: int, log_prob: float) -> None:
         """The token goes into the text, unless a guard ends it here."""
@@ -357,11 +375,13 @@ class StreamPool:
             return
         text, utterance.text = utterance.text, None
         if text.final is not None:
-            log_probs = np.concatenate([np.zeros((0, len(TABLE)), np.float32), *utterance.log_probs])
+            log_probs = utterance.posteriors()
             segment = self._segment(utterance, text, text.final, log_probs)
             if text.hinted and not supported(segment, log_probs):
                 self._cache.rewind(utterance.slot, utterance.spoken)
-                utterance.text = replace(text, tokens=[], log_probs=[], hinted=False, done=False)
+                utterance.text = replace(
+                    text, tokens=[], log_probs=[], hinted=False, guidance=None, done=False
+                )
                 return
             live.events.append(Final(text.final.time, segment))
             self._cache.give_back(utterance.slot)

@@ -41,6 +41,7 @@ def test_the_budget_grows_with_the_audio() -> None:
     "wrong",
     [
         {"beams": 0},
+        {"beams": 101},
         {"phoneme_weight": -1.0},
         {"phoneme_weight": float("nan")},
         {"hint_weight": -1.0},

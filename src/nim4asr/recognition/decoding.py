@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from nim4asr.recognition.guidance import Guidance
 
+# More would only fill the memory.
+MOST_BEAMS = 100
+
 
 @dataclass(frozen=True)
 class DecodingConfig:
@@ -45,8 +48,8 @@ class DecodingConfig:
     longest_loop: int = 8
 
     def __post_init__(self) -> None:
-        if self.beams < 1:
-            raise ValueError(f"beams must be at least 1, not {self.beams}")
+        if not 1 <= self.beams <= MOST_BEAMS:
+            raise ValueError(f"beams must be from 1 to {MOST_BEAMS}, not {self.beams}")
         if not (0 <= self.phoneme_weight < math.inf and 0 <= self.hint_weight < math.inf):
             raise ValueError("phoneme_weight and hint_weight must be finite and not negative")
         if self.candidates < 1:
@@ -193,8 +196,7 @@ def guidance(
 ) -> "Guidance | None":
     """What guides the text of one utterance: hints and, with them or with beams, ``log_probs`` (T, phonemes)."""
     hinted = config.hint_weight > 0 and len(hints) > 0
-    heard = (config.beams > 1 or hinted) and config.phoneme_weight > 0 and log_probs is not None
-    if not heard and not hinted:
+    if not hinted and config.beams == 1:
         return None
     # Its compiler takes its time to import.
     from nim4asr.recognition.guidance import Guidance, HintGuide, SoundGuide
@@ -207,11 +209,11 @@ def guidance(
         return ids
 
     end = end_token(tokenizer)
-    sound = (
-        SoundGuide(log_probs, config.phoneme_weight, text, end) if heard and log_probs is not None else None
-    )
+    sound = None
+    if log_probs is not None and config.phoneme_weight > 0:
+        sound = SoundGuide(log_probs, config.phoneme_weight, text, end)
     drawn = HintGuide(hints, config.hint_weight, text, tokens, end) if hinted else None
-    return Guidance(sound, drawn, config.candidates, end)
+    return Guidance(sound, drawn, config.candidates, end) if sound or drawn else None
 
 
 def _guide(guides: Sequence["Guidance | None"]) -> Any:

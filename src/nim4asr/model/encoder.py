@@ -338,26 +338,28 @@ class RelativeAttention(nn.Module):
         ``visible`` broadcast to (B, 1, Q, K); returns (B, Q, D).
         """
         places = self._split(self.linear_pos(positions)[None])
-        content = (query + self.pos_bias_u[:, None]) @ keys.transpose(-2, -1)
-        place = (query + self.pos_bias_v[:, None]) @ places.transpose(-2, -1)
-        scores = (content + _shift(place, keys.shape[2])) * self.head_dim**-0.5
-        scores = scores.masked_fill(~visible, float("-inf"))
-        # A row that sees nothing is padding; it must not become NaN and spoil its neighbours.
-        weights = scores.softmax(dim=-1).masked_fill(~visible, 0.0)
-        mixed = self.dropout(weights) @ values
+        scale = self.head_dim**-0.5
+        query = scale * query
+        scores = (query + scale * self.pos_bias_u[:, None]) @ keys.transpose(-2, -1)
+        place = (query + scale * self.pos_bias_v[:, None]) @ places.transpose(-2, -1)
+        # In place: at training these are the largest tensors there are. And finite, not -inf: a row that sees
+        # nothing is padding, and must not become NaN and spoil its neighbours.
+        scores.add_(_by_key(place, keys.shape[2])).masked_fill_(~visible, torch.finfo(scores.dtype).min)
+        mixed = self.dropout(scores.softmax(dim=-1)) @ values
         out: Tensor = self.dropout(self.fc(mixed.transpose(1, 2).flatten(2)))
         return out
 
 
-def _shift(scores: Tensor, keys: int) -> Tensor:
-    """Line up (B, H, Q, Q + K - 1) scores by distance to (B, H, Q, K) scores by key.
+def _by_key(scores: Tensor, keys: int) -> Tensor:
+    """A view of (B, H, Q, Q + K - 1) scores by distance as (B, H, Q, K) scores by key.
 
-    Query i of Q needs, for key j, the column Q - 1 - i + j: reading the rows with one column more and
-    then one less moves each row one place further than the row below it.
+    Query i of Q needs, for key j, the column Q - 1 - i + j, so that each row begins one column before the row
+    above it.
     """
+    scores = scores.contiguous()
     batch, heads, queries, width = scores.shape
-    padded = functional.pad(scores, (1, 0)).view(batch, heads, width + 1, queries)
-    return padded[:, :, 1:].reshape(batch, heads, queries, width)[..., :keys]
+    outer = scores.stride()[:2]
+    return scores.as_strided((batch, heads, queries, keys), (*outer, width - 1, 1), queries - 1)
 
 
 class Convolution(nn.Module):
@@ -381,35 +383,39 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor, chunks: ChunkScheme | None) -> Tensor:
         inner = self._gate(x, valid)
+        weight, reach = self.depthwise_conv.weight, self.reach
         if chunks is None:
-            mixed = self.depthwise_conv(inner)
+            mixed = _depthwise(functional.pad(inner, (0, 0, reach, reach)), weight)
         else:
-            batch, channels, frames = inner.shape
-            missing = -frames % chunks.size
-            padded = functional.pad(inner, (self.reach, missing))
-            windows = padded.unfold(2, self.reach + chunks.size, chunks.size).transpose(1, 2)
-            windows = functional.pad(windows.flatten(0, 1), (0, self.reach))
-            mixed = self._depthwise(windows).reshape(batch, -1, channels, chunks.size)
-            mixed = mixed.transpose(1, 2).reshape(batch, channels, -1)[..., :frames]
+            mixed = _depthwise(functional.pad(inner, (0, 0, reach, 0)), weight[..., : reach + 1])
+            if reach and chunks.size > 1:
+                mixed = mixed + self._ahead_in_chunk(inner, weight[..., reach + 1 :], chunks.size)
         return self._finish(x, mixed, valid)
 
     def forward_chunk(self, x: Tensor, valid: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        inner = torch.cat([past.transpose(1, 2), self._gate(x, valid)], dim=2)
-        mixed = self._depthwise(functional.pad(inner, (0, self.reach)))
-        kept = inner[:, :, inner.shape[2] - self.reach :].transpose(1, 2)
-        return self._finish(x, mixed, valid), kept
+        inner = torch.cat([past, self._gate(x, valid)], dim=1)
+        mixed = _depthwise(functional.pad(inner, (0, 0, 0, self.reach)), self.depthwise_conv.weight)
+        return self._finish(x, mixed, valid), inner[:, inner.shape[1] - self.reach :]
+
+    def _ahead_in_chunk(self, inner: Tensor, weight: Tensor, size: int) -> Tensor:
+        """What ``weight``, the half of the kernel that looks ahead, sees of each frame's own chunk, (B, T', C).
+
+        The chunks stand one after the other with half a kernel of zeros behind each. One long row, because the
+        gradient of a kernel is slow over many short ones.
+        """
+        batch, frames, channels = inner.shape
+        chunks = functional.pad(inner, (0, 0, 0, -frames % size)).reshape(batch, -1, size, channels)
+        spaced = functional.pad(chunks, (0, 0, 0, self.reach)).flatten(1, 2)
+        ahead = _depthwise(functional.pad(spaced[:, 1:], (0, 0, 0, self.reach)), weight)
+        ahead = ahead.reshape(batch, -1, size + self.reach, channels)[:, :, :size]
+        return ahead.reshape(batch, -1, channels)[:, :frames]
 
     def _gate(self, x: Tensor, valid: Tensor) -> Tensor:
         inner = self.pre_layer_norm(x).masked_fill(~valid[..., None], 0.0)
-        return functional.glu(self._pointwise(self.pointwise_conv1, inner).transpose(1, 2), dim=1)
-
-    def _depthwise(self, padded: Tensor) -> Tensor:
-        weight = self.depthwise_conv.weight
-        mixed: Tensor = functional.conv1d(padded, weight, groups=weight.shape[0])
-        return mixed
+        return functional.glu(self._pointwise(self.pointwise_conv1, inner), dim=-1)
 
     def _finish(self, x: Tensor, mixed: Tensor, valid: Tensor) -> Tensor:
-        out = functional.silu(self.batch_norm(mixed.transpose(1, 2)))
+        out = functional.silu(self.batch_norm(mixed))
         out = self.dropout(self._pointwise(self.pointwise_conv2, out))
         added: Tensor = x + out.masked_fill(~valid[..., None], 0.0)
         return added
@@ -419,3 +425,13 @@ class Convolution(nn.Module):
         """A convolution of width 1 as the matrix product it is: (B, T, C) to (B, T, C')."""
         out: Tensor = functional.linear(x, convolution.weight[..., 0])
         return out
+
+
+def _depthwise(padded: Tensor, weight: Tensor) -> Tensor:
+    """Each channel of (B, T + K - 1, C) convolved with its own row of ``weight`` (C, 1, K): (B, T, C).
+
+    In two dimensions, as an image one pixel high whose channels are its innermost axis: one-dimensional convolutions
+    would copy it to have time there, and their backward pass takes three times as long.
+    """
+    image = padded.transpose(1, 2)[:, :, None]
+    return functional.conv2d(image, weight[:, :, None], groups=weight.shape[0])[:, :, 0].transpose(1, 2)

@@ -119,23 +119,23 @@ def programme(data: Path) -> Programme:
             "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
             "text-pretraining": TextPretraining(loop(1200, 1e-3, clip=1.0), 2600, hints=hints),
             "ia-sft": AsynchronousIaSft(
-                Pretraining(loop(4500, 2e-3), spoken(96.0, 0.0), views=1),
+                Pretraining(loop(1900, 2e-3), spoken(96.0, 0.0), views=1),
                 Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
                 IaSftWithText(
-                    IaSft(loop(2000, 1e-3, clip=1.0), spoken(), hints=hints),
+                    IaSft(loop(700, 1e-3, clip=1.0), spoken(), hints=hints),
                     TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints),
                 ),
-                leg_steps=400,
-                # Of 24 looks in all; every one costs an evaluation.
-                swaps=SwapConfig(every=1 / 32),
+                leg_steps=200,
+                # A reference and two looks: an encoder that learns so fast is another one each time.
+                swaps=SwapConfig(every=1 / 4),
             ),
-            "joint-sft": JointSft(loop(800, 5e-4, clip=1.0), spoken(), hints=hints),
-            "context-sft": ContextSft(loop(300, 2e-4, clip=1.0), spoken(longer=2.0)),
+            "joint-sft": JointSft(loop(350, 5e-4, clip=1.0), spoken(), hints=hints),
+            "context-sft": ContextSft(loop(120, 2e-4, clip=1.0), spoken(longer=2.0)),
             "rl": Rl(
-                replace(loop(150, 1e-4, clip=1.0), log_every=5),
+                replace(loop(100, 1e-4, clip=1.0), log_every=5),
                 SpeechData(24.0, 10.0, empty_share=0.03, augmentation=None),
             ),
-            "phoneme-head": PhonemeHeadTuning(loop(200, 5e-4), spoken(96.0, 0.0)),
+            "phoneme-head": PhonemeHeadTuning(loop(80, 5e-4), spoken(96.0, 0.0)),
         },
         dev=("cv_zh", "speechocean762"),
         first_words=("flat-start", "pretraining-words", "pretraining-short"),

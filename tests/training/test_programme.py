@@ -130,7 +130,8 @@ def test_from_corpora_to_a_model_that_transcribes(
     # Two legs of a step and a final one of two.
     assert steps_done(folder / "ia-sft/ia-sft") == 4
     (row,) = [row for row in read_log(folder / "joint-sft") if "toy" in row]
-    assert {"cka", "nse"} <= row.keys() and row["cka"] == pytest.approx(1.0, abs=0.1)
+    assert {"cka", "nse", "toy_text"} <= row.keys() and row["cka"] == pytest.approx(1.0, abs=0.1)
+    assert not any("toy_text" in row for row in read_log(folder / "ia-sft/pretraining"))
     assert "reward" in next(iter(read_log(folder / "rl")))
 
     status = read_status(folder)

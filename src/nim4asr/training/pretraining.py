@@ -19,13 +19,10 @@ from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nim4asr.data.batches import Collator, Drawn, SpeechBatch
-from nim4asr.data.store import FeatureStore
-from nim4asr.evaluation.error_rate import ErrorCount
+from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.encoder import ChunkScheme, Encoder
 from nim4asr.model.phoneme_head import PhonemeHead
-from nim4asr.phonemes import BLANK, TABLE
-from nim4asr.recognition.ctc import greedy_path
+from nim4asr.phonemes import BLANK
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
 from nim4asr.training.speech import SpeechData, TrainingData
@@ -124,32 +121,3 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.phoneme_head = phoneme_head
-
-    def forward(
-        self, features: Tensor, lengths: Tensor, chunks: ChunkScheme | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Log posteriors (B, T', phonemes) and their lengths."""
-        frames, lengths = self.encoder(features, lengths, chunks)
-        return self.phoneme_head(frames), lengths
-
-
-@torch.no_grad()
-def phoneme_errors(
-    model: AcousticModel,
-    store: FeatureStore,
-    collator: Collator,
-    most: int = 200,
-    chunks: ChunkScheme | None = None,
-) -> ErrorCount:
-    """Phoneme errors of the greedy path over the first ``most`` utterances of a store."""
-    errors = ErrorCount()
-    device = next(model.parameters()).device
-    entries = store.entries[:: max(1, len(store.entries) // most)][:most]
-    for start in range(0, len(entries), 16):
-        batch = collator([Drawn(store, entry) for entry in entries[start : start + 16]]).to(device)
-        log_probs, lengths = model(batch.features[0], batch.lengths, chunks)
-        best = log_probs.argmax(dim=-1)
-        for row, entry in enumerate(entries[start : start + 16]):
-            heard = greedy_path(best[row, : int(lengths[row])].tolist())
-            errors += ErrorCount.between(TABLE.decode(entry.phonemes), TABLE.decode(heard))
-    return errors

@@ -12,10 +12,11 @@ from nim4asr.analysis.entropy import spectral_entropy
 from nim4asr.analysis.similarity import evaluation_batches, frames_of, linear_cka
 from nim4asr.data.batches import Collator, SpeechBatch
 from nim4asr.errors import InputError
+from nim4asr.training.gauges import dev_errors
 from nim4asr.training.loop import Loop, LoopConfig, is_sharded, latest_state, load_weights, steps_done
 from nim4asr.training.materials import Materials
 from nim4asr.training.objective import Objective
-from nim4asr.training.pretraining import AcousticModel, phoneme_errors
+from nim4asr.training.pretraining import AcousticModel
 from nim4asr.training.programme import Shown
 from nim4asr.training.rl import Rl
 from nim4asr.training.stage import Learner, Stage
@@ -23,7 +24,7 @@ from nim4asr.training.stage import Learner, Stage
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# Utterances of each dev corpus that phoneme errors, and gauges, are taken on during training.
+# Utterances of each dev corpus that errors, and CKA and NSE, are taken on during training.
 _HEARD, _GAUGED = 100, 32
 
 
@@ -83,20 +84,26 @@ class Trainer:
         )
 
     def _gauges(self) -> Callable[[], Mapping[str, float]] | None:
-        """Phoneme errors of the dev corpora, and the encoder's drift from what it was when the stage began."""
+        """Errors on the dev corpora, and the encoder's drift from what it was when the stage began.
+
+        Phoneme errors under the corpus's name; errors of text, under ``NAME_text``, where the stage trains the adaptor.
+        """
         # No process alone could run a sharded encoder.
         if not self.materials.dev or is_sharded(self.accelerator):
             return None
-        encoder = self.learner.network.encoder
-        before = frames_of(encoder, self.fixed)
+        network = self.learner.network
+        before = frames_of(network.encoder, self.fixed)
+        adaptor = network.adaptor
+        writes = adaptor is not None and any(p.requires_grad for p in adaptor.parameters())
 
         def measure() -> Mapping[str, float]:
-            acoustic, clean = self.acoustic(), Collator(self.materials.data.cmvn)
-            rates = {
-                corpus: phoneme_errors(acoustic, store, clean, _HEARD).rate
-                for corpus, store in self.materials.dev.items()
-            }
-            now = frames_of(encoder, self.fixed)
+            clean = Collator(self.materials.data.cmvn)
+            rates: dict[str, float | None] = {}
+            for corpus, store in self.materials.dev.items():
+                errors = dev_errors(self.learner, store, clean, _HEARD, writes)
+                rates[corpus] = errors.phonemes.rate
+                rates[f"{corpus}_text"] = errors.text.rate
+            now = frames_of(network.encoder, self.fixed)
             gauges = {"cka": linear_cka(before, now), "nse": spectral_entropy(now)}
             return {**{name: rate for name, rate in rates.items() if rate is not None}, **gauges}
 

@@ -1,0 +1,65 @@
+"""What training measures between its steps, on dev utterances: phonemes and, once there is a language model, words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from nim4asr.audio.features import FRAMES_PER_SECOND
+from nim4asr.data.batches import Collator, Drawn, SpeechBatch
+from nim4asr.data.store import FeatureStore
+from nim4asr.evaluation.error_rate import ErrorCount
+from nim4asr.evaluation.normalisation import tokens
+from nim4asr.phonemes import TABLE
+from nim4asr.recognition.ctc import greedy_path
+from nim4asr.recognition.decoding import DecodingConfig, decode
+from nim4asr.training.stage import Learner
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class DevErrors:
+    """Errors of the phoneme head's greedy path, and of greedy transcripts in characters (Chinese) and words."""
+
+    phonemes: ErrorCount = field(default_factory=ErrorCount)
+    text: ErrorCount = field(default_factory=ErrorCount)
+
+
+@torch.no_grad()
+def dev_errors(
+    learner: Learner, store: FeatureStore, collator: Collator, most: int = 100, write: bool = True
+) -> DevErrors:
+    """Errors over ``most`` utterances, evenly spread over ``store``, each heard whole and without hints.
+
+    Without ``write`` there are no transcripts, and no errors of text.
+    """
+    network = learner.network
+    assert network.phoneme_head is not None
+    errors = DevErrors()
+    device = next(network.parameters()).device
+    entries = store.entries[:: max(1, len(store.entries) // most)][:most]
+    for start in range(0, len(entries), _BATCH):
+        own = entries[start : start + _BATCH]
+        batch = collator([Drawn(store, entry) for entry in own]).to(device)
+        frames, lengths = network.encoder(batch.features[0], batch.lengths)
+        best = network.phoneme_head(frames).argmax(dim=-1)
+        phonemes, text = errors.phonemes, errors.text
+        for entry, row, length in zip(own, best.tolist(), lengths.tolist(), strict=True):
+            heard = TABLE.decode(greedy_path(row[:length]))
+            phonemes += ErrorCount.between(TABLE.decode(entry.phonemes), heard)
+        if write:
+            for entry, written in zip(own, _transcripts(learner, batch, frames, lengths), strict=True):
+                text += ErrorCount.between(tokens(entry.text), tokens(written))
+        errors = DevErrors(phonemes, text)
+    return errors
+
+
+def _transcripts(learner: Learner, batch: SpeechBatch, frames: Tensor, lengths: Tensor) -> Sequence[str]:
+    network = learner.network
+    assert network.adaptor is not None
+    speech, speech_lengths = network.adaptor(frames, lengths)
+    prompt = network.embed_prompts(learner.tokenizer, speech, speech_lengths)
+    seconds = (batch.lengths / FRAMES_PER_SECOND).tolist()
+    return [one.text for one in decode(network, learner.tokenizer, prompt, seconds, DecodingConfig())]

@@ -10,7 +10,8 @@ tokens in the same place the cheaper survives (Viterbi). The greedy path costs n
 score 1; a token is given up when it has spent more than its sounds allow. In silence, where no sound is anywhere
 near the blank, no token begins.
 
-The walk is compiled by numba: retrieval has a millisecond, and its steps depend on one another.
+The walk is compiled by numba: retrieval has a millisecond, and its steps depend on one another. It is one function:
+with the end of a frame in another it took a fifth longer, with a move's in a third two fifths.
 """
 
 from collections.abc import Sequence

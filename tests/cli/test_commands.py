@@ -237,7 +237,8 @@ def test_train_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path
     status, out, _ = run(capsys, "train", "--status", tmp_path)
     assert status == 0 and "nano: in training" in out and "asynchronous IA-SFT: waiting" in out
     status, out, _ = run(capsys, "train", "--status", tmp_path, "--json")
-    assert json.loads(out)["stages"][0]["steps"] == 150
+    stages = {stage["name"]: stage["steps"] for stage in json.loads(out)["stages"]}
+    assert stages["flat-start"] == 150 and stages["ia-sft/ia-sft"] == 200
     status, out, err = run(capsys, "train", "--plots", tmp_path)
     assert status == 0 and "nothing has been logged" in err
 

@@ -137,6 +137,8 @@ def test_from_corpora_to_a_model_that_transcribes(
     status = read_status(folder)
     assert status.model and status.phase == "done" and len(status.snapshots) == 3
     assert {stage.name: stage.done for stage in status.stages}["ia-sft/pretraining"] == 8
+    legs = next(stage for stage in status.stages if stage.name == "ia-sft/ia-sft")
+    assert (legs.done, legs.steps) == (4, 4)
     assert "snapshot 3 of step 8" in as_text(status)
     pictures = {path.name for path in plot_run(folder)}
     assert {"joint-sft.png", "ia-sft-cka.png", "rl.png"} <= pictures

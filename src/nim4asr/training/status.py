@@ -8,7 +8,7 @@ from typing import Any
 
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
-from nim4asr.training.asynchronous import AsynchronousIaSft, State
+from nim4asr.training.asynchronous import AsynchronousIaSft, Phase, State
 from nim4asr.training.loop import steps_done
 from nim4asr.training.materials import SKIPPED
 from nim4asr.training.metrics import read_log
@@ -21,7 +21,10 @@ RECIPE = "recipe.json"
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage, or one side of an asynchronous one: steps done of how many, and what its log said last."""
+    """One stage, or one side of an asynchronous one: steps done of how many, and what its log said last.
+
+    How many IA-SFT's side takes depends on the snapshots to come: ``steps`` is the end of the leg it is on.
+    """
 
     name: str
     done: int
@@ -54,15 +57,15 @@ def write_recipe(folder: Path, name: str, programme: Programme, stages: Sequence
     )
 
 
-def _steps(programme: Programme, stages: Sequence[str]) -> dict[str, int | None]:
-    """The steps of every stage by its folder; None where they depend on the snapshots."""
-    steps: dict[str, int | None] = {}
+def _steps(programme: Programme, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:
+    """The steps of every stage by its folder; those of a leg on a snapshot, and of the final one, where it has such."""
+    steps: dict[str, int | dict[str, int]] = {}
     for name in stages:
         stage = programme.stages[name]
         if isinstance(stage, AsynchronousIaSft):
             steps[f"{name}/pretraining"] = stage.pretraining.loop.steps
             steps[f"{name}/alignment"] = stage.alignment.loop.steps
-            steps[f"{name}/ia-sft"] = None
+            steps[f"{name}/ia-sft"] = {"leg": stage.leg_steps, "final": stage.ia_sft.loop.steps}
         else:
             steps[name] = stage.loop.steps
     return steps
@@ -73,6 +76,8 @@ def read_status(folder: Path) -> RunStatus:
     try:
         row = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
         steps = row["stages"]
+        if not all(isinstance(one, int | dict) for one in steps.values()):
+            raise ValueError("steps are numbers, or numbers by the kind of leg")
     except (OSError, ValueError, KeyError):
         raise InputError(f"{folder}: no run has begun here ({RECIPE} is missing or damaged)") from None
     stages = tuple(_stage(folder, name, most) for name, most in steps.items())
@@ -89,12 +94,14 @@ def read_status(folder: Path) -> RunStatus:
     return RunStatus(row["recipe"], stages, phase, snapshots, left_out, (folder / MODEL).exists())
 
 
-def _stage(folder: Path, name: str, steps: int | None) -> StageStatus:
+def _stage(folder: Path, name: str, steps: int | dict[str, int]) -> StageStatus:
     last: dict[str, Any] = {}
     for one in read_log(folder / name):
         last |= one
-    done = steps_done(folder / name)
-    return StageStatus(name, done, done if steps is None else steps, last)
+    if not isinstance(steps, int):
+        state = State.load(folder / name)
+        steps = state.leg_began + steps["final" if state.phase in (Phase.FINAL_LEG, Phase.DONE) else "leg"]
+    return StageStatus(name, steps_done(folder / name), steps, last)
 
 
 def as_text(status: RunStatus) -> str:

@@ -35,13 +35,13 @@ from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE
 from nim4asr.recipes import RECIPES, training_programme
 from nim4asr.training.asynchronous import AsynchronousIaSft
-from nim4asr.training.ia_sft_with_text import IaSftWithText
 from nim4asr.training.objective import mean_loss
 from nim4asr.training.optimiser import build_optimiser
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.programme import Programme
 from nim4asr.training.rl import Rl
 from nim4asr.training.stage import Learner, Stage
+from nim4asr.training.with_text import WithText
 
 MEASURED = ("pretraining", "ia-sft", "joint-sft", "rl")
 SECONDS = 8.0
@@ -93,7 +93,7 @@ def stages_of(programme: Programme) -> Mapping[str, Stage]:
     """The stages that are measured, by name."""
     both, joint, rl = (programme.stages[name] for name in ("ia-sft", "joint-sft", "rl"))
     assert isinstance(both, AsynchronousIaSft)
-    speech = both.ia_sft.speech if isinstance(both.ia_sft, IaSftWithText) else both.ia_sft
+    speech = both.ia_sft.speech if isinstance(both.ia_sft, WithText) else both.ia_sft
     return {"pretraining": both.pretraining, "ia-sft": speech, "joint-sft": joint, "rl": rl}
 
 

@@ -24,7 +24,6 @@ from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.flat_start import FlatStart
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
-from nim4asr.training.ia_sft_with_text import IaSftWithText
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Objective, mean_loss
@@ -44,6 +43,7 @@ from nim4asr.training.text_pretraining import (
     simulate,
 )
 from nim4asr.training.tokenizer import train_tokenizer
+from nim4asr.training.with_text import WithText
 
 LOOP = LoopConfig(10, OptimiserConfig(5e-3))
 TEXTS = ("今天天气", "how are you")
@@ -106,8 +106,9 @@ EVERYTHING = {"encoder", "phoneme_head", "adaptor", "llm"}
         (Alignment(LOOP, SPEECH, imitate=True), {"adaptor"}),
         (Alignment(LOOP, SPEECH), {"adaptor"}),
         (IaSft(LOOP, SPEECH), {"adaptor", "llm"}),
-        (IaSftWithText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"adaptor", "llm"}),
+        (WithText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"adaptor", "llm"}),
         (JointSft(LOOP, SPEECH), EVERYTHING),
+        (WithText(JointSft(LOOP, SPEECH), TextPretraining(LOOP)), EVERYTHING),
         (ContextSft(LOOP, SPEECH), EVERYTHING),
         (PhonemeHeadTuning(LOOP, SPEECH), {"phoneme_head"}),
     ],
@@ -221,8 +222,22 @@ def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.Monkey
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1
 
 
+def test_joint_sft_in_turns_has_the_parts_of_both(learner: Learner) -> None:
+    objective = WithText(JointSft(LOOP), TextPretraining(LOOP, batch_tokens=400)).objective(learner)
+    text, said = text_sampler(learner)(0, np.random.default_rng(0)), batch()
+    kinds: list[tuple[TextBatch | SpeechBatch, set[str]]] = [(text, {"text"}), (said, {"speech", "ctc"})]
+    for one, held in kinds:
+        parts = objective(one, np.random.default_rng(0))
+        assert {name for name, part in parts.items() if float(part.count) > 0} == held
+        assert parts.keys() == {"speech", "text", "ctc"} and parts["ctc"].weight == 0.3
+    # The text's batch moves the language model; no sound, nothing else.
+    mean_loss(objective(text, np.random.default_rng(0))).backward()
+    moved = {name for name, p in learner.network.named_parameters() if p.grad is not None and p.grad.any()}
+    assert blocks(moved) == {"llm"}
+
+
 def test_text_and_speech_in_turns(learner: Learner, tmp_path: Path) -> None:
-    stage = IaSftWithText(IaSft(LOOP), TextPretraining(LOOP, batch_tokens=400), text_share=0.4)
+    stage = WithText(IaSft(LOOP), TextPretraining(LOOP, batch_tokens=400), text_share=0.4)
     objective = stage.objective(learner)
     text, said = text_sampler(learner)(0, np.random.default_rng(0)), batch()
     for one, kind in ((text, "text"), (said, "speech")):

@@ -16,7 +16,6 @@ from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.flat_start import FlatStart
 from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
-from nim4asr.training.ia_sft_with_text import IaSftWithText
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.optimiser import OptimiserConfig
@@ -26,6 +25,7 @@ from nim4asr.training.programme import Corpus, Programme, SyntheticCorpus
 from nim4asr.training.rl import Rl
 from nim4asr.training.speech import SpeechData
 from nim4asr.training.text_pretraining import TextPretraining
+from nim4asr.training.with_text import WithText
 
 NAME = "nano"
 VOCABULARY = 6000
@@ -121,7 +121,7 @@ def programme(data: Path) -> Programme:
             "ia-sft": AsynchronousIaSft(
                 Pretraining(loop(1900, 2e-3), spoken(96.0, 0.0), views=1),
                 Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
-                IaSftWithText(
+                WithText(
                     IaSft(loop(1300, 1e-3, clip=1.0), spoken(), hints=hints),
                     TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints),
                 ),

@@ -27,10 +27,10 @@ from pathlib import Path
 from nim4asr.files import write_whole
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.ia_sft import IaSft
-from nim4asr.training.ia_sft_with_text import IaSftWithText
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.snapshots import Snapshot, SnapshotBoard
+from nim4asr.training.with_text import WithText
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class AsynchronousIaSft:
 
     pretraining: Pretraining
     alignment: Alignment
-    ia_sft: IaSft | IaSftWithText
+    ia_sft: IaSft | WithText
     leg_steps: int
     swaps: SwapConfig = SwapConfig()
     # How long a side that waits sleeps before it looks at the board again, in seconds.

@@ -1,13 +1,13 @@
-"""IA-SFT for a language model that is still learning its language: speech and text in turns.
+"""A stage on speech for a language model that is still learning its language: speech and text in turns.
 
-    loss = loss of IA-SFT on a batch of speech, or of text pre-training on a batch of text
+    loss = loss of the stage on a batch of speech, or of text pre-training on a batch of text
 
 The paper's language model comes with its language. nano's learns it here, from texts, of which there are far more than
-transcripts. Trains the adaptor, the language model and E; the encoder is frozen.
+transcripts. Trains and freezes what the stage does, and trains E.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -15,6 +15,7 @@ from numpy.random import Generator, default_rng
 
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.training.ia_sft import FrozenEncoderLoss, IaSft
+from nim4asr.training.joint_sft import JointLoss, JointSft
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Losses, Objective, Part
 from nim4asr.training.speech import TrainingData
@@ -25,10 +26,10 @@ MixedBatch = SpeechBatch | TextBatch
 
 
 @dataclass(frozen=True)
-class IaSftWithText:
-    """Stage 3 in turns with text, which a ``text_share`` of the batches are. The loop is ``speech``'s."""
+class WithText:
+    """A stage on ``speech`` in turns with text, which a ``text_share`` of the batches are. The loop is ``speech``'s."""
 
-    speech: IaSft
+    speech: IaSft | JointSft
     text: TextPretraining
     text_share: float = 0.5
 
@@ -37,8 +38,9 @@ class IaSftWithText:
         return self.speech.loop
 
     def objective(self, learner: Learner) -> "InTurns":
-        """Either loss; adaptor, language model and E are left trainable. Raises ``InputError`` if there is no E."""
+        """Either loss; what the stage trains is left trainable, and E. Raises ``InputError`` if there is no E."""
         text = self.text.objective(learner)
+        # The last word on what of the network is frozen is the stage's.
         speech = self.speech.objective(learner)
         text.phonemes.requires_grad_(True)
         return InTurns(speech, text)
@@ -75,12 +77,16 @@ class InTurns(Objective[MixedBatch]):
         self.speech, self.text = speech, text
 
     def forward(self, batch: MixedBatch, random: Generator) -> Losses:
-        """``speech`` and ``text``, one of them nothing."""
+        """``speech`` and ``text``, and ``ctc`` where the stage has it; what the batch does not hold is nothing."""
         is_text = isinstance(batch, TextBatch)
-        part = (self.text if is_text else self.speech)(batch, random)["transcript"]
+        losses = dict((self.text if is_text else self.speech)(batch, random))
+        own = losses.pop("transcript")
         if torch.distributed.is_initialized():
             # Every process must have a gradient for every weight, whichever kind its batch was.
             touched = sum(p.sum() for p in self.parameters() if p.requires_grad)
-            part = Part(part.total + 0.0 * touched, part.count)
-        nothing = Part(part.total.detach() * 0.0, 0.0)
-        return {"speech": nothing if is_text else part, "text": part if is_text else nothing}
+            own = Part(own.total + 0.0 * touched, own.count)
+        nothing = Part(own.total.detach() * 0.0, 0.0)
+        parts = {"speech": nothing if is_text else own, "text": own if is_text else nothing}
+        if isinstance(self.speech, JointLoss):
+            parts["ctc"] = losses.get("ctc", replace(nothing, weight=self.speech.ctc_weight))
+        return parts

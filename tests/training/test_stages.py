@@ -256,6 +256,27 @@ def _tone(number: int) -> tuple[Labelled, Floats]:
     return Labelled(f"u{number}", "你好", "zh", (1, 2)), samples
 
 
+def test_e_of_a_trained_model_is_fitted_to_its_adaptor(learner: Learner) -> None:
+    assert learner.phonemes is not None
+    objective = Alignment(LOOP, SPEECH, imitate=True).objective(learner)
+
+    def distance() -> float:
+        return float(mean_loss(objective(batch(), np.random.default_rng(0))).detach())
+
+    fresh = distance()
+    assert learner.network.phoneme_head is not None
+    # A head that is sure of itself.
+    with torch.no_grad():
+        for p in learner.network.phoneme_head.parameters():
+            p.mul_(20.0)
+    learner.phonemes.fit(learner.network, [batch(), batch()], ridge=1e-6)
+    fitted = distance()
+    learner.phonemes.fit(learner.network, [batch(), batch()], ridge=1e6)
+    assert fitted < 0.5 < fresh
+    # With that much weight on it, E is as good as nothing.
+    assert float(learner.phonemes.embedding.detach().abs().max()) < 1e-2
+
+
 def test_longer_texts_are_left_out() -> None:
     labelled = [("a", [1, 2]), ("b", [1] * 30)]
     config = TextPretraining(LOOP, batch_tokens=400, longest=10)

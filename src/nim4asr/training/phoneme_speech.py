@@ -1,13 +1,16 @@
 """E: what phonemes sound like to a language model, before any encoder has spoken to it.
 
-Trained in text pre-training (``nim4asr.training.text_pretraining``), imitated in alignment.
+Trained in text pre-training (``nim4asr.training.text_pretraining``), imitated in alignment. A model that is trained
+further has an adaptor that means something already: there E is fitted to it.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE, tokenize
 
@@ -51,3 +54,27 @@ class PhonemeSpeech(nn.Module):
         """Posteriors (B, S * stack, phonemes) to (B, S, D_llm)."""
         grouped = posteriors.reshape(len(posteriors), -1, self.stack, posteriors.shape[2])
         return torch.einsum("bskp,kpd->bsd", grouped, self.embedding)
+
+    @torch.no_grad()
+    def fit(self, network: Nim4, batches: Iterable[SpeechBatch], ridge: float = 0.5) -> None:
+        """Become the E that comes nearest to ``network``'s adaptor a on ``batches``, by least squares:
+
+            E = argmin  sum |a - e|^2 + ridge |E|^2,   e = sum_k sum_p p_k(p) E[k, p]
+
+        over their speech tokens, with p the phoneme head's posteriors of a token's frames.
+        """
+        assert network.adaptor is not None and network.phoneme_head is not None
+        network.eval()
+        size = self.stack * len(TABLE)
+        squares = ridge * torch.eye(size, dtype=torch.float64)
+        products = torch.zeros(size, self.embedding.shape[2], dtype=torch.float64)
+        for batch in batches:
+            frames, lengths = network.encoder(batch.features[0], batch.lengths)
+            speech, speech_lengths = network.adaptor(frames, lengths)
+            whole = speech.shape[1] * self.stack
+            posteriors = network.phoneme_head(frames[:, :whole]).exp().reshape(*speech.shape[:2], size)
+            valid = torch.arange(speech.shape[1]) < speech_lengths[:, None]
+            heard, meant = posteriors[valid].double(), speech[valid].double()
+            squares += heard.T @ heard
+            products += heard.T @ meant
+        self.embedding.copy_(torch.linalg.solve(squares, products).reshape(self.embedding.shape))

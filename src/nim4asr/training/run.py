@@ -4,12 +4,14 @@ A run's folder holds the materials (``nim4asr.training.materials``), a folder a 
 ``model``, the checkpoint. Stopped at any moment, the same command goes on where the last state was saved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
+from numpy.random import default_rng
 
+from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
 from nim4asr.training.asynchronous import AsynchronousIaSft
@@ -17,6 +19,7 @@ from nim4asr.training.loop import is_sharded, new_accelerator
 from nim4asr.training.materials import begin, gather
 from nim4asr.training.programme import Programme, Shown
 from nim4asr.training.sides import Side, Sides
+from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.trainer import Trainer
 
 MODEL = "model"
@@ -52,6 +55,8 @@ def run_programme(
     with accelerator.main_process_first():
         materials = gather(programme, folder, shown, begun)
     learner = begin(programme, materials, begun, first is not None)
+    if first is not None and learner.phonemes is not None:
+        learner.phonemes.fit(learner.network, _heard_plainly(materials.data))
     trainer = Trainer(folder, learner, materials, shown, accelerator)
     for name in names:
         stage = programme.stages[name]
@@ -81,3 +86,9 @@ def run_programme(
             checkpoint, folder / MODEL, dtype=torch.float16 if programme.precision == "no" else torch.bfloat16
         )
     accelerator.wait_for_everyone()
+
+
+def _heard_plainly(data: TrainingData) -> Iterator[SpeechBatch]:
+    """Some twenty minutes of the training data, as they are."""
+    make = SpeechData(augmentation=None).batches(data)
+    return (make(number, default_rng(number)) for number in range(20))

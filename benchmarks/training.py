@@ -93,8 +93,9 @@ def stages_of(programme: Programme) -> Mapping[str, Stage]:
     """The stages that are measured, by name."""
     both, joint, rl = (programme.stages[name] for name in ("ia-sft", "joint-sft", "rl"))
     assert isinstance(both, AsynchronousIaSft)
-    speech = both.ia_sft.speech if isinstance(both.ia_sft, WithText) else both.ia_sft
-    return {"pretraining": both.pretraining, "ia-sft": speech, "joint-sft": joint, "rl": rl}
+    alone = {"pretraining": both.pretraining, "ia-sft": both.ia_sft, "joint-sft": joint, "rl": rl}
+    # Of stages in turns with text, the steps on speech.
+    return {name: one.speech if isinstance(one, WithText) else one for name, one in alone.items()}
 
 
 def measured(programme: Programme, name: str, steps: int, device: torch.device) -> dict[str, Any]:

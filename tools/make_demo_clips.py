@@ -10,9 +10,9 @@ from nim4asr.data.synthesis import Voice, synthesise
 
 CLIPS = {
     "en-1": ("what do you want", Voice("flite", "rms", 150)),
-    "en-2": ("where are you going", Voice("flite", "slt", 150)),
+    "en-2": ("where are you going", Voice("espeak-ng", "en-us+m3", 150, 50)),
     "zh-1": ("他是中国人", Voice("espeak-ng", "cmn-latn-pinyin+m3", 130, 50)),
-    "zh-2": ("我不知道", Voice("espeak-ng", "cmn-latn-pinyin+f2", 130, 50)),
+    "zh-2": ("我不知道", Voice("espeak-ng", "cmn-latn-pinyin", 140, 50)),
 }
 
 

@@ -93,6 +93,8 @@ def programme(data: Path) -> Programme:
 
     # There is no language model yet that knows how to read a list, so hints are there from the first long texts on.
     hints = HintSampling(share=0.5)
+    # What text the stages have that go in turns with it; the loop is theirs.
+    texts = TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints)
     return Programme(
         network=network,
         vocabulary=VOCABULARY,
@@ -117,22 +119,22 @@ def programme(data: Path) -> Programme:
             "pretraining-short": words(300, 48.0, 4.0),
             # On short texts first: there the language model finds which speech token is next.
             "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
-            "text-pretraining": TextPretraining(loop(1200, 1e-3, clip=1.0), 2600, hints=hints),
+            "text-pretraining": TextPretraining(loop(800, 1e-3, clip=1.0), 2600, hints=hints),
             "ia-sft": AsynchronousIaSft(
                 Pretraining(loop(1900, 2e-3), spoken(96.0, 0.0), views=1),
                 Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
-                WithText(
-                    IaSft(loop(1300, 1e-3, clip=1.0), spoken(), hints=hints),
-                    TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints),
-                ),
+                WithText(IaSft(loop(800, 1e-3, clip=1.0), spoken(), hints=hints), texts),
                 leg_steps=200,
                 # A reference and two looks: an encoder that learns so fast is another one each time.
                 swaps=SwapConfig(every=1 / 4),
             ),
-            "joint-sft": JointSft(loop(250, 5e-4, clip=1.0), spoken(), hints=hints),
+            # Long, and at a rate at which errors rise before they fall: short and gentle, it taught nothing.
+            "joint-sft": WithText(
+                JointSft(loop(1000, 1e-3, clip=1.0), spoken(), hints=hints), texts, text_share=1 / 3
+            ),
             "context-sft": ContextSft(loop(60, 2e-4, clip=1.0), spoken(longer=2.0)),
             "rl": Rl(
-                replace(loop(80, 1e-4, clip=1.0), log_every=5),
+                replace(loop(160, 1e-4, clip=1.0), log_every=5),
                 SpeechData(24.0, 10.0, empty_share=0.03, augmentation=None),
             ),
             "phoneme-head": PhonemeHeadTuning(loop(40, 5e-4), spoken(96.0, 0.0)),

@@ -237,8 +237,23 @@ def test_train_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path
     status, out, _ = run(capsys, "train", "--status", tmp_path)
     assert status == 0 and "nano: in training" in out and "asynchronous IA-SFT: waiting" in out
     status, out, _ = run(capsys, "train", "--status", tmp_path, "--json")
-    stages = {stage["name"]: stage["steps"] for stage in json.loads(out)["stages"]}
-    assert stages["flat-start"] == 150 and stages["ia-sft/ia-sft"] == 200
+    steps = {stage["name"]: stage["steps"] for stage in json.loads(out)["stages"]}
+    assert steps["flat-start"] == 150 and steps["ia-sft/ia-sft"] == 200
+    whole = (tmp_path / "recipe.json").read_text()
+    for stages in (
+        [1],
+        {"rl": None},
+        {"rl": "x"},
+        {"ia-sft/ia-sft": {"leg": 1}},
+        {"a/ia-sft": {"leg": "x", "final": 1}},
+    ):
+        damaged = json.dumps({"recipe": "nano", "stages": stages})
+        (tmp_path / "recipe.json").write_text(damaged)
+        status, _, err = run(capsys, "train", "--status", tmp_path)
+        assert status == 1 and "missing or damaged" in err
+    (tmp_path / "recipe.json").write_text("[]")
+    assert run(capsys, "train", "--status", tmp_path)[0] == 1
+    (tmp_path / "recipe.json").write_text(whole)
     status, out, err = run(capsys, "train", "--plots", tmp_path)
     assert status == 0 and "nothing has been logged" in err
 

@@ -75,10 +75,8 @@ def read_status(folder: Path) -> RunStatus:
     """The status of the run in ``folder``. Raises ``InputError`` if no run has begun there."""
     try:
         row = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-        steps = row["stages"]
-        if not all(isinstance(one, int | dict) for one in steps.values()):
-            raise ValueError("steps are numbers, or numbers by the kind of leg")
-    except (OSError, ValueError, KeyError):
+        recipe, steps = str(row["recipe"]), {name: _numbers(one) for name, one in row["stages"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{folder}: no run has begun here ({RECIPE} is missing or damaged)") from None
     stages = tuple(_stage(folder, name, most) for name, most in steps.items())
     sides = sorted({name.rpartition("/")[0] for name in steps if "/" in name})
@@ -91,7 +89,12 @@ def read_status(folder: Path) -> RunStatus:
         str(one.relative_to(folder)): len(one.read_text(encoding="utf-8").splitlines()) for one in lists
     }
     left_out = {name: count for name, count in sorted(counts.items()) if count}
-    return RunStatus(row["recipe"], stages, phase, snapshots, left_out, (folder / MODEL).exists())
+    return RunStatus(recipe, stages, phase, snapshots, left_out, (folder / MODEL).exists())
+
+
+def _numbers(steps: Any) -> int | dict[str, int]:
+    """What ``_steps`` wrote of a stage; ``ValueError``, ``TypeError`` or ``KeyError`` if it is something else."""
+    return {leg: int(steps[leg]) for leg in ("leg", "final")} if isinstance(steps, dict) else int(steps)
 
 
 def _stage(folder: Path, name: str, steps: int | dict[str, int]) -> StageStatus:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ import soundfile
 
 from conftest import toy_config
 from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import load
+from nim4asr.model.nim4 import Nim4
 from nim4asr.recipes import nano, training_programme
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.training.alignment import Alignment
@@ -30,6 +33,7 @@ from nim4asr.training.loop import LoopConfig, steps_done
 from nim4asr.training.metrics import read_log
 from nim4asr.training.optimiser import OptimiserConfig
 from nim4asr.training.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.plots import plot_run
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.programme import Corpus, Programme
@@ -268,6 +272,25 @@ def test_data_that_hold_nothing(programme: Programme, tmp_path: Path) -> None:
         run_programme(replace(programme, corpora={}), tmp_path / "run", None, shown)
     with pytest.raises(InputError, match="no run has begun"):
         read_status(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("first", "fitted"), [("text-pretraining", True), ("phoneme-head", False)])
+def test_e_is_fitted_to_a_model_where_a_stage_reads_it(
+    programme: Programme,
+    tmp_path: Path,
+    toy_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    fitted: bool,
+) -> None:
+    seconds: list[float] = []
+
+    def fit(e: PhonemeSpeech, network: Nim4, batches: Iterable[SpeechBatch]) -> None:
+        seconds.extend(one.seconds for one in batches)
+
+    monkeypatch.setattr(PhonemeSpeech, "fit", fit)
+    run_programme(programme, tmp_path / "run", first, shown, toy_model, first=first)
+    assert (sum(seconds) > 0) == fitted
 
 
 @pytest.mark.parametrize("name", ["nano", "nim4-2.3b"])

@@ -14,15 +14,20 @@ from numpy.random import default_rng
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
+from nim4asr.training.alignment import Alignment
 from nim4asr.training.asynchronous import AsynchronousIaSft
 from nim4asr.training.loop import is_sharded, new_accelerator
 from nim4asr.training.materials import begin, gather
 from nim4asr.training.programme import Programme, Shown
 from nim4asr.training.sides import Side, Sides
 from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.text_pretraining import TextPretraining
 from nim4asr.training.trainer import Trainer
+from nim4asr.training.with_text import WithText
 
 MODEL = "model"
+# Stages that read E, or do so with some of their settings.
+_READ_E = (TextPretraining, Alignment, AsynchronousIaSft, WithText)
 
 
 def run_programme(
@@ -55,7 +60,8 @@ def run_programme(
     with accelerator.main_process_first():
         materials = gather(programme, folder, shown, begun)
     learner = begin(programme, materials, begun, first is not None)
-    if first is not None and learner.phonemes is not None:
+    reads = any(isinstance(programme.stages[name], _READ_E) for name in names)
+    if first is not None and reads and learner.phonemes is not None:
         learner.phonemes.fit(learner.network, _heard_plainly(materials.data))
     trainer = Trainer(folder, learner, materials, shown, accelerator)
     for name in names:

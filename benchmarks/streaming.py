@@ -87,8 +87,9 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def processor() -> str:
-    if torch.cuda.is_available():
+def processor(on_gpu: bool | None = None) -> str:
+    """The name of the GPU, or of the processor; without ``on_gpu``, of the GPU if there is one."""
+    if torch.cuda.is_available() if on_gpu is None else on_gpu:
         return torch.cuda.get_device_name()
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -13,7 +13,6 @@ into DIR (``benchmarks/results``).
 import argparse
 import gc
 import json
-import platform
 import resource
 import statistics
 import tempfile
@@ -25,6 +24,7 @@ from typing import Any
 
 import torch
 from numpy.random import Generator, default_rng
+from streaming import processor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nim4asr.audio.features import FRAMES_PER_SECOND, MEL_BINS
@@ -211,11 +211,8 @@ def timed(what: Callable[[], object], device: torch.device) -> float:
 
 
 def machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} cores"
+    on_gpu = device.type == "cuda"
+    return processor(on_gpu) if on_gpu else f"{processor(on_gpu)}, {torch.get_num_threads()} cores"
 
 
 if __name__ == "__main__":

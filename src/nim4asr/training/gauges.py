@@ -1,7 +1,7 @@
 """What training measures between its steps, on dev utterances: phonemes and, once there is a language model, words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ _BATCH = 16
 class DevErrors:
     """Errors of the phoneme head's greedy path, and of greedy transcripts in characters (Chinese) and words."""
 
-    phonemes: ErrorCount = field(default_factory=ErrorCount)
-    text: ErrorCount = field(default_factory=ErrorCount)
+    phonemes: ErrorCount
+    text: ErrorCount
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def dev_errors(
     """
     network = learner.network
     assert network.phoneme_head is not None
-    errors = DevErrors()
+    phonemes, text = ErrorCount(), ErrorCount()
     device = next(network.parameters()).device
     entries = store.entries[:: max(1, len(store.entries) // most)][:most]
     for start in range(0, len(entries), _BATCH):
@@ -45,15 +45,13 @@ def dev_errors(
         batch = collator([Drawn(store, entry) for entry in own]).to(device)
         frames, lengths = network.encoder(batch.features[0], batch.lengths)
         best = network.phoneme_head(frames).argmax(dim=-1)
-        phonemes, text = errors.phonemes, errors.text
         for entry, row, length in zip(own, best.tolist(), lengths.tolist(), strict=True):
             heard = TABLE.decode(greedy_path(row[:length]))
             phonemes += ErrorCount.between(TABLE.decode(entry.phonemes), heard)
         if write:
             for entry, written in zip(own, _transcripts(learner, batch, frames, lengths), strict=True):
                 text += ErrorCount.between(tokens(entry.text), tokens(written))
-        errors = DevErrors(phonemes, text)
-    return errors
+    return DevErrors(phonemes, text)
 
 
 def _transcripts(learner: Learner, batch: SpeechBatch, frames: Tensor, lengths: Tensor) -> Sequence[str]:

@@ -1,20 +1,69 @@
+import errno
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
-from nim4asr.files import write_whole
+from nim4asr.errors import InputError
+from nim4asr.files import atomic_file, atomic_folder, is_unicode, locked, parse_json, read_text, write_atomic
 
 
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def full(handle: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "folder/file.txt"
-    write_whole(path, "旧\n")
+    write_atomic(path, "旧\n")
     assert path.read_text(encoding="utf-8") == "旧\n"
+    with pytest.raises(ZeroDivisionError), atomic_file(path, "w") as file:
+        file.write(f"ne{1 // 0}")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InputError, match=r"file\.txt: cannot be written \(No space left"):
+        write_atomic(path, "new\n")
+    assert [one.read_text(encoding="utf-8") for one in path.parent.iterdir()] == ["旧\n"]
 
-    def torn(self: Path, text: str, **_: str) -> int:
-        self.write_bytes(text.encode()[:1])
-        raise OSError("no space left")
 
-    monkeypatch.setattr(Path, "write_text", torn)
-    with pytest.raises(OSError, match="no space"):
-        write_whole(path, "new\n")
-    assert path.read_text(encoding="utf-8") == "旧\n"
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    for text in ("old", "new"):
+        with atomic_folder(place) as new:
+            (new / "a").write_text(text)
+            assert not place.exists() or (place / "a").read_text() == "old"
+    with pytest.raises(InputError, match="cannot be written"), atomic_folder(place) as new:
+        full((new / "a").write_text("torn"))
+    assert [one.name for one in tmp_path.iterdir()] == ["model"] and (place / "a").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "\ud800", "a/b/c"])
+def test_places_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a").write_text("a file, no folder")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_atomic(tmp_path / name, "text")
+    with pytest.raises(InputError, match=r"the list cannot be read|no such list"):
+        read_text(tmp_path / name, "list")
+
+
+def test_json_that_is_none() -> None:
+    for text in ("[" * 100_000, "{", "", "9" * 5000):
+        with pytest.raises(ValueError, match=r"\w"):
+            parse_json(text)
+    assert is_unicode("a中\U0001f600") and not is_unicode("a\ud800")
+
+
+def add_one(path: Path) -> None:
+    for _ in range(20):
+        with locked(path):
+            write_atomic(path, str(int(path.read_text()) + 1))
+
+
+def test_those_who_lock_lose_no_update(tmp_path: Path) -> None:
+    path = tmp_path / "count"
+    path.write_text("0")
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=add_one, args=(path,)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert path.read_text() == "60"

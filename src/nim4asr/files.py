@@ -1,19 +1,156 @@
-"""Files that are whole or not there at all."""
+"""Files and folders that are whole or not there at all.
+
+Everything is written under another name beside its place, flushed to the disk, and renamed when whole, so that neither
+a reader nor a crash meets half of it, and what was there before stays until then. The other name is unique:
+writers of one file do not spoil each other's. ``locked`` is for those who read, change and write back.
+"""
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+import secrets
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
+
+from nim4asr.errors import InputError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, then give it that name, so that no reader and no crash meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+@contextmanager
+def atomic_file(path: Path, mode: Literal["w", "wb"] = "wb") -> Iterator[IO[Any]]:
+    """A file to write, which becomes ``path`` when the block ends, and leaves nothing if it fails.
+
+    Raises ``InputError`` if it cannot be written: no room, no right, no such place.
+    """
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = _beside(path)
+        try:
+            with new.open(mode, encoding="utf-8" if mode == "w" else None) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            _sync(path.parent)
+        finally:
+            with suppress(OSError):
+                new.unlink()
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes ``path`` when the block ends, in the place of what was there.
+
+    Raises ``InputError`` if it cannot be written.
+    """
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = _beside(path)
+        new.mkdir()
+        try:
+            yield new
+            publish_folder(new, path)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def publish_folder(new: Path, path: Path) -> None:
+    """Give the folder ``new`` the name ``path``, once all that is in it is on the disk; what was there goes."""
+    for one in new.rglob("*"):
+        if one.is_file():
+            _sync(one)
+    _sync(new)
+    old = _beside(path)
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    _sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write ``text`` as the file ``path``. Raises ``InputError`` as ``atomic_file`` does."""
+    with atomic_file(path, "w") as file:
+        file.write(text)
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``rows`` as JSON, one a line, as ``write_whole`` does."""
-    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    """Write ``rows`` as JSON, one a line, as ``write_atomic`` does."""
+    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_text(path: Path, what: str = "file") -> str:
+    """The text of ``path``; ``what`` it is, for the message of the ``InputError`` raised if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such {what}") from None
+    except (OSError, ValueError) as error:
+        # ``ValueError``: no UTF-8, or a path with a NUL in it.
+        raise InputError(f"{path}: the {what} cannot be read ({reason(error)})") from None
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; raises ``ValueError`` for whatever is none, nesting too deep to be followed too."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("the nesting is too deep") from None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` can be written as UTF-8: a string may hold surrogates, which are no characters."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes that lock ``path`` waiting until the block ends.
+
+    The lock is a file of its own among the system's temporary ones, for ``path`` itself is another file after every
+    write. It holds on one machine.
+    """
+    import fcntl
+
+    key = zlib.crc32(os.fsencode(path.absolute().resolve()))
+    with open(Path(tempfile.gettempdir()) / f"nim4asr-{os.getuid()}-{key:08x}.lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{path}: cannot be written ({reason(error)})") from None
+    except ValueError as error:
+        # A path with a NUL in it.
+        if "null byte" not in str(error):
+            raise
+        raise InputError(f"{path}: cannot be written ({error})") from None
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one line."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    lines = text.strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _beside(path: Path) -> Path:
+    # Short, so that it fits where the name itself just does.
+    return path.with_name(f".{secrets.token_hex(6)}.new")
+
+
+def _sync(path: Path) -> None:
+    # Some file systems cannot flush a folder; nothing is lost by that but the order of things in a power cut.
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -14,6 +14,9 @@ def test_keywords_are_found_in_their_order_the_longest_first() -> None:
     assert keywords.within("我在北京大学看天气") == ["北京大学", "天气"]
     assert keywords.within("北京的大学在北京") == ["北京", "大学"]
     assert keywords.within("from new york to york") == ["new york", "york"]
+    # No part of a longer word, in a Chinese sentence either.
+    assert KeywordSet(["port", "北京"]).within("我在北京的airport和port见") == ["北京", "port"]
+    assert KeywordSet(["port"]).within("the airport") == []
     assert keywords.within("什么也没有") == keywords.within("") == []
 
 

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -107,11 +108,13 @@ def test_broken_and_foreign_files(
         load(path)
 
 
-def test_a_database_that_cannot_be_written_leaves_the_old_one(database: Database, tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_written_leaves_the_old_one(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "names.db"
     save(database, path)
     before = path.read_bytes()
-    (tmp_path / "names.db.new").mkdir()
+    monkeypatch.setattr("os.fsync", _full)
     with pytest.raises(InputError, match="cannot be written"):
         save(assemble([]), path)
     assert path.read_bytes() == before
@@ -127,3 +130,7 @@ def test_sections_are_small() -> None:
     database = assemble([one for one, _ in map(pronounce_name, many)])
     assert database.nbytes / len(many) < 100
     assert np.all(np.diff(database.node.astype(np.int64)) >= 0)
+
+
+def _full(handle: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

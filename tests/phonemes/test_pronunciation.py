@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nim4asr.phonemes import TABLE, pronounce, pronunciations, spoken_form, tokenize
+from nim4asr.phonemes import TABLE, in_word, pronounce, pronunciations, spoken_form, tokenize
 
 
 def test_mixed_text() -> None:
@@ -45,6 +47,68 @@ def test_the_first_pronunciation_is_the_likeliest() -> None:
     for text in ("银行", "hello world", "我在NIO工作", "3个人"):
         assert pronunciations(text)[0] == pronounce(text)
         TABLE.encode(pronounce(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("District #1", "District #one"),
+        ("Route  66", "Route  sixty six"),
+        ("50+", "fifty+"),
+        ("5€", "five euros"),
+        ("1é", "one é"),
+        ("10월", "ten 월"),
+        ("Кросс-Лейк 19А", "Кросс-Лейк nineteen А"),
+        ("٣ ① Ⅷ", "three one VIII"),
+        ("a\ud800", "a\ufffd"),
+    ],
+)
+def test_what_the_english_grammar_cannot_parse_is_read_number_by_number(text: str, spoken: str) -> None:
+    assert spoken_form(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("Zürich", "Zurich"),
+        ("São Paulo", "Sao Paulo"),
+        ("Beyoncé", "Beyonce"),
+        ("Straße", "Strasse"),
+        ("Ærø", "Aero"),
+        ("Łódź", "Lodz"),
+        ("Đurić", "Duric"),
+        ("ｈｅｌｌｏ", "hello"),
+    ],
+)
+def test_latin_names_are_said_without_their_accents(text: str, plain: str) -> None:
+    assert pronunciations(text) == pronunciations(plain) and pronounce(text) == pronounce(plain)
+    # Each word is one token, in its own spelling.
+    assert " ".join(token.text for token in tokenize(text)) == text
+
+
+@given(st.text(max_size=60) | st.text("0123456789$€%.,:/+#-é 中월", max_size=30))
+def test_every_string_is_pronounced_or_reported(text: str) -> None:
+    tokens = tokenize(spoken_form(text))
+    try:
+        said = pronounce(text)
+    except ValueError:
+        assert not all(token.phonemes for token in tokens)
+    else:
+        assert all(token.phonemes for token in tokens)
+        assert pronunciations(text)[:1] == ([said] if said else [])
+        # What is heard of it holds every letter and digit.
+        assert said or not any(c.isalnum() for c in text)
+
+
+@pytest.mark.parametrize("part", ["7", "1 ", "a", "中", "中1"])
+def test_time_is_in_proportion_to_the_length(part: str) -> None:
+    # 20,000 characters took minutes to hours where it grew with the square or the cube.
+    assert tokenize(spoken_form(part * (20_000 // len(part))))
+
+
+def test_where_a_word_goes_on() -> None:
+    assert in_word("airport", 3) and not in_word("air port", 3) and not in_word("去port", 1)
+    assert in_word("a12", 2) and not in_word("port", 0) and not in_word("port", 4)
 
 
 @pytest.mark.parametrize("text", ["", "！？", "  "])

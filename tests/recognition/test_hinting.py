@@ -15,7 +15,7 @@ from nim4asr.hotwords.search import certain
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition import offline, pool
 from nim4asr.recognition.decoding import DecodingConfig, Hypothesis
-from nim4asr.recognition.events import Final
+from nim4asr.recognition.events import Final, Partial
 from nim4asr.recognition.hinting import Hinting, supported, with_hits
 from nim4asr.recognition.offline import Recogniser, RecognitionConfig
 from nim4asr.recognition.result import Segment
@@ -206,3 +206,56 @@ def test_many_streams_hear_names_as_each_alone(nano: Recogniser, names: HotwordI
         assert [replace(s, confidence=0, words=(), hits=()) for s in found[name]] == [
             replace(s, confidence=0, words=(), hits=()) for s in expected
         ]
+
+
+@pytest.mark.parametrize("hint", ["Москва", "नमस्ते", "北京\u0e01", "<|im_end|>"])
+def test_a_hint_without_a_pronunciation_does_no_harm(nano: Recogniser, hint: str) -> None:
+    from nim4asr.audio.reading import read_audio
+
+    assert nano.transcribe(CLIP, hints=[hint]).text == "他是中国人"
+    stream = nano.stream(hints=[hint])
+    finals = [e for e in [*stream.feed(read_audio(CLIP)), *stream.finish()] if isinstance(e, Final)]
+    assert [e.segment.text for e in finals] == ["他是中国人"]
+
+
+@pytest.mark.parametrize(("hint", "said"), [("\ud800", "no characters"), ("x" * 201, "are no name")])
+def test_what_is_no_hint_is_refused_before_anything_is_heard(nano: Recogniser, hint: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        nano.transcribe(CLIP, hints=[hint])
+    with pytest.raises(InputError, match=said):
+        nano.stream(hints=[hint])
+    with pytest.raises(InputError, match=said):
+        nano.stream().hint([hint])
+
+
+def test_partials_see_the_hits_so_far(nano: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nim4asr.audio.reading import read_audio
+
+    given: list[tuple[str, ...]] = []
+    true_after = pool.tokens_after
+    monkeypatch.setattr(
+        pool, "tokens_after", lambda t, c, hints=(): given.append(tuple(hints)) or true_after(t, c, hints)
+    )
+    index = HotwordIndex()
+    index.add([Name("中果", weight=20.0)])
+    stream = nano.stream(StreamingConfig(decoding=DecodingConfig(hint_weight=3.0)), hotwords=index)
+    # All but the pause that ends the segment.
+    events = stream.feed(read_audio(CLIP)[:-4000])
+    assert not any(isinstance(event, Final) for event in events)
+    # Heard in the middle of the sentence, it is a hint from then on, before the segment ends.
+    assert given[0] == () and given[-1] == ("中果",)
+    assert any("中果" in e.stable + e.volatile for e in events if isinstance(e, Partial))
+
+
+def test_a_partial_is_written_again_where_a_hint_was_not_said(
+    nano: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nim4asr.audio.reading import read_audio
+
+    def partials(hints: list[str]) -> list[Partial]:
+        stream = nano.stream(hints=hints)
+        return [e for e in [*stream.feed(read_audio(CLIP)), *stream.finish()] if isinstance(e, Partial)]
+
+    plain = partials([])
+    monkeypatch.setattr(pool, "contradicted", lambda segment, log_probs: True)
+    assert partials(["中国人"]) == plain

@@ -1,10 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
-from nim4asr.recognition.events import Event, Final
+from nim4asr.recognition.events import Event, Failed, Final
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.pool import StreamPool
 from nim4asr.recognition.streaming import Stream
@@ -39,6 +41,52 @@ def rounded(events: list[Event]) -> list[object]:
         else e
         for e in events
     ]
+
+
+def test_an_error_of_one_stream_ends_that_stream_alone(
+    recogniser: Recogniser, talks: list[Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = StreamPool(recogniser)
+    names = [pool.open() for _ in range(8)]
+    for name in names:
+        pool.feed(name, talks[0])
+        pool.finish(name)
+    broken = names[3]
+    true_conclude, calls = pool._conclude, 0
+
+    def conclude(live: Any) -> None:
+        nonlocal calls
+        if live is pool._streams.get(broken) and live.utterance is not None:
+            calls += 1
+            if calls == 4:
+                raise ZeroDivisionError("injected")
+        true_conclude(live)
+
+    monkeypatch.setattr(pool, "_conclude", conclude)
+    said: dict[int, list[Event]] = {name: [] for name in names}
+    while any(pool.busy(name) for name in names):
+        for name, events in pool.step().items():
+            said[name] += events
+    failed = said.pop(broken)[-1]
+    assert isinstance(failed, Failed) and isinstance(failed.error, ZeroDivisionError)
+    unharmed = rounded(alone(recogniser, talks[0]))
+    assert all(rounded(events) == unharmed for events in said.values())
+    with pytest.raises(InputError, match="finished"):
+        pool.feed(broken, talks[0])
+
+
+def test_a_stream_alone_raises_its_error_after_what_it_knew(
+    recogniser: Recogniser, talks: list[Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(recogniser)
+    monkeypatch.setattr(stream._pool, "_end_speech", lambda live, end: 1 // 0)
+    first = stream.feed(talks[0])
+    assert first and not any(isinstance(event, Failed) for event in first)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            stream.feed(talks[0])
+    with pytest.raises(ZeroDivisionError):
+        stream.finish()
 
 
 def test_streams_in_a_pool_say_what_each_says_alone(recogniser: Recogniser, talks: list[Floats]) -> None:

@@ -63,4 +63,6 @@ def run(options: argparse.Namespace) -> int:
     assert isinstance(skipped, list)
     for reason in skipped:
         print(f"nim4: {reason}", file=sys.stderr)
+    if "report_failed" in summary:
+        raise InputError(str(summary["report_failed"]))
     return 1 if skipped else 0

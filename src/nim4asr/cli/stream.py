@@ -112,7 +112,7 @@ def _finals(events: Iterable["Event"]) -> Iterator[str]:
 
 def to_json(event: "Event") -> str:
     """The event as one JSON object; ``event`` names its kind."""
-    from nim4asr.recognition.events import Final, Partial, SpeechEnded, SpeechStarted
+    from nim4asr.recognition.events import Failed, Final, Partial, SpeechEnded, SpeechStarted
     from nim4asr.recognition.writers import segment_row
 
     row: dict[str, object]
@@ -123,6 +123,8 @@ def to_json(event: "Event") -> str:
             row = {"event": "partial", "time": round(at, 3), "stable": stable, "volatile": volatile}
         case SpeechEnded(at, cause):
             row = {"event": "speech_ended", "time": round(at, 3), "cause": cause}
+        case Failed(error):
+            row = {"event": "failed", "error": str(error)}
         case Final(at, segment):
             row = {
                 "event": "final",

@@ -15,6 +15,7 @@ from nim4asr.cli.options import (
 )
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
+from nim4asr.files import write_atomic
 
 if TYPE_CHECKING:
     from nim4asr.recognition.result import Transcript
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
             transcript = recogniser.transcribe(audio, hotwords=hotwords, hints=options.hint)
             text = write(transcript)
             if options.output_dir is not None:
-                _save(options.output_dir / names[audio], text)
+                write_atomic(options.output_dir / names[audio], text)
             else:
                 _print(transcript, text, options.format, several=len(options.audio) > 1)
         except InputError as error:
@@ -78,11 +79,3 @@ def _output_names(audios: list[str], format: str) -> dict[str, str]:
         used.add(name)
         names[audio] = name
     return names
-
-
-def _save(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -18,7 +18,7 @@ from typing import Any
 from numpy.random import Generator
 
 from nim4asr.errors import InputError
-from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.phonemes import TABLE, in_word, pronounce
 from nim4asr.phonemes.mandarin import is_han
 
 Sound = tuple[int, ...]
@@ -71,7 +71,10 @@ class KeywordSet:
             return list(found)
         while place < len(text):
             for length in range(min(self._longest, len(text) - place), 0, -1):
-                if (said := text[place : place + length]) in self._sounds:
+                said = text[place : place + length]
+                # "port" is no word of "airport", nor is it in a Chinese sentence.
+                whole = not in_word(text, place) and not in_word(text, place + length)
+                if whole and said in self._sounds:
                     found[said] = None
                     place += length - 1
                     break

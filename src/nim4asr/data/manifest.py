@@ -5,13 +5,15 @@ Keys: ``audio`` (a path, absolute or relative to the manifest), ``text``, ``lang
 is then a member), ``id``, ``speaker``, ``duration`` in seconds, ``split``. Other keys are ignored.
 """
 
-import json
 import tarfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from nim4asr.errors import InputError
+from nim4asr.files import is_unicode, parse_json, read_text, reason
+
+LONGEST_TEXT = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,8 @@ def read_manifest(path: Path) -> list[Utterance]:
 
     Raises ``InputError`` if the file is missing, empty, or has a line that is no utterance.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such manifest") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the manifest cannot be read ({error})") from None
+    # Not splitlines: a text may hold U+2028, which JSON allows.
+    lines = read_text(path, "manifest").split("\n")
     utterances = [_utterance(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     if not utterances:
         raise InputError(f"{path}: the manifest holds no utterance")
@@ -65,27 +63,44 @@ def select(path: Path, split: str | None = None, limit: int | None = None) -> li
 
 
 def _utterance(line: str, path: Path, number: int) -> Utterance:
+    def wrong(what: str) -> InputError:
+        return InputError(f"{path}, line {number}: {what}")
+
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         audio, text = row["audio"], row["text"]
         language = row.get("language") or row.get("lang") or "zh"
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(
-            f"{path}, line {number}: expected a JSON object with 'audio', 'text' and 'language'"
-        ) from None
+        raise wrong("expected a JSON object with 'audio', 'text' and 'language'") from None
     if not isinstance(audio, str) or not isinstance(text, str):
-        raise InputError(f"{path}, line {number}: 'audio' and 'text' must be strings")
-    tar = row.get("tar")
+        raise wrong("'audio' and 'text' must be strings")
+    if len(text) > LONGEST_TEXT:
+        raise wrong(f"a text of {len(text)} characters is no utterance; at most {LONGEST_TEXT}")
+    tar, duration = row.get("tar"), row.get("duration")
+    if tar is not None and not isinstance(tar, str):
+        raise wrong("'tar' must be the path of an archive")
+    if duration is not None and not _is_seconds(duration):
+        raise wrong("'duration' must be a number of seconds")
+    names = {key: row.get(key) or "" for key in ("id", "speaker", "split")}
+    for key, value in names.items():
+        if not isinstance(value, str | int):
+            raise wrong(f"{key!r} must be a string")
+    if not all(is_unicode(str(one)) for one in (audio, text, tar, language, *names.values())):
+        raise wrong("it holds code points that are no characters")
     return Utterance(
-        id=str(row.get("id") or audio),
+        id=str(names["id"] or audio),
         audio=audio if tar else str(path.parent / audio),
         text=text,
         language=str(language)[:2].lower(),
         tar=str(path.parent / tar) if tar else None,
-        speaker=str(row.get("speaker", "")),
-        duration=row.get("duration"),
-        split=str(row.get("split", "")),
+        speaker=str(names["speaker"]),
+        duration=None if duration is None else float(duration),
+        split=str(names["split"]),
     )
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
 
 
 @lru_cache(maxsize=16)
@@ -93,9 +108,9 @@ def _members(tar: str) -> dict[str, tuple[int, int]]:
     """Where each member of the archive lies: offset and size."""
     try:
         with tarfile.open(tar, "r:") as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive}
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(f"{tar}: the archive cannot be read ({error})") from None
+            return {one.name: (one.offset_data, one.size) for one in archive if one.isfile()}
+    except (OSError, ValueError, EOFError, tarfile.TarError) as error:
+        raise InputError(f"{tar}: the archive cannot be read ({reason(error)})") from None
 
 
 def read_member(tar: str, name: str) -> bytes:
@@ -104,9 +119,17 @@ def read_member(tar: str, name: str) -> bytes:
     if found is None:
         raise InputError(f"{tar}: the archive has no member {name!r}")
     offset, size = found
-    with open(tar, "rb") as file:
-        file.seek(offset)
-        return file.read(size)
+    try:
+        with open(tar, "rb") as file:
+            file.seek(offset)
+            data = file.read(size)
+    except OSError as error:
+        raise InputError(f"{tar}: the archive cannot be read ({reason(error)})") from None
+    if len(data) < size:
+        raise InputError(
+            f"{tar}: the archive is cut short; its member {name!r} lacks {size - len(data)} bytes"
+        )
+    return data
 
 
 def member_names(tar: str) -> list[str]:

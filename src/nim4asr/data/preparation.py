@@ -15,6 +15,7 @@ from nim4asr.data.recordings import FASTEST, SLOWEST
 from nim4asr.data.store import Labelled, LeftOut, Progress, build_store
 from nim4asr.data.synthesis import Voice, draw_voice, synthesise
 from nim4asr.errors import InputError
+from nim4asr.files import atomic_file
 from nim4asr.phonemes import TABLE, pronounce
 
 
@@ -130,8 +131,8 @@ def prepare_noises(tar: Path, folder: Path, seed: int = 0, babbles: int = 60) ->
             for talker in some:
                 babble += np.resize(talker, len(babble))
             sounds.append(babble / np.float32(len(some)))
-        folder.mkdir(parents=True, exist_ok=True)
         noises = [log_mel(sound) for sound in sounds if len(sound) > SAMPLE_RATE]
-        np.savez(kept, *noises)
+        with atomic_file(kept) as file:
+            np.savez(file, *noises)
     with np.load(kept) as archive:
         return [archive[name] for name in archive.files]

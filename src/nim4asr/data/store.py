@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
 from nim4asr.errors import InputError
-from nim4asr.files import write_json_lines
+from nim4asr.files import atomic_file, write_json_lines
 from nim4asr.processes import on_cores
 
 Item = TypeVar("Item")
@@ -101,11 +101,10 @@ def build_store(
     """
     if (folder / _INDEX).exists():
         return len(FeatureStore(folder).entries)
-    folder.mkdir(parents=True, exist_ok=True)
     kept: list[Entry] = []
     left_out: list[LeftOut] = []
     start = 0
-    with (folder / _FEATURES).open("wb") as file:
+    with atomic_file(folder / _FEATURES) as file:
         for result in progress(on_cores(_Listener(listen), items, workers, chunk=32)):
             if isinstance(result, LeftOut):
                 left_out.append(result)

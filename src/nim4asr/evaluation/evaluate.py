@@ -11,6 +11,7 @@ from nim4asr.evaluation.entities import EntityCount, NameList
 from nim4asr.evaluation.error_rate import Edit, ErrorCount, align
 from nim4asr.evaluation.hallucination import is_hallucination
 from nim4asr.evaluation.normalisation import NAME, tokens
+from nim4asr.files import write_atomic
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.phonemes import pronounce
 from nim4asr.recognition.offline import Recogniser
@@ -145,14 +146,13 @@ def evaluate(
 
     With ``hotwords``, they are listened for, and the summary tells what became of those that were said. With
     ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An utterance whose
-    audio cannot be read is left out, and counted and named under ``skipped``.
+    audio cannot be read is left out, and counted and named under ``skipped``; a report that cannot be written is told
+    under ``report_failed``.
     """
     total, by_language = _Totals(), dict[str, _Totals]()
     names = None if hotwords is None else NameList(hotwords.texts())
     skipped: list[str] = []
-    if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
-        (report / ALIGNMENTS).write_text("", encoding="utf-8")
+    lines: list[str] = []
     for utterance in progress(utterances):
         try:
             judgement = judge(recogniser, utterance, live, hotwords, names)
@@ -162,8 +162,7 @@ def evaluate(
         total.add(judgement)
         by_language.setdefault(utterance.language, _Totals()).add(judgement)
         if report is not None:
-            with (report / ALIGNMENTS).open("a", encoding="utf-8") as file:
-                file.write(_alignment_line(judgement))
+            lines.append(_alignment_line(judgement))
     summary: dict[str, object] = {
         "model": recogniser.checkpoint.config.name,
         "normalisation": NAME,
@@ -173,8 +172,12 @@ def evaluate(
         "skipped": skipped,
     }
     if report is not None:
-        text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
-        (report / SUMMARY).write_text(text, encoding="utf-8")
+        try:
+            write_atomic(report / ALIGNMENTS, "".join(lines))
+            write_atomic(report / SUMMARY, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
+        except InputError as error:
+            # A full disk must not cost the figures, which may have taken hours.
+            summary["report_failed"] = str(error)
     return summary
 
 

@@ -17,7 +17,6 @@ import mmap
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.errors import InputError
+from nim4asr.files import atomic_file
 from nim4asr.hotwords.names import LONGEST_KEY, Name, Problem, say
 from nim4asr.phonemes import TABLE
 from nim4asr.processes import on_cores
@@ -289,19 +289,11 @@ def save(database: Database, path: Path) -> None:
     ).encode("utf-8")
     opening = MAGIC + len(header).to_bytes(8, "little") + zlib.crc32(header).to_bytes(4, "little") + header
     opening += b"\0" * (-len(opening) % _ALIGNMENT)
-    temporary = path.with_name(path.name + ".new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(opening)
-            for array in database.sections.values():
-                file.write(np.ascontiguousarray(array).tobytes())
-                file.write(b"\0" * (-array.nbytes % _ALIGNMENT))
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise InputError(f"{path}: the database cannot be written ({error.strerror})") from None
+    with atomic_file(path) as file:
+        file.write(opening)
+        for array in database.sections.values():
+            file.write(np.ascontiguousarray(array).tobytes())
+            file.write(b"\0" * (-array.nbytes % _ALIGNMENT))
 
 
 def is_database(path: Path) -> bool:

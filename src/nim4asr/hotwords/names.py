@@ -2,17 +2,19 @@
 
 import csv
 import gzip
-import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nim4asr.errors import InputError
+from nim4asr.files import is_unicode, parse_json, reason
 from nim4asr.phonemes import TABLE, pronunciations
 from nim4asr.phonemes.mandarin import syllable
 
 LONGEST_TEXT = 200
+HEAVIEST = 10_000
 LONGEST_KEY = 64
 MOST_PRONUNCIATIONS = 4
 
@@ -27,6 +29,14 @@ class Name:
     said: tuple[tuple[str, ...], ...] = ()
     weight: float = 1.0
     category: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.text) > LONGEST_TEXT:
+            raise InputError(f"{len(self.text)} characters are no name; at most {LONGEST_TEXT}")
+        if not is_unicode(self.text) or not is_unicode(self.category):
+            raise InputError(f"{self.text!r} or its category holds code points that are no characters")
+        if not 0 < self.weight < HEAVIEST:
+            raise InputError(f"the weight {self.weight:g} must be positive and below {HEAVIEST:,}")
 
 
 @dataclass(frozen=True)
@@ -62,8 +72,10 @@ def read_names(path: Path) -> Iterator[tuple[int, Name | Problem]]:
                 yield from _rows(((i, {"text": line}) for i, line in enumerate(file, 1)), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such list of names") from None
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the names cannot be read ({error})") from None
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
+        raise InputError(f"{path}: the names cannot be read ({reason(error)})") from None
 
 
 def say(name: Name) -> list[tuple[str, ...]]:
@@ -98,7 +110,7 @@ def _csv(file: Iterable[str], source: str) -> Iterator[tuple[int, Name | Problem
 
 def _json(line: str) -> Any:
     try:
-        return json.loads(line) if line.strip() else {"text": ""}
+        return parse_json(line) if line.strip() else {"text": ""}
     except ValueError:
         return None
 
@@ -118,17 +130,19 @@ def _name(row: Any) -> Name:
     text = text.strip()
     if not text:
         raise ValueError("empty")
-    if len(text) > LONGEST_TEXT:
-        raise ValueError(f"{len(text)} characters are no name; at most {LONGEST_TEXT}")
     if not any(c.isalnum() for c in text):
         raise ValueError(f"{text!r} holds no letter and no digit")
-    given = row.get("pronunciation") or ()
-    said = tuple(map(parse_pronunciation, [given] if isinstance(given, str) else given))
+    given = row.get("pronunciation") or []
+    given = [given] if isinstance(given, str) else given
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise ValueError(f"{text!r}: a pronunciation is a string, or a list of them")
+    said = tuple(map(parse_pronunciation, given))
     weight = row.get("weight")
     try:
         number = 1.0 if weight in (None, "") else float(weight)
-    except (TypeError, ValueError):
-        raise ValueError(f"the weight {weight!r} is no number") from None
-    if not 0 < number < 1e4:
-        raise ValueError(f"the weight {number:g} must be positive and below 10,000")
-    return Name(text, said, number, str(row.get("category") or ""))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{text!r}: the weight is no number") from None
+    category = row.get("category") or ""
+    if not isinstance(category, str):
+        raise ValueError(f"{text!r}: the category must be a string")
+    return Name(text, said, number, category)

@@ -5,8 +5,6 @@ written under another name beside its place and renamed when whole.
 """
 
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +16,7 @@ from torch import nn
 
 from nim4asr.audio.features import MEL_BINS, Cmvn
 from nim4asr.errors import InputError
-from nim4asr.files import write_whole
+from nim4asr.files import atomic_folder, write_atomic
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
 
@@ -61,14 +59,11 @@ def save(
     folder = folder.absolute()
     if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
         raise InputError(f"{folder}: the folder holds other files; choose an empty or new one")
-    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        state = {
-            name: value.to(dtype) if dtype and value.is_floating_point() else value
-            for name, value in checkpoint.network.state_dict().items()
-        }
+    state = {
+        name: value.to(dtype) if dtype and value.is_floating_point() else value
+        for name, value in checkpoint.network.state_dict().items()
+    }
+    with atomic_folder(folder) as new:
         save_torch_state_dict(state, new, max_shard_size=largest_shard)
         (new / CONFIG).write_text(checkpoint.config.to_json(), encoding="utf-8")
         for weights in new.glob("*.safetensors"):
@@ -77,13 +72,6 @@ def save(
         save_cmvn(checkpoint.cmvn, new / CMVN)
         if checkpoint.tokenizer is not None:
             checkpoint.tokenizer.save_pretrained(new)
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def load(
@@ -219,7 +207,7 @@ def _fill_buffers(llm: nn.Module, device: str | torch.device) -> None:
 def save_cmvn(cmvn: Cmvn, path: Path) -> None:
     """Write the statistics as JSON, whole or not at all."""
     row = {"mean": cmvn.mean.tolist(), "scale": cmvn.scale.tolist()}
-    write_whole(path, json.dumps(row) + "\n")
+    write_atomic(path, json.dumps(row) + "\n")
 
 
 def load_cmvn(path: Path) -> Cmvn:

@@ -127,6 +127,8 @@ class Encoder(nn.Module):
         features = _silence_padding(features, lengths)
         features = functional.pad(features, (0, 0, 0, SUBSAMPLING_CONTEXT - 1))
         x = functional.dropout(self.input_preprocessor(features), self.config.dropout, self.training)
+        # Under autocast the products are bfloat16; the sums of the residual stream keep the weights' precision.
+        x = x.to(self.input_preprocessor.out.weight.dtype)
         lengths = output_lengths(lengths)
         frames = x.shape[1]
         index = torch.arange(frames, device=x.device)

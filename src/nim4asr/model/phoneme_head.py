@@ -31,6 +31,6 @@ class PhonemeHead(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, T', D) to log probabilities (B, T', phonemes); index 0 is the blank."""
+        """(B, T', D) to log probabilities (B, T', phonemes) in float32; index 0 is the blank."""
         logits: Tensor = self.net(frames)
-        return logits.log_softmax(dim=-1)
+        return logits.float().log_softmax(dim=-1)

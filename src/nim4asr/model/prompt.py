@@ -49,12 +49,12 @@ def tokens_after(
     if len(hints) > MOST_HINTS:
         raise ValueError(f"at most {MOST_HINTS} hints go into a prompt, not {len(hints)}")
     line = config.hints + config.separator.join(hints) if hints else ""
-    return _encode(tokenizer, f"{line}{TURN_END}\n{TURN_START}assistant\n")
+    return [*encode_text(tokenizer, line), *_encode(tokenizer, f"{TURN_END}\n{TURN_START}assistant\n")]
 
 
 def tokens_of_transcript(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     """Token ids of a transcript and the end of its turn: what the language model learns to write."""
-    return [*_encode(tokenizer, text), end_token(tokenizer)]
+    return [*encode_text(tokenizer, text), end_token(tokenizer)]
 
 
 def end_token(tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -63,6 +63,12 @@ def end_token(tokenizer: "PreTrainedTokenizerBase") -> int:
     return token
 
 
+def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    """Token ids of a text that comes from outside: what looks like a special token in it is only text."""
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    return ids
+
+
 def _encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=False)
     return ids

@@ -3,6 +3,7 @@
 from nim4asr.phonemes.inventory import BLANK, TABLE, PhonemeTable
 from nim4asr.phonemes.pronunciation import (
     Token,
+    in_word,
     pronounce,
     pronunciations,
     spoken_form,
@@ -14,6 +15,7 @@ __all__ = [
     "TABLE",
     "PhonemeTable",
     "Token",
+    "in_word",
     "pronounce",
     "pronunciations",
     "spoken_form",

@@ -1,6 +1,7 @@
 """English words to phonemes: the CMU dictionary, then word parts, then letter-to-sound rules."""
 
 import gzip
+import unicodedata
 from functools import cache, lru_cache
 from importlib.resources import files
 
@@ -14,11 +15,21 @@ _LETTERS = {
     "o": "OW", "p": "P IY", "q": "K Y UW", "r": "AA R", "s": "EH S", "t": "T IY", "u": "Y UW",
     "v": "V IY", "w": "D AH B AH L Y UW", "x": "EH K S", "y": "W AY", "z": "Z IY",
 }  # fmt: skip
+# Latin letters that are no letter a-z with an accent.
+_FOLDED = str.maketrans(
+    {
+        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+        "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng",
+        "Ŋ": "NG", "ŧ": "t", "Ŧ": "T", "ſ": "s", "ə": "a", "Ə": "A", "ƒ": "f",
+    }
+)  # fmt: skip
 _SIBILANTS = frozenset("S Z SH ZH CH JH".split())
 _VOICELESS = frozenset("P T K F TH".split())
 _VOWELS = frozenset("aeiouy")
 # The longest word said as an acronym, letter by letter, when written in capitals.
 _LONGEST_ACRONYM = 6
+# The longest that may be two words put together.
+_LONGEST_COMPOUND = 40
 
 
 @cache
@@ -43,15 +54,23 @@ def letters(word: str) -> Phonemes:
     return tuple(p for letter in word.lower() for p in _LETTERS.get(letter, "").split())
 
 
+def fold(word: str) -> str:
+    """``word`` without accents: ``"Zürich"`` -> ``"Zurich"``, ``"Straße"`` -> ``"Strasse"``."""
+    if word.isascii():
+        return word
+    apart = unicodedata.normalize("NFKD", word.translate(_FOLDED))
+    return "".join(c for c in apart if not unicodedata.combining(c))
+
+
 @lru_cache(maxsize=200_000)
 def readings(word: str) -> tuple[Phonemes, ...]:
-    """All pronunciations of ``word``, likeliest first; empty if it has no letter a-z.
+    """All pronunciations of ``word``, likeliest first; empty if it holds anything but letters a-z and apostrophes.
 
     A word in capitals is also said letter by letter, and first so if no dictionary has it or it
     could not be said otherwise: ``NIO`` is both N-I-O and "nio"; ``NASA`` is "nasa" first.
     """
     plain = word.lower().replace("’", "'").strip("'-")
-    if not any("a" <= c <= "z" for c in plain):
+    if not plain or not all("a" <= c <= "z" or c in "'-" for c in plain):
         return ()
     known = _dictionary_readings(plain)
     as_word = known or (_guess(plain),)
@@ -80,7 +99,7 @@ def _guess(word: str) -> Phonemes:
     if word.endswith("'s"):
         stem = _guess(word[:-2])
         return stem + _plural(stem)
-    for cut in range(len(word) - 3, 2, -1):
+    for cut in range(min(len(word), _LONGEST_COMPOUND) - 3, 2, -1):
         first, second = words.get(word[:cut]), words.get(word[cut:])
         if first and second:
             return first[0] + second[0]

@@ -92,12 +92,19 @@ def _phrase_openings() -> frozenset[str]:
     return frozenset(phrase[:2] for phrase in PHRASES_DICT)
 
 
+@cache
+def _longest_phrase() -> int:
+    from pypinyin.constants import PHRASES_DICT
+
+    return max(map(len, PHRASES_DICT))
+
+
 def _phrase_end(text: str, start: int) -> int:
     """Where the longest dictionary phrase that begins at ``start`` ends; ``start`` if none does."""
     from pypinyin.constants import PHRASES_DICT
 
     if text[start : start + 2] in _phrase_openings():
-        for end in range(len(text), start + 1, -1):
+        for end in range(min(len(text), start + _longest_phrase()), start + 1, -1):
             if text[start:end] in PHRASES_DICT:
                 return end
     return start

@@ -5,7 +5,8 @@ it stands in the text, so that phoneme times become word times.
 """
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice, product
@@ -18,9 +19,18 @@ if TYPE_CHECKING:
 
 Phonemes = tuple[str, ...]
 
-_WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
+# Letters of the Latin script, accents included; what they are without accents, ``english.fold`` knows.
+_LATIN = (
+    r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]"
+)
+_WORD = re.compile(rf"{_LATIN}+(?:['’]{_LATIN}+)*")
 _HAN = r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af]+"
 _NUMBERLIKE = re.compile(r"[0-9０-９$€£¥%℃°]")
+_NUMBER = re.compile(r"([$€£¥]?)([0-9]+(?:[.,][0-9]+)*)([%℃°$€£¥]?)")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+_DIGITS = "zero one two three four five six seven eight nine".split()
+# The normalizer takes time in proportion to the square of a text's length; longer texts go through it in pieces.
+_LONGEST_PIECE = 80
 
 
 @dataclass(frozen=True)
@@ -41,13 +51,68 @@ def spoken_form(text: str) -> str:
     """``text`` with digits, dates, amounts and units written as they are said.
 
     Chinese rules when the text holds a Chinese character, English ones otherwise:
-    ``"3.5元"`` -> ``"三点五元"``, ``"$3"`` -> ``"three dollars"``.
+    ``"3.5元"`` -> ``"三点五元"``, ``"$3"`` -> ``"three dollars"``. Every string has a spoken form; what stands in it
+    for code points that are no characters (surrogates) is U+FFFD.
     """
+    if not text.isascii():
+        text = _SURROGATES.sub("\ufffd", "".join(map(_plain_number, text)))
     if not _NUMBERLIKE.search(text):
         return text
     language: Literal["zh", "en"] = "zh" if any(map(mandarin.is_han, text)) else "en"
-    spoken: str = _normalizer(language).normalize(text)
+    if len(text) <= _LONGEST_PIECE:
+        return _normalized(text, language)
+    return " ".join(_normalized(piece, language) for piece in _pieces(text))
+
+
+def _plain_number(character: str) -> str:
+    """A digit of another script, a fraction, a number in a circle, in the digits 0 to 9."""
+    if character.isascii() or not character.isnumeric() or mandarin.is_han(character):
+        return character
+    digit = unicodedata.digit(character, None)
+    return unicodedata.normalize("NFKC", character).replace("⁄", "/") if digit is None else str(digit)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """``text`` in pieces of bounded length, cut between words where there are any."""
+    piece = ""
+    for word in text.split():
+        for start in range(0, len(word), _LONGEST_PIECE):
+            part = word[start : start + _LONGEST_PIECE]
+            if piece and len(piece) + 1 + len(part) > _LONGEST_PIECE:
+                yield piece
+                piece = ""
+            piece = f"{piece} {part}" if piece else part
+    if piece:
+        yield piece
+
+
+def _normalized(text: str, language: Literal["zh", "en"]) -> str:
+    spoken = _parsed(text, language)
+    # The English grammar has no rule for some texts ("District #1", "50+", "10월"): then number by number.
+    return _NUMBER.sub(_spoken_number, text) if spoken is None else spoken
+
+
+def _parsed(text: str, language: Literal["zh", "en"]) -> str | None:
+    try:
+        spoken: str = _normalizer(language).normalize(text)
+    except AssertionError:
+        return None
     return spoken
+
+
+def _spoken_number(found: re.Match[str]) -> str:
+    """One number, with its unit if it has one, and with a space towards letters beside it."""
+    before, number, after = found.groups()
+    if after in tuple("$€£¥") and not before:
+        before, after = after, ""
+    tries = (_parsed(one, "en") for one in (f"{before}{number}{after}", number))
+    spoken = next((one for one in tries if one is not None), None)
+    if spoken is None:
+        spoken = " ".join(_DIGITS[int(digit)] for digit in number if digit.isdigit())
+    text, start, end = found.string, found.start(), found.end()
+    left = " " if start and text[start - 1].isalnum() else ""
+    right = " " if end < len(text) and text[end].isalnum() else ""
+    return f"{left}{spoken}{right}"
 
 
 @cache
@@ -83,14 +148,23 @@ def tokenize(text: str) -> list[Token]:
             )
             position = end
         elif word := _WORD.match(text, position):
-            found = english.readings(word.group())
+            found = english.readings(english.fold(word.group()))
             tokens.append(Token(word.group(), position, word.end(), found[0] if found else ()))
             position = word.end()
         else:
-            if character.isalpha():
+            if character.isalnum():
                 tokens.append(Token(character, position, position + 1, ()))
             position += 1
     return tokens
+
+
+def in_word(text: str, place: int) -> bool:
+    """Whether ``place`` is inside a word that is written without spaces in it: a letter or digit on both sides, and
+    neither of them Chinese.
+    """
+    return 0 < place < len(text) and all(
+        one.isalnum() and not mandarin.is_han(one) for one in text[place - 1 : place + 1]
+    )
 
 
 def pronounce(text: str) -> list[str]:
@@ -120,10 +194,10 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
     for run in re.finditer(rf"({_WORD.pattern})|({_HAN})|\w", spoken):
         word, han = run.groups()
         if word is not None:
-            parts.append(list(english.readings(word)))
+            parts.append(list(english.readings(english.fold(word))))
         elif han is not None:
             parts.append([tuple(chain.from_iterable(reading)) for reading in mandarin.read_all(han, limit)])
-        elif run.group().isalpha():
+        elif run.group().isalnum():
             parts.append([])
         if parts and not parts[-1]:
             raise ValueError(f"no pronunciation is known for {run.group()!r} in {text!r}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nim4asr.model.nim4 import Nim4, Prompt
-from nim4asr.model.prompt import end_token
+from nim4asr.model.prompt import encode_text, end_token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -205,8 +205,7 @@ def guidance(
         return text_of(tokenizer, tokens)
 
     def tokens(text: str) -> Sequence[int]:
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return encode_text(tokenizer, text)
 
     end = end_token(tokenizer)
     sound = None

@@ -42,4 +42,11 @@ class Final:
     segment: Segment
 
 
-Event = SpeechStarted | Partial | SpeechEnded | Final
+@dataclass(frozen=True)
+class Failed:
+    """The stream has ended by an ``error``, which is its own: others that share its pool go on."""
+
+    error: Exception
+
+
+Event = SpeechStarted | Partial | SpeechEnded | Final | Failed

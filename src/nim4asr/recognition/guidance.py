@@ -26,7 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nim4asr.phonemes import BLANK, TABLE, pronounce, spoken_form, tokenize
+from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, spoken_form, tokenize
 
 # So many phonemes at the end of a word may change with its next letters.
 _UNCERTAIN = 2
@@ -86,8 +86,8 @@ class SoundGuide:
 
     def _begun_with(self, text: str) -> tuple[int, ...]:
         """The phonemes that ``text``, which may go on, begins with for certain."""
-        in_word = text[-1:].isascii() and text[-1:].isalpha()
-        return self._sounds(text, _UNCERTAIN if in_word else 0)
+        goes_on = text[-1:].isascii() and text[-1:].isalpha()
+        return self._sounds(text, _UNCERTAIN if goes_on else 0)
 
     def _sounds(self, text: str, uncertain: int = 0) -> tuple[int, ...]:
         """The phonemes of ``text`` but for the last ``uncertain`` of its last token; what has none is passed over."""
@@ -127,7 +127,8 @@ class HintGuide:
         end: int,
     ) -> None:
         self._text_of, self._tokens_of, self._end = text_of, tokens_of, end
-        self._worth = {hint.casefold(): weight * len(pronounce(hint)) for hint in hints if hint}
+        # A hint of another script has no sound that could be weighed: it stays in the prompt and is worth nothing here.
+        self._worth = {hint.casefold(): weight * sounds for hint in hints if (sounds := _sounds_in(hint))}
 
     def suggestions(self, written: Sequence[int]) -> set[int]:
         """The tokens that would begin a hint after ``written``, or go on with one."""
@@ -181,11 +182,19 @@ class Guidance:
         return weighed
 
 
+def _sounds_in(hint: str) -> int:
+    """How many phonemes a hint has; 0 if a part of it has no pronunciation."""
+    try:
+        return len(pronounce(hint))
+    except ValueError:
+        return 0
+
+
 def _holds(text: str, hint: str) -> bool:
     """Whether the hint stands in the text; letters must not go on before or after it."""
     place = text.find(hint)
     while place >= 0:
-        if not _in_word(text, place) and not _in_word(text, place + len(hint)):
+        if not in_word(text, place) and not in_word(text, place + len(hint)):
             return True
         place = text.find(hint, place + 1)
     return False
@@ -194,16 +203,9 @@ def _holds(text: str, hint: str) -> bool:
 def _begun(text: str, hint: str) -> int:
     """How many characters of the hint the text ends in, but for all of them."""
     for size in range(min(len(text), len(hint) - 1), 0, -1):
-        if text.endswith(hint[:size]) and not _in_word(text, len(text) - size):
+        if text.endswith(hint[:size]) and not in_word(text, len(text) - size):
             return size
     return 0
-
-
-def _in_word(text: str, place: int) -> bool:
-    """Whether two letters that are written without a space between words meet at ``place``."""
-    return 0 < place < len(text) and all(
-        one.isalpha() and one.isascii() for one in text[place - 1 : place + 1]
-    )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -38,6 +38,9 @@ class Hinting:
     def __post_init__(self) -> None:
         if len(self.given) > MOST_HINTS:
             raise InputError(f"at most {MOST_HINTS} hints can be given, not {len(self.given)}")
+        for hint in self.given:
+            # What makes a name makes a hint.
+            Name(hint)
 
     def listen(self) -> "HintListener":
         """A listener for one segment."""
@@ -87,13 +90,21 @@ def supported(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
     """Whether a text that was written with hints may stand: it holds one, and none where nothing like it is heard.
 
     ``log_probs`` (T, phonemes) are the segment's log posteriors. A text in which no hint stands has no use for them,
-    and is better written without; a hint without a pronunciation cannot be contradicted.
+    and is better written without.
+    """
+    return bool(segment.hints_used) and not contradicted(segment, log_probs)
+
+
+def contradicted(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
+    """Whether a hint stands in the text where nothing like it is heard.
+
+    A hint without a pronunciation cannot be contradicted.
     """
     printed = {hint: list(_printed(hint, segment.words)) for hint in segment.hints_used}
     if not printed:
         return False
     spots = _spots(segment, list(printed), log_probs)
-    return all(
+    return not all(
         any(word_start - _BESIDE < end and start - _BESIDE < word_end for start, end in spots[hint])
         for hint, places in printed.items()
         if hint in spots

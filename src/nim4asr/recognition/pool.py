@@ -11,8 +11,9 @@ back to the end of the speech, and the next chunk's speech goes there.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,8 @@ from nim4asr.recognition.decoding import (
     without_loop,
 )
 from nim4asr.recognition.ear import Begin, Chunk, Ear, End, Samples, Task
-from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
-from nim4asr.recognition.hinting import Heard, Hinting, HintListener, supported, with_hits
+from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
+from nim4asr.recognition.hinting import Heard, Hinting, HintListener, contradicted, supported, with_hits
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Segment
 from nim4asr.recognition.streaming import StreamingConfig
@@ -63,24 +64,28 @@ class Work:
 
 @dataclass
 class _Text:
-    """A text being written for ``seconds`` of sound: its ``tokens`` so far, those kept from before among them, and
-    their log probabilities. ``final`` is the segment's end, if this is the text that follows it; it is written
+    """A text being written for ``seconds`` of sound: its ``tokens`` so far, the first ``kept`` of them from before,
+    and their log probabilities. ``final`` is the segment's end, if this is the text that follows it; it is written
     with the hints of ``heard``, and their ``guidance``, if it is ``hinted``.
     """
 
     tokens: list[int]
     log_probs: list[float]
     seconds: float
+    kept: int
     heard: Heard = field(default_factory=Heard)
     hinted: bool = False
     guidance: "Guidance | None" = None
     final: End | None = None
     done: bool = False
+    error: Exception | None = None
 
 
 @dataclass
 class _Utterance:
-    """An open segment: ``spoken`` positions of its slot are prompt and speech; ``stable`` tokens will not change."""
+    """An open segment: ``spoken`` positions of its slot are prompt and speech; ``stable`` of its ``tokens`` will not
+    change; they are ``hinted`` if they were written with hints.
+    """
 
     start: float
     slot: int
@@ -95,6 +100,7 @@ class _Utterance:
     stable: int = 0
     tokens: list[int] = field(default_factory=list)
     token_log_probs: list[float] = field(default_factory=list)
+    hinted: bool = False
     shown: tuple[str, str] = ("", "")
     text: _Text | None = None
 
@@ -207,18 +213,30 @@ class StreamPool:
             live.utterance for live in self._streams.values() if live.utterance and live.utterance.text
         ]
         for live in self._streams.values():
-            self._advance(live)
+            self._alone(live, self._advance)
         self._encode()
         self._append()
         self._write(writing)
         found = {}
         for name, live in list(self._streams.items()):
-            self._conclude(live)
+            self._alone(live, self._conclude)
             if live.events:
                 found[name], live.events = live.events, []
             if live.finished and not live.busy:
                 del self._streams[name]
         return found
+
+    def _alone(self, live: _Live, act: Callable[[_Live], None]) -> None:
+        """Do something for one stream; an error ends that stream and leaves the others alone."""
+        try:
+            act(live)
+        except Exception as error:
+            live.events.append(Failed(error))
+            live.tasks.clear()
+            live.finished = True
+            if live.utterance is not None:
+                self._cache.give_back(live.utterance.slot)
+                live.utterance = None
 
     def _open_stream(self, name: int) -> _Live:
         live = self._streams.get(name)
@@ -251,17 +269,17 @@ class StreamPool:
         live.events.append(SpeechEnded(end.time, end.cause))
         utterance.text = text = self._text(utterance, 0 if self.config.second_pass else utterance.stable)
         text.final, text.seconds = end, end.time - utterance.start
-        heard = utterance.listener.heard(text_of(self._tokenizer, utterance.tokens))
-        text.heard = heard if self.config.second_pass else replace(heard, hints=())
-        text.hinted = bool(text.heard.hints)
-        text.guidance = guidance(
-            self._tokenizer, self.config.decoding, utterance.posteriors(), text.heard.hints
-        )
         # Nothing voiced, or less than a speech token: nothing for the language model to do.
         text.done = not utterance.heard or utterance.frames < self._stack
 
     def _text(self, utterance: _Utterance, kept: int) -> _Text:
-        return _Text(utterance.tokens[:kept], utterance.token_log_probs[:kept], utterance.seconds)
+        """The text of all the sound so far, to be written behind ``kept`` tokens, with the hits so far as hints."""
+        # A name that the model writes anyway needs no hint. What it wrote with hints is no word on that.
+        draft = utterance.tokens[: utterance.stable if utterance.hinted else None]
+        heard = utterance.listener.heard(text_of(self._tokenizer, draft))
+        guide = guidance(self._tokenizer, self.config.decoding, utterance.posteriors(), heard.hints)
+        tokens, log_probs = utterance.tokens[:kept], utterance.token_log_probs[:kept]
+        return _Text(tokens, log_probs, utterance.seconds, kept, heard, bool(heard.hints), guide)
 
     def _encode(self) -> None:
         """The next chunk of every stream that stands before one."""
@@ -291,18 +309,23 @@ class StreamPool:
         self.work.encoder_calls += 1
         for row, (live, utterance, chunk) in enumerate(waiting):
             utterance.state = state.of_row(row)
-            posteriors = log_probs[row, : chunk.frames]
-            utterance.log_probs.append(posteriors)
-            utterance.listener.feed(posteriors)
-            utterance.heard |= bool((posteriors.argmax(axis=-1) != BLANK).any())
             utterance.speech = speech[row, : int(speech_lengths[row])]
-            utterance.frames += chunk.frames
-            utterance.chunks += 1
-            if chunk.last:
-                # The segment's end comes next, so the last speech and what follows it go in together.
-                self._advance(live)
-            elif self.config.mode == "refresh" and utterance.heard:
-                utterance.text = self._text(utterance, utterance.stable)
+            self._alone(live, partial(self._hear, chunk=chunk, posteriors=log_probs[row, : chunk.frames]))
+
+    def _hear(self, live: _Live, chunk: Chunk, posteriors: Floats) -> None:
+        """Take in what the encoder made of a chunk: log ``posteriors`` (T, phonemes)."""
+        utterance = live.utterance
+        assert utterance is not None
+        utterance.log_probs.append(posteriors)
+        utterance.listener.feed(posteriors)
+        utterance.heard |= bool((posteriors.argmax(axis=-1) != BLANK).any())
+        utterance.frames += chunk.frames
+        utterance.chunks += 1
+        if chunk.last:
+            # The segment's end comes next, so the last speech and what follows it go in together.
+            self._advance(live)
+        elif self.config.mode == "refresh" and utterance.heard:
+            utterance.text = self._text(utterance, utterance.stable)
 
     def _append(self) -> None:
         """New speech into its slots and, where a text is to be written, all that goes before its first token."""
@@ -354,8 +377,12 @@ class StreamPool:
             text = utterance.text
             if text is not None and not text.done:
                 guide = text.guidance
-                token = int(guide.weighed(text.tokens, scores).argmax()) if guide else likeliest
-                self._accept(text, token, float(scores[token]))
+                try:
+                    token = int(guide.weighed(text.tokens, scores).argmax()) if guide else likeliest
+                    self._accept(text, token, float(scores[token]))
+                except Exception as error:
+                    # This stream's own, told where its text is concluded.
+                    text.error, text.done = error, True
 
     def _accept(self, text: _Text, token: int, log_prob: float) -> None:
         """The token goes into the text, unless a guard ends it here."""
@@ -374,15 +401,24 @@ class StreamPool:
         if utterance is None or utterance.text is None or not utterance.text.done:
             return
         text, utterance.text = utterance.text, None
-        if text.final is not None:
+        if text.error is not None:
+            raise text.error
+        if text.hinted:
             log_probs = utterance.posteriors()
-            segment = self._segment(utterance, text, text.final, log_probs)
-            if text.hinted and not supported(segment, log_probs):
+            segment = self._segment(utterance, text, log_probs)
+            # A final is written again where no hint stands in it, too; a partial only where one stands unsaid.
+            refused = (
+                contradicted(segment, log_probs) if text.final is None else not supported(segment, log_probs)
+            )
+            if refused:
                 self._cache.rewind(utterance.slot, utterance.spoken)
+                tokens, kept_log_probs = text.tokens[: text.kept], text.log_probs[: text.kept]
                 utterance.text = replace(
-                    text, tokens=[], log_probs=[], hinted=False, guidance=None, done=False
+                    text, tokens=tokens, log_probs=kept_log_probs, hinted=False, guidance=None, done=False
                 )
                 return
+        if text.final is not None:
+            segment = self._segment(utterance, text, utterance.posteriors())
             live.events.append(Final(text.final.time, segment))
             self._cache.give_back(utterance.slot)
             live.utterance = None
@@ -391,6 +427,7 @@ class StreamPool:
         tokens = text.tokens[:-1] if text.tokens and text.tokens[-1] == self._end else text.tokens
         tokens = without_loop(tokens, self.config.decoding, utterance.stable)
         utterance.tokens, utterance.token_log_probs = tokens, text.log_probs[: len(tokens)]
+        utterance.hinted = text.hinted
         if utterance.chunks >= self.config.free_chunks:
             utterance.stable = max(utterance.stable, len(tokens) - self.config.rolled_back)
         whole = text_of(self._tokenizer, tokens)
@@ -404,12 +441,13 @@ class StreamPool:
             utterance.shown = shown
             live.events.append(Partial(utterance.start + utterance.seconds, *shown))
 
-    def _segment(self, utterance: _Utterance, text: _Text, end: End, log_probs: Floats) -> Segment:
+    def _segment(self, utterance: _Utterance, text: _Text, log_probs: Floats) -> Segment:
         hypothesis = NOTHING
         if text.tokens:
             kept = 0 if self.config.second_pass else utterance.stable
             hypothesis = to_hypothesis(
                 self._tokenizer, text.tokens, text.log_probs, self.config.decoding, kept
             )
-        segment = to_segment(utterance.start, end.time, hypothesis, log_probs)
+        end = utterance.start + utterance.seconds if text.final is None else text.final.time
+        segment = to_segment(utterance.start, end, hypothesis, log_probs)
         return with_hits(segment, text.heard)

@@ -17,7 +17,7 @@ from nim4asr.errors import InputError
 from nim4asr.hotwords.hints import HintConfig
 from nim4asr.model.encoder import ChunkScheme
 from nim4asr.recognition.decoding import DecodingConfig
-from nim4asr.recognition.events import Event, Final
+from nim4asr.recognition.events import Event, Failed, Final
 from nim4asr.recognition.result import Transcript
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class StreamingConfig:
 
     ``chunk`` is what the encoder takes at once and ``left_context`` what it sees of the past, both in seconds; the
     same weights serve any. A refresh rolls back the last ``rolled_back`` tokens; the first ``free_chunks`` chunks
-    keep nothing. Without ``second_pass`` the final keeps the text that was stable, and sees no hints.
+    keep nothing. Without ``second_pass`` the final keeps the text that was stable.
     """
 
     mode: Literal["refresh", "final"] = "refresh"
@@ -88,6 +88,7 @@ class Stream:
 
         self._pool = StreamPool(recogniser, config)
         self._name = self._pool.open(rate, channels, hints, hotwords)
+        self._failed: Exception | None = None
 
     def feed(self, samples: "Samples") -> list[Event]:
         """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.
@@ -95,6 +96,7 @@ class Stream:
         Raises ``InputError`` for NaN, another number of channels or half a sample, none of which is then heard, and
         after ``finish``.
         """
+        self._raise_failure()
         self._pool.feed(self._name, samples)
         return self._work()
 
@@ -102,22 +104,35 @@ class Stream:
         """Names that this segment and those after it may hold, at most 20, and hotwords to listen for from the next
         segment on, in place of the ones before.
         """
+        self._raise_failure()
         self._pool.hint(self._name, hints, hotwords)
 
     def commit(self) -> list[Event]:
         """End the open segment here and now, without waiting for a pause."""
+        self._raise_failure()
         self._pool.commit(self._name)
         return self._work()
 
     def finish(self) -> list[Event]:
         """End the stream. Raises ``InputError`` if it has ended before."""
+        self._raise_failure()
         self._pool.finish(self._name)
         return self._work()
+
+    def _raise_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
 
     def _work(self) -> list[Event]:
         events: list[Event] = []
         while self._pool.busy(self._name):
             events += self._pool.step().get(self._name, [])
+        if events and isinstance(last := events[-1], Failed):
+            self._failed = last.error
+            # What became known before is told first.
+            del events[-1]
+            if not events:
+                raise self._failed
         return events
 
 

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from nim4asr.files import write_whole
+from nim4asr.files import write_atomic
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.loop import LoopConfig
@@ -110,7 +110,7 @@ class State:
 
     def save(self, folder: Path) -> None:
         """Write the state into ``folder``, as a whole."""
-        write_whole(folder / "phase.json", json.dumps(asdict(self)) + "\n")
+        write_atomic(folder / "phase.json", json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "State":

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nim4asr.data.batches import Prefetcher
 from nim4asr.errors import InputError
+from nim4asr.files import publish_folder
 from nim4asr.training.metrics import MetricsLog
 from nim4asr.training.objective import Batch, Losses, Objective
 from nim4asr.training.optimiser import OptimiserConfig, build_optimiser
@@ -256,8 +257,7 @@ class Loop(Generic[Batch]):
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 (new / _STEP).write_text(json.dumps({"step": step}))
-                shutil.rmtree(state, ignore_errors=True)
-                new.rename(state)
+                publish_folder(new, state)
         except (OSError, SafetensorError) as error:
             full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
             why = "the disk is full" if full else str(error)

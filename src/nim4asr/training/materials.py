@@ -3,6 +3,7 @@
 Everything is made once and kept in the run's folder; a restarted run, or another process of it, finds it there.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from nim4asr.data.robustness import NoiseArchive
 from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.evaluation.normalisation import normalise
-from nim4asr.files import write_json_lines, write_whole
+from nim4asr.files import atomic_folder, write_atomic, write_json_lines
 from nim4asr.model.assembly import assemble
 from nim4asr.model.checkpoint import Checkpoint, load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
@@ -142,9 +143,8 @@ class _Gathering:
             return tokenizer
         folder = self.folder / "tokenizer"
         if not folder.exists():
-            new = folder.with_name("tokenizer.new")
-            train_tokenizer(texts, self.programme.vocabulary).save_pretrained(str(new))
-            new.rename(folder)
+            with atomic_folder(folder) as new:
+                train_tokenizer(texts, self.programme.vocabulary).save_pretrained(str(new))
         own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder))
         return own
 
@@ -157,8 +157,8 @@ class _Gathering:
             found = keywords_of(sorted({normalise(text) for text in self.transcripts}), programme.keywords)
             if programme.keyword_filter is not None:
                 judge = programme.keyword_filter
-                found = filtered(found, judge.endpoint, judge.model, judge.key)
-            write_whole(kept, "".join(f"{one}\n" for one in found))
+                found = filtered(found, judge.endpoint, judge.model, os.environ.get(judge.key_variable, ""))
+            write_atomic(kept, "".join(f"{one}\n" for one in found))
         return KeywordSet(read_texts(kept))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nim4asr.files import write_whole
+from nim4asr.files import write_atomic
 
 LOG = "log.jsonl"
 
@@ -17,7 +17,7 @@ class MetricsLog:
     def __init__(self, folder: Path, start: int = 0) -> None:
         self._path = folder / LOG
         rows = [row for row in read_log(folder) if row["step"] <= start]
-        write_whole(self._path, "".join(map(_line, rows)))
+        write_atomic(self._path, "".join(map(_line, rows)))
         self._board = _tensorboard(folder, start)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:

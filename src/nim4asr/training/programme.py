@@ -43,12 +43,12 @@ class SyntheticCorpus:
 @dataclass(frozen=True)
 class KeywordFilter:
     """An OpenAI-compatible endpoint (``https://.../v1``) and its model, which keeps the keywords that are names or
-    terms.
+    terms. Its key, if it needs one, is the environment's ``key_variable``: settings are saved, and a key must not be.
     """
 
     endpoint: str
     model: str
-    key: str = field(default="", repr=False)
+    key_variable: str = "OPENAI_API_KEY"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ share is the folder, on any file system on which a rename is atomic.
 
 import json
 import re
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nim4asr.errors import InputError
+from nim4asr.files import atomic_folder
 
 _WEIGHTS = "encoder.safetensors"
 _MANIFEST = "manifest.json"
@@ -95,17 +95,10 @@ class SnapshotBoard:
 
 
 def _write(acoustic: nn.Module, place: Path, snapshot: Snapshot) -> None:
-    new = place.with_name(f"{place.name}.new")
-    old = place.with_name(f"{place.name}.old")
-    for one in (new, old):
-        shutil.rmtree(one, ignore_errors=True)
-    new.mkdir(parents=True)
-    save_file({k: v.detach().cpu().contiguous() for k, v in acoustic.state_dict().items()}, new / _WEIGHTS)
-    (new / _MANIFEST).write_text(json.dumps(asdict(snapshot)) + "\n", encoding="utf-8")
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
+    weights = {k: v.detach().cpu().contiguous() for k, v in acoustic.state_dict().items()}
+    with atomic_folder(place) as new:
+        save_file(weights, new / _WEIGHTS)
+        (new / _MANIFEST).write_text(json.dumps(asdict(snapshot)) + "\n", encoding="utf-8")
 
 
 def _manifest(place: Path) -> Snapshot:

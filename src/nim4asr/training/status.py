@@ -8,6 +8,7 @@ from typing import Any
 
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
+from nim4asr.files import write_atomic
 from nim4asr.training.asynchronous import AsynchronousIaSft, Phase, State
 from nim4asr.training.loop import steps_done
 from nim4asr.training.materials import SKIPPED
@@ -48,13 +49,10 @@ class RunStatus:
 
 def write_recipe(folder: Path, name: str, programme: Programme, stages: Sequence[str]) -> None:
     """Keep beside the weights what the run was asked for: names and steps of its ``stages``, and every setting."""
-    folder.mkdir(parents=True, exist_ok=True)
     settings = asdict(programme)
     settings.pop("network")
     row = {"recipe": name, "stages": _steps(programme, stages), "settings": settings}
-    (folder / RECIPE).write_text(
-        json.dumps(row, ensure_ascii=False, indent=1, default=str) + "\n", encoding="utf-8"
-    )
+    write_atomic(folder / RECIPE, json.dumps(row, ensure_ascii=False, indent=1, default=str) + "\n")
 
 
 def _steps(programme: Programme, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:

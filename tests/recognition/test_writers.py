@@ -23,7 +23,7 @@ def test_json_is_one_line_with_everything() -> None:
     line = WRITERS["json"](TRANSCRIPT)
     assert line.count("\n") == 1
     row = json.loads(line)
-    assert set(row) == {"audio", "duration", "text", "segments", "phonemes", "real_time_factor"}
+    assert set(row) == {"audio", "duration", "text", "segments", "phonemes", "real_time_factor", "warnings"}
     parts = {"start", "end", "text", "confidence", "words", "hits", "hints", "hints_used"}
     assert set(row["segments"][0]) == parts
     assert row["segments"][0]["words"] == [{"text": "hello", "start": 0.5, "end": 1.0, "confidence": 0.8}]

@@ -5,7 +5,13 @@ PyAV (``pip install 'nim4asr[containers]'``), which brings its own FFmpeg librar
 """
 
 import io
-from collections.abc import Iterator
+import os
+import re
+import select
+import stat
+from collections.abc import Callable, Iterator
+from itertools import chain
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,16 +20,28 @@ from numpy.typing import NDArray
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
+from nim4asr.files import reason
 
 if TYPE_CHECKING:
     from soxr import ResampleStream
 
 Source = Path | str | bytes
+Warn = Callable[[str], None]
 
 # Read about this many samples of one channel at a time, so that hours of many channels fit in memory.
 _BLOCK = 1 << 18
 _LOWEST_RATE = 1_000
 _HIGHEST_RATE = 768_000
+_MOST_CHANNELS = 1024
+# Float samples lie in [-1, 1]; some programs write them on the scale of 16-bit integers. Louder is damage.
+_LOUDEST = 65_536.0
+# So long a pipe may stay silent, in seconds.
+_PATIENCE = 30.0
+# A length in a header that says no more than that it was not known when the file was begun.
+_UNKNOWN_LENGTH = 0xFFFFFFFF
+_TOO_SHORT = re.compile(r": (\d+) \(should be (\d+)\)")
+# What is missing of a file that was cut short, in seconds; less is rounding of its format.
+_MISSING = 0.2
 
 
 class Resampler:
@@ -33,11 +51,13 @@ class Resampler:
     """
 
     def __init__(self, rate: int, channels: int = 1) -> None:
-        if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        if not _LOWEST_RATE <= _whole(rate) <= _HIGHEST_RATE:
             raise InputError(
-                f"a sample rate of {rate} Hz is not speech audio; "
-                f"expected {_LOWEST_RATE} to {_HIGHEST_RATE} Hz"
+                f"a sample rate of {rate!r} Hz is not speech audio; "
+                f"expected a whole number from {_LOWEST_RATE} to {_HIGHEST_RATE} Hz"
             )
+        if not 1 <= _whole(channels) <= _MOST_CHANNELS:
+            raise InputError(f"{channels!r} channels are none to listen to; expected a whole number from 1")
         self._channels = channels
         self._stream = _resample_stream(rate) if rate != SAMPLE_RATE else None
 
@@ -52,6 +72,14 @@ class Resampler:
         return np.asarray(self._stream.resample_chunk(mono, last=last), np.float32)
 
 
+def _whole(number: object) -> int:
+    """A whole number as an ``int``; -1 for what is none, such as None, "16000" or 2.0."""
+    try:
+        return index(number)  # type: ignore[arg-type]
+    except TypeError:
+        return -1
+
+
 def read_audio(source: Source) -> Floats:
     """All samples (N,) of an audio file, given by its path or its bytes, as 16 kHz mono.
 
@@ -63,15 +91,27 @@ def read_audio(source: Source) -> Floats:
 
 def from_array(samples: NDArray[np.generic], rate: int) -> Floats:
     """``samples`` (N,) or (N, channels) of any type and rate as 16 kHz mono float (M,)."""
-    samples = np.asarray(samples)
+    samples = as_array(samples)
     if samples.ndim not in (1, 2):
         raise InputError(f"samples must have the shape (N,) or (N, channels), not {samples.shape}")
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     return Resampler(rate, channels).feed(samples, last=True)
 
 
-def stream_audio(source: Source) -> Iterator[Floats]:
-    """The samples of an audio file as 16 kHz mono, block by block."""
+def as_array(samples: object) -> NDArray[np.generic]:
+    """``samples`` as an array. Raises ``InputError`` for what is none, such as lists of different lengths."""
+    try:
+        return np.asarray(samples)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"these are no samples ({reason(error)})") from None
+
+
+def stream_audio(source: Source, warn: Warn | None = None) -> Iterator[Floats]:
+    """The samples of an audio file as 16 kHz mono, block by block.
+
+    ``source`` may be a pipe, which is read to its end first. ``warn`` is told in a sentence if the file ends before
+    its own header says. Raises ``InputError`` as ``read_audio`` does.
+    """
     import soundfile
 
     name = f"{len(source)} bytes of audio" if isinstance(source, bytes) else str(source)
@@ -79,27 +119,27 @@ def stream_audio(source: Source) -> Iterator[Floats]:
     if isinstance(source, bytes):
         data = io.BytesIO(source)
     else:
-        path = Path(source)
-        if path.is_dir():
-            raise InputError(f"{name}: this is a folder; give the audio files in it")
-        try:
-            data = path.open("rb")
-        except FileNotFoundError:
-            raise InputError(f"{name}: there is no such file") from None
-        except OSError as error:
-            raise InputError(f"{name}: the file cannot be opened ({error.strerror})") from None
+        data = _opened(Path(source), name)
+
+    def cut_short(given: float, said: float | None = None) -> None:
+        if warn is not None:
+            whole = "" if said is None else f" of {said:.1f}"
+            warn(f"{name}: the file is cut short; {given:.1f}{whole} seconds were heard")
+
     with data:
-        head = data.read(16)
-        data.seek(0)
-        if not head:
-            raise InputError(f"{name}: the file is empty")
         try:
+            head = data.read(16)
+            data.seek(0)
+            if not head:
+                raise InputError(f"{name}: the file is empty")
             if _is_container(head):
-                yield from _container_blocks(data, name)
+                yield from _container_blocks(data, name, cut_short)
             elif head.startswith(b"OggS"):
-                yield from _ogg_blocks(data, name)
+                yield from _ogg_blocks(data, name, cut_short)
             else:
-                yield from _soundfile_blocks(data)
+                yield from _soundfile_blocks(data, cut_short)
+        except OSError as error:
+            raise InputError(f"{name}: the file cannot be read ({reason(error)})") from None
         except soundfile.LibsndfileError as error:
             raise InputError(
                 f"{name}: not audio that can be read, or cut short ({error.error_string})"
@@ -115,7 +155,46 @@ def _resample_stream(rate: int) -> "ResampleStream":
     return ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
 
 
-def _soundfile_blocks(data: BinaryIO) -> Iterator[Floats]:
+def _opened(path: Path, name: str) -> BinaryIO:
+    """A file open for reading; of a pipe, all that comes out of it."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{name}: this is a folder; give the audio files in it")
+        if stat.S_ISREG(mode):
+            return path.open("rb")
+        if stat.S_ISFIFO(mode):
+            # Opening a pipe that nobody writes to would wait for ever.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+                return io.BytesIO(b"".join(_piped(pipe, name)))
+    except FileNotFoundError:
+        raise InputError(f"{name}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        # ``ValueError``: a path with a NUL in it.
+        raise InputError(f"{name}: the file cannot be opened ({reason(error)})") from None
+    raise InputError(
+        f"{name}: this is a terminal or a device, and no file or pipe that sound could be read from"
+    )
+
+
+def _piped(pipe: io.RawIOBase, name: str) -> Iterator[bytes]:
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    while True:
+        # Nobody has opened the other end yet: that too reads as the end, but does not poll as one.
+        if not poller.poll(_PATIENCE * 1000):
+            raise InputError(f"{name}: nothing came out of this pipe for {_PATIENCE:g} seconds")
+        part = pipe.read(1 << 20)
+        if part is None:
+            continue
+        if not part:
+            return
+        yield part
+
+
+def _soundfile_blocks(data: BinaryIO, cut_short: Callable[[float, float | None], None]) -> Iterator[Floats]:
     import soundfile
 
     with soundfile.SoundFile(data) as file:
@@ -132,9 +211,18 @@ def _soundfile_blocks(data: BinaryIO) -> Iterator[Floats]:
                 break
         if heard == 0:
             raise InputError("the file holds no samples")
+        rate = file.samplerate
+        lengths = [(int(said), int(is_)) for said, is_ in _TOO_SHORT.findall(file.extra_info)]
+        told = [said / is_ for said, is_ in lengths if 0 < is_ < said < _UNKNOWN_LENGTH - 1024]
+        if file.frames - heard > _MISSING * rate:
+            cut_short(heard / rate, file.frames / rate)
+        elif told:
+            cut_short(heard / rate, heard / rate * told[-1])
 
 
-def _ogg_blocks(data: BinaryIO, name: str) -> Iterator[Floats]:
+def _ogg_blocks(
+    data: BinaryIO, name: str, cut_short: Callable[[float, float | None], None]
+) -> Iterator[Floats]:
     """As libsndfile reads it, and from where it gives up as FFmpeg does, if that is there.
 
     libsndfile 1.2 calls some sound Opus files malformed in their middle.
@@ -143,9 +231,11 @@ def _ogg_blocks(data: BinaryIO, name: str) -> Iterator[Floats]:
 
     given = 0
     try:
-        for block in _soundfile_blocks(data):
+        for block in _soundfile_blocks(data, cut_short):
             given += len(block)
             yield block
+        if not _ogg_is_whole(data):
+            cut_short(given / SAMPLE_RATE, None)
         return
     except soundfile.LibsndfileError:
         try:
@@ -156,10 +246,20 @@ def _ogg_blocks(data: BinaryIO, name: str) -> Iterator[Floats]:
                 "pip install 'nim4asr[containers]' reads more of them"
             ) from None
     data.seek(0)
-    for block in _container_blocks(data, name):
+    for block in _container_blocks(data, name, cut_short):
         skipped = min(given, len(block))
         given -= skipped
         yield block[skipped:]
+
+
+def _ogg_is_whole(data: BinaryIO) -> bool:
+    """Whether the last page of an Ogg file says that it is the last (RFC 3533: bit 2 of the header's type)."""
+    # A page has at most 65,307 bytes.
+    data.seek(0, os.SEEK_END)
+    data.seek(max(0, data.tell() - 65_307))
+    rest = data.read()
+    last = rest.rfind(b"OggS")
+    return last >= 0 and len(rest) > last + 5 and bool(rest[last + 5] & 4)
 
 
 def _is_container(head: bytes) -> bool:
@@ -168,7 +268,9 @@ def _is_container(head: bytes) -> bool:
     return head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3" or adts
 
 
-def _container_blocks(data: BinaryIO, name: str) -> Iterator[Floats]:
+def _container_blocks(
+    data: BinaryIO, name: str, cut_short: Callable[[float, float | None], None]
+) -> Iterator[Floats]:
     try:
         import av
         import av.error
@@ -181,17 +283,26 @@ def _container_blocks(data: BinaryIO, name: str) -> Iterator[Floats]:
             if not container.streams.audio:
                 raise InputError(f"{name}: the file has no sound track")
             resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-            for frame in container.decode(container.streams.audio[0]):
+            given = 0
+            for frame in chain(container.decode(container.streams.audio[0]), (None,)):
                 for resampled in resampler.resample(frame):
-                    yield _mono(resampled.to_ndarray().reshape(-1), 1)
-            for resampled in resampler.resample(None):
-                yield _mono(resampled.to_ndarray().reshape(-1), 1)
-    except av.error.FFmpegError as error:
-        raise InputError(f"{name}: not audio that can be read ({error.strerror})") from None
+                    block = _mono(resampled.to_ndarray().reshape(-1), 1)
+                    given += len(block)
+                    yield block
+            # The container's length is that of its longest stream, which need not be the sound.
+            stream = container.streams.audio[0]
+            said = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            if said - given / SAMPLE_RATE > 2 * _MISSING:
+                cut_short(given / SAMPLE_RATE, said)
+    except InputError:
+        raise
+    except (av.error.FFmpegError, ValueError) as error:
+        # ``ValueError``, and ``UnicodeDecodeError`` among them: what PyAV makes of damaged headers.
+        raise InputError(f"{name}: not audio that can be read ({reason(error)})") from None
 
 
 def _mono(samples: NDArray[np.generic], channels: int) -> Floats:
-    samples = np.asarray(samples)
+    samples = as_array(samples)
     given = 1 if samples.ndim == 1 else samples.shape[1] if samples.ndim == 2 else None
     if given != channels:
         raise InputError(f"expected samples of {channels} channel(s), got the shape {samples.shape}")
@@ -201,9 +312,14 @@ def _mono(samples: NDArray[np.generic], channels: int) -> Floats:
         half = np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
         scaled = samples.astype(np.float32) / half - np.float32(1.0)
     elif samples.dtype.kind == "f":
-        scaled = samples.astype(np.float32)
+        with np.errstate(over="ignore"):
+            scaled = samples.astype(np.float32)
     else:
         raise InputError(f"samples of type {samples.dtype} are no sound; give integers or floats")
     if not np.isfinite(scaled).all():
         raise InputError("the audio holds NaN or infinite samples; repair or re-encode it")
+    if scaled.dtype.kind == "f" and (peak := float(np.abs(scaled).max(initial=0.0))) > _LOUDEST:
+        raise InputError(
+            f"the audio holds samples of {peak:.3g}, and float samples lie in [-1, 1]; re-encode it"
+        )
     return scaled if scaled.ndim == 1 else scaled.mean(axis=1, dtype=np.float32)

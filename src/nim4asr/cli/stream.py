@@ -78,7 +78,7 @@ def _file(audio: str, pace: bool) -> Iterator["Samples"]:
     from nim4asr.audio.reading import stream_audio
 
     began, heard = time.monotonic(), 0
-    for block in stream_audio(audio):
+    for block in stream_audio(audio, lambda warning: print(f"nim4: {warning}", file=sys.stderr)):
         for start in range(0, len(block), BLOCK):
             part = block[start : start + BLOCK]
             heard += len(part)

@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             transcript = recogniser.transcribe(audio, hotwords=hotwords, hints=options.hint)
             text = write(transcript)
+            for warning in transcript.warnings:
+                print(f"nim4: {warning}", file=sys.stderr)
             if options.output_dir is not None:
                 write_atomic(options.output_dir / names[audio], text)
             else:

@@ -23,7 +23,7 @@ class AugmentationConfig:
     """How samples are varied; the paper's robustness figures are the defaults.
 
     ``noise_share`` of the samples are mixed with noise at SNR ~ N(mean, deviation) dB, after 0 to 1 s
-    of silence, Beta(1, 3), before and after the utterance. ``rates`` is the range of speaking rates
+    of silence, Beta(1, 3), before and after the utterance. ``rates`` is the range of speaking rates,
     ``voices`` that of the factor on the frequency axis (a shorter or longer vocal tract); ``trim_share``
     of the samples lose the quiet around the speech.
     """

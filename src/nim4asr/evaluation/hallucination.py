@@ -1,6 +1,6 @@
 """Hallucination: text that the audio does not hold.
 
-By the paper's definition (system specification, section 6): the hypothesis is over 1.5 times as long as the
+By the paper's definition (arXiv 2604.18105): the hypothesis is over 1.5 times as long as the
 reference and has next to no overlap with it. Text where nothing was said is always one.
 """
 

@@ -1,6 +1,6 @@
 """The phoneme table: what the CTC head predicts and hotwords are found by.
 
-One table for both languages. Mandarin: 21 initials and 38 finals in five tones (5 is the neutral
+One table for both languages. Mandarin: 21 initials and 39 finals in five tones (5 is the neutral
 tone). English: the 39 ARPAbet phonemes without stress. Index 0 is the CTC blank. Mandarin symbols
 are lower case and English ones upper case, so a symbol names its language.
 

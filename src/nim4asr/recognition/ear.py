@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.audio.features import SAMPLE_RATE, SUBSAMPLING, Cmvn, FeatureStream, Floats
-from nim4asr.audio.reading import Resampler
+from nim4asr.audio.reading import Resampler, as_array
 from nim4asr.audio.voice_activity import (
     Activity,
     Cause,
@@ -52,7 +52,7 @@ class End:
 
 
 Task = Begin | Chunk | End
-Samples = NDArray[np.generic] | bytes
+Samples = NDArray[np.generic] | bytes | bytearray | memoryview
 
 
 class Ear:
@@ -91,8 +91,12 @@ class Ear:
         return self._tasks([*rest, *self._endpointer.finish()])
 
     def _array(self, samples: Samples) -> NDArray[np.generic]:
-        if not isinstance(samples, bytes):
+        if isinstance(samples, memoryview) and samples.itemsize > 1:
+            # A view of samples of some type of their own.
             return np.asarray(samples)
+        if not isinstance(samples, bytes | bytearray | memoryview):
+            return as_array(samples)
+        samples = bytes(samples)
         whole = 2 * self._channels
         if len(samples) % whole:
             raise InputError(

@@ -49,7 +49,7 @@ class RecognitionConfig:
 class Recogniser:
     """A checkpoint ready to listen.
 
-    ``Recogniser.load("folder")(["a.wav", "b.mp3"])`` yields a ``Transcript`` for each.
+    ``Recogniser.load("folder").transcribe("a.wav")`` gives a ``Transcript``.
     """
 
     def __init__(self, checkpoint: Checkpoint, config: RecognitionConfig | None = None) -> None:
@@ -88,10 +88,11 @@ class Recogniser:
         hinting = Hinting(hotwords, tuple(hints), self.config.hints)
         began = time.perf_counter()
         blocks: Iterable[Floats]
+        warnings: list[str] = []
         if isinstance(source, tuple):
             blocks = [from_array(*source)]
         else:
-            blocks = stream_audio(source)
+            blocks = stream_audio(source, warnings.append)
             name = name or (str(source) if not isinstance(source, bytes) else "")
         heard = _Blocks(blocks)
         segments: list[Segment] = []
@@ -100,7 +101,7 @@ class Recogniser:
             segments += self.recognise(batch, hinting)
         elapsed = time.perf_counter() - began
         factor = elapsed / heard.seconds if heard.seconds else 0.0
-        return Transcript(name, heard.seconds, tuple(segments), factor)
+        return Transcript(name, heard.seconds, tuple(segments), factor, tuple(warnings))
 
     def stream(
         self,

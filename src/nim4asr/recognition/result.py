@@ -46,13 +46,14 @@ class Segment:
 @dataclass(frozen=True)
 class Transcript:
     """An audio and what was said in it. ``duration`` in seconds; ``real_time_factor`` is the seconds of
-    computing for a second of audio, of the whole batch that the audio was in.
+    computing for a second of it. ``warnings`` tell of an audio that was not whole.
     """
 
     audio: str
     duration: float
     segments: tuple[Segment, ...]
     real_time_factor: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -153,11 +153,13 @@ def transcribe_live(
     stream = Stream(recogniser, config, hotwords=hotwords)
     segments = []
     seconds = 0.0
-    for block in stream_audio(source):
+    warnings: list[str] = []
+    for block in stream_audio(source, warnings.append):
         events = stream.feed(block)
         seconds += len(block) / SAMPLE_RATE
         segments += [event.segment for event in events if isinstance(event, Final)]
     segments += [event.segment for event in stream.finish() if isinstance(event, Final)]
     elapsed = time.perf_counter() - began
     name = name or (str(source) if not isinstance(source, bytes) else "")
-    return Transcript(name, seconds, tuple(segments), elapsed / seconds if seconds else 0.0)
+    factor = elapsed / seconds if seconds else 0.0
+    return Transcript(name, seconds, tuple(segments), factor, tuple(warnings))

@@ -25,7 +25,7 @@ def atomic_file(path: Path, mode: Literal["w", "wb"] = "wb") -> Iterator[IO[Any]
 
     Raises ``InputError`` if it cannot be written: no room, no right, no such place.
     """
-    with _told(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = _beside(path)
         try:
@@ -46,7 +46,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     Raises ``InputError`` if it cannot be written.
     """
-    with _told(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = _beside(path)
         new.mkdir()
@@ -69,6 +69,13 @@ def publish_folder(new: Path, path: Path) -> None:
     new.rename(path)
     _sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def publish_file(new: Path, path: Path) -> None:
+    """Give the file ``new`` the name ``path``, once it is on the disk; what was there goes."""
+    _sync(new)
+    new.replace(path)
+    _sync(path.parent)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -122,7 +129,8 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Tell what goes wrong in the block as an ``InputError``: ``path`` cannot be written, and why."""
     try:
         yield
     except (OSError, UnicodeError) as error:

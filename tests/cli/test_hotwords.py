@@ -1,9 +1,11 @@
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from nim4asr.cli.main import main
+from nim4asr.hotwords.index import HotwordIndex
 
 CLIP = Path(__file__).parents[2] / "demo/zh-1.flac"
 
@@ -119,3 +121,22 @@ def test_evaluate_with_hotwords(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         assert main(["evaluate", str(manifest), "--hotwords", str(tmp_path / "list.txt"), *more]) == 0
         total = json.loads(capsys.readouterr().out)["total"]
         assert (total["names_said"], total["heard_recall"], total["false_accepts_per_1000"]) == (1, 1.0, 0.0)
+
+
+def add_in_a_process(database: Path, name: str) -> None:
+    assert main(["hotwords", "add", str(database), name]) == 0
+
+
+def test_names_added_at_once_are_all_there(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("北京\n", encoding="utf-8")
+    database = tmp_path / "names.db"
+    assert main(["hotwords", "build", str(tmp_path / "names.txt"), "-o", str(database)]) == 0
+    spawn = multiprocessing.get_context("spawn")
+    new = ["上海", "天津", "重庆"]
+    workers = [spawn.Process(target=add_in_a_process, args=(database, name)) for name in new]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert set(HotwordIndex.load(database).texts()) == {"北京", *new}

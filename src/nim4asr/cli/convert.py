@@ -16,6 +16,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument(
+        "--allow-commands",
+        action="store_true",
+        help="run the shell commands and fetch the addresses that Lhotse's cuts name as their sound",
+    )
     parser.set_defaults(run=run)
 
 
@@ -23,7 +28,12 @@ def run(options: argparse.Namespace) -> int:
     """Convert, and say what was left out."""
     from nim4asr.data.lhotse import convert
 
-    done = convert(options.source, options.target, lambda items: progress(items, "converting"))
+    done = convert(
+        options.source,
+        options.target,
+        lambda items: progress(items, "converting"),
+        options.allow_commands,
+    )
     for name, why in done.left_out.items():
         print(f"nim4: left out {name}: {why}", file=sys.stderr)
     if not done.written:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nim4asr.cli.options import add_model_options, load_recogniser
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
+from nim4asr.files import locked
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.hints import Hit
@@ -148,10 +149,13 @@ def run_add(options: argparse.Namespace) -> int:
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.hotwords.names import Name
 
-    index = HotwordIndex.load(options.database)
-    for reason in index.add(Name(text) for text in options.names).values():
-        print(f"nim4: {reason}", file=sys.stderr)
-    print(json.dumps({"names": index.save(options.database)}))
+    names = [Name(text) for text in options.names]
+    # Of two who add at once, each must find what the other has added.
+    with locked(options.database):
+        index = HotwordIndex.load(options.database)
+        for reason in index.add(names).values():
+            print(f"nim4: {reason}", file=sys.stderr)
+        print(json.dumps({"names": index.save(options.database)}))
     return 0
 
 
@@ -159,13 +163,14 @@ def run_remove(options: argparse.Namespace) -> int:
     """Take names out; one that is not there is named, and the exit status is 1."""
     from nim4asr.hotwords.index import HotwordIndex
 
-    index = HotwordIndex.load(options.database)
-    there = set(index.texts())
-    missing = [text for text in options.names if text not in there]
-    for text in missing:
-        print(f"nim4: {options.database}: there is no name {text!r}", file=sys.stderr)
-    index.remove(options.names)
-    print(json.dumps({"names": index.save(options.database)}))
+    with locked(options.database):
+        index = HotwordIndex.load(options.database)
+        there = set(index.texts())
+        missing = [text for text in options.names if text not in there]
+        for text in missing:
+            print(f"nim4: {options.database}: there is no name {text!r}", file=sys.stderr)
+        index.remove(options.names)
+        print(json.dumps({"names": index.save(options.database)}))
     return 1 if missing else 0
 
 
@@ -173,7 +178,7 @@ def run_info(options: argparse.Namespace) -> int:
     """Print one JSON object."""
     from nim4asr.hotwords.database import load
 
-    database = load(options.database, verify=True)
+    database = load(options.database)
     row = {
         "names": len(database),
         "pronunciations": len(database.owner),

@@ -8,10 +8,13 @@ archive beside the manifest.
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +23,15 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import from_array, read_audio
 from nim4asr.data.manifest import Utterance, read_manifest
 from nim4asr.errors import InputError
+from nim4asr.files import (
+    atomic_file,
+    atomic_folder,
+    is_unicode,
+    publish_file,
+    publish_folder,
+    reason,
+    writing,
+)
 
 Kind = Literal["manifest", "cuts", "shar"]
 Progress = Callable[[Iterable[Any]], Iterator[Any]]
@@ -36,31 +48,50 @@ class Converted:
     left_out: dict[str, str]
 
 
-def convert(source: Path, target: Path, progress: Progress = iter) -> Converted:
+def convert(source: Path, target: Path, progress: Progress = iter, allow_commands: bool = False) -> Converted:
     """Write the corpus ``source`` as ``target``, each a manifest (``.jsonl``), cuts (``.jsonl.gz``) or shar (a folder).
 
-    Raises ``InputError`` if ``source`` cannot be read, ``target`` exists, or Lhotse is not installed.
+    Lhotse's cuts may name a shell command or an address as the source of their sound, and reading them runs it:
+    only with ``allow_commands`` are such taken. Raises ``InputError`` if ``source`` cannot be read or holds such, if
+    ``target`` exists, or if Lhotse is not installed; then nothing is left of ``target``.
     """
     kind = _kind_of_target(target)
     if target.exists():
         raise InputError(f"{target}: exists already; choose another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    items = _read(source)
+    items = _read(source, allow_commands)
     if kind == "manifest":
         return _write_manifest(progress(items), target)
     left_out: dict[str, str] = {}
-    cuts = _cuts(progress(items), left_out, None if kind == "shar" else target)
     if kind == "shar":
-        target.mkdir()
-        _lhotse().CutSet(cuts).to_shar(target, {"recording": "flac"}, shard_size=1000)
-        written = sum(1 for _ in _lhotse().CutSet.from_shar(in_dir=target))
-    else:
-        written = 0
-        with _lhotse().CutSet.open_writer(target) as writer:
-            for cut in cuts:
+        with atomic_folder(target) as new:
+            cuts = _cuts(progress(items), left_out, None)
+            _lhotse().CutSet(cuts).to_shar(new, {"recording": "flac"}, shard_size=1000)
+            written = sum(1 for _ in _lhotse().CutSet.from_shar(in_dir=new))
+        return Converted(written, left_out)
+    return Converted(_write_cuts(progress(items), left_out, target), left_out)
+
+
+def _write_cuts(items: Iterable[Any], left_out: dict[str, str], target: Path) -> int:
+    """Cuts in one file, and beside it a folder of what lay in archives, if anything did; how many were written."""
+    audio = target.absolute().with_name(target.name.removesuffix(".jsonl.gz") + "-audio")
+    written = 0
+    with writing(target), TemporaryDirectory(dir=_made(target.absolute().parent), prefix=".") as folder:
+        new = Path(folder)
+        beside = _Beside(new / "audio", audio)
+        # Lhotse knows the kind of a file by its name.
+        with _lhotse().CutSet.open_writer(new / "cuts.jsonl.gz") as writer:
+            for cut in _cuts(items, left_out, beside):
                 writer.write(cut)
                 written += 1
-    return Converted(written, left_out)
+        if beside.written.exists():
+            publish_folder(beside.written, audio)
+        publish_file(new / "cuts.jsonl.gz", target)
+    return written
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _kind_of_target(path: Path) -> Kind:
@@ -77,47 +108,100 @@ def _lhotse() -> Any:
     return lhotse
 
 
-def _read(source: Path) -> Iterable[Any]:
+def _read(source: Path, allow_commands: bool) -> Iterable[Any]:
     """Utterances of a manifest, or cuts."""
     if source.is_dir():
         if not any(source.glob("cuts.*.jsonl*")):
             raise InputError(f"{source}: this is no shar folder; it holds no cuts.*.jsonl.gz")
-        return _lhotse().CutSet.from_shar(in_dir=source)  # type: ignore[no-any-return]
+        return _read_cuts(source, allow_commands)
     if source.name.endswith(".jsonl.gz"):
         if not source.exists():
             raise InputError(f"{source}: there is no such file")
-        try:
-            return _lhotse().CutSet.from_file(source)  # type: ignore[no-any-return]
-        except Exception as error:  # Lhotse raises whatever its parser does.
-            raise InputError(f"{source}: these are no cuts of Lhotse ({error})") from None
+        return _read_cuts(source, allow_commands)
     return read_manifest(source)
+
+
+def _read_cuts(source: Path, allow_commands: bool) -> Iterator[Any]:
+    lhotse = _lhotse()
+    try:
+        shar = source.is_dir()
+        cuts = lhotse.CutSet.from_shar(in_dir=source) if shar else lhotse.CutSet.from_file(source)
+        for cut in cuts:
+            if not allow_commands:
+                _refuse_commands(cut, source)
+            yield cut
+    except (InputError, GeneratorExit):
+        raise
+    except Exception as error:  # Lhotse raises whatever its parsers do, at the first cut or in the middle.
+        raise InputError(f"{source}: these are no cuts of Lhotse, or damaged ({reason(error)})") from None
+
+
+def _refuse_commands(cut: Any, source: Path) -> None:
+    tracks = [track.cut for track in getattr(cut, "tracks", ())] or [cut]
+    for one in tracks:
+        recordings = [getattr(one, "recording", None), *(getattr(one, "custom", None) or {}).values()]
+        for audio in (audio for held in recordings for audio in getattr(held, "sources", ()) or ()):
+            if audio.type in ("command", "url"):
+                raise InputError(
+                    f"{source}: the sound of the cut {cut.id!r} comes from a {audio.type} ({audio.source!r}), "
+                    "which reading it would run; if you trust this file, use --allow-commands"
+                )
 
 
 def _write_manifest(items: Iterable[Any], target: Path) -> Converted:
     left_out: dict[str, str] = {}
     archive = target.with_suffix(".tar")
-    written, packed = 0, 0
-    new, new_archive = target.with_name(target.name + ".new"), archive.with_name(archive.name + ".new")
-    with new.open("w", encoding="utf-8") as file, tarfile.open(new_archive, "w") as tar:
+    written = 0
+    names = _FileNames()
+    tar: tarfile.TarFile | None = None
+    with atomic_file(target, "w") as file, ExitStack() as opened:
         for item in items:
             try:
                 row = _row_of_utterance(item) if isinstance(item, Utterance) else _row_of_cut(item)
+                samples = None
                 if row["audio"] is None:
-                    member = f"{row['id']}.flac"
-                    _pack(tar, member, from_array(item.load_audio().T, item.sampling_rate))
-                    row |= {"audio": member, "tar": archive.name}
-                    packed += 1
-            except (InputError, ValueError, OSError) as error:
-                left_out[str(item.id)] = str(error)
+                    samples = from_array(item.load_audio().T, item.sampling_rate)
+                if not all(is_unicode(one) for one in row.values() if isinstance(one, str)):
+                    raise InputError("it holds code points that are no characters")
+            except Exception as error:  # Lhotse raises whatever its readers do.
+                left_out[str(item.id)] = reason(error)
                 continue
+            if samples is not None:
+                if tar is None:
+                    # Only where there is something to pack; whole before the manifest that names it.
+                    whole = opened.enter_context(atomic_file(archive))
+                    tar = opened.enter_context(tarfile.open(fileobj=whole, mode="w"))
+                member = names.of(str(row["id"]))
+                _pack(tar, member, samples)
+                row |= {"audio": member, "tar": archive.name}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             written += 1
-    if packed:
-        new_archive.replace(archive)
-    else:
-        new_archive.unlink()
-    new.replace(target)
     return Converted(written, left_out)
+
+
+class _FileNames:
+    """A file name for every id: its own where it can be one, and no two alike, for ids may come twice."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def of(self, id: str) -> str:
+        """A name ending in ``.flac`` that no other id has got."""
+        stem = re.sub(r"[^\w.+-]", "_", id).lstrip(".")[:100] or "utterance"
+        name, number = stem, 1
+        while name.casefold() in self._used:
+            number += 1
+            name = f"{stem}-{number}"
+        self._used.add(name.casefold())
+        return f"{name}.flac"
+
+
+class _Beside:
+    """The folder of sound beside cuts: where it is ``written``, and its ``place`` later."""
+
+    def __init__(self, written: Path, place: Path) -> None:
+        self.written, self.place = written, place
+        self.names = _FileNames()
 
 
 def _row_of_utterance(one: Utterance) -> dict[str, Any]:
@@ -171,7 +255,7 @@ def _flac(samples: Floats) -> bytes:
     return buffer.getvalue()
 
 
-def _cuts(items: Iterable[Any], left_out: dict[str, str], beside: Path | None) -> Iterator[Any]:
+def _cuts(items: Iterable[Any], left_out: dict[str, str], beside: _Beside | None) -> Iterator[Any]:
     """Cuts of ``items``. What lies in an archive goes into memory, or with ``beside`` into files next to it."""
     lhotse = _lhotse()
     for item in items:
@@ -180,8 +264,8 @@ def _cuts(items: Iterable[Any], left_out: dict[str, str], beside: Path | None) -
             continue
         try:
             recording = _recording(lhotse, item, beside)
-        except (InputError, OSError, lhotse.audio.utils.AudioLoadingError) as error:
-            left_out[item.id] = str(error)
+        except Exception as error:  # Lhotse raises whatever its readers do.
+            left_out[item.id] = reason(error)
             continue
         cut = recording.to_cut()
         cut.id = item.id
@@ -201,14 +285,15 @@ def _cuts(items: Iterable[Any], left_out: dict[str, str], beside: Path | None) -
         yield cut
 
 
-def _recording(lhotse: Any, one: Utterance, beside: Path | None) -> Any:
+def _recording(lhotse: Any, one: Utterance, beside: _Beside | None) -> Any:
     if one.tar is None:
         return lhotse.Recording.from_file(Path(one.audio).absolute(), recording_id=one.id)
     flac = _flac(read_audio(one.source()))
     if beside is None:
         return lhotse.Recording.from_bytes(flac, recording_id=one.id)
-    folder = beside.absolute().with_name(beside.name.removesuffix(".jsonl.gz") + "-audio")
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{one.id.replace('/', '_')}.flac"
-    path.write_bytes(flac)
-    return lhotse.Recording.from_file(path, recording_id=one.id)
+    beside.written.mkdir(exist_ok=True)
+    name = beside.names.of(one.id)
+    (beside.written / name).write_bytes(flac)
+    recording = lhotse.Recording.from_file(beside.written / name, recording_id=one.id)
+    recording.sources[0].source = str(beside.place / name)
+    return recording

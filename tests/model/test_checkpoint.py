@@ -1,13 +1,19 @@
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
+from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.nim4 import Nim4
 
 
 def same(one: Checkpoint, other: Checkpoint, tolerance: float = 0.0) -> None:
@@ -84,7 +90,7 @@ def test_a_failed_save_leaves_the_old_one(
         raise OSError("no space left on device")
 
     monkeypatch.setattr("huggingface_hub.save_torch_state_dict", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="no space"):
         save(toy_checkpoint, folder)
     same(toy_checkpoint, load(folder))
     assert list(tmp_path.iterdir()) == [folder]
@@ -149,5 +155,99 @@ def test_a_bad_configuration(broken: Path, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "{}", '{"mean": [1], "scale": [1]}'])
 def test_a_bad_normalisation(broken: Path, text: str) -> None:
     (broken / "cmvn.json").write_text(text)
+    with pytest.raises(InputError, match=r"cmvn\.json"):
+        load(broken)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all values in a JSON tree, its root left out."""
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [one for key, inner in below for one in ((*path, key), *places(inner, (*path, key)))]
+
+
+WEIRD = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        0,
+        1,
+        3,
+        10**9,
+        10**30,
+        0.5,
+        1e300,
+        "",
+        "qwen3",
+        "\ud800",
+        "3",
+        [],
+        [[]],
+        {},
+        {"a": 1},
+        [None],
+    ]
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_an_edited_configuration_is_a_model_or_one_sentence(toy_model: Path, data: st.DataObject) -> None:
+    row = json.loads((toy_model / "config.json").read_text())
+    path = data.draw(st.sampled_from(places({**row, "phonemes": row["phonemes"][:2]})))
+    inner = row
+    for key in path[:-1]:
+        inner = inner[key]
+    if data.draw(st.booleans()):
+        inner[path[-1]] = data.draw(WEIRD)
+    else:
+        del inner[path[-1]]
+    # Anything else that is raised is a traceback for the user.
+    with suppress(InputError), torch.device("meta"):
+        Nim4(Nim4Config.from_json(json.dumps(row), "config.json"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "", "null", "3", '"a"', "{}", '{"format": [1]}'])
+def test_what_is_no_configuration(text: str) -> None:
+    with pytest.raises(InputError, match=r"config\.json"):
+        Nim4Config.from_json(text, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(float("nan"), "no numbers"), (float("inf"), "no numbers"), (0.0, "all zero")]
+)
+def test_weights_that_hear_nothing_are_refused(broken: Path, value: float, said: str) -> None:
+    weights = load_file(broken / "model.safetensors")
+    weights["encoder.input_preprocessor.out.weight"].fill_(value)
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    (broken / "checksums.json").unlink()
+    with pytest.raises(InputError, match=said):
+        load(broken)
+
+
+def test_a_flipped_bit_in_the_weights_is_noticed(broken: Path) -> None:
+    data = bytearray((broken / "model.safetensors").read_bytes())
+    data[-1000] ^= 1
+    (broken / "model.safetensors").write_bytes(bytes(data))
+    with pytest.raises(InputError, match="not what was saved"):
+        load(broken)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("scale", [float("nan")] * 80),
+        ("mean", [float("inf")] * 80),
+        ("scale", [0.0] * 80),
+        ("mean", [[0.0]] * 79),
+        ("mean", [1e300] * 80),
+        ("mean", {"a": 1}),
+        ("mean", None),
+        ("scale", ["x"] * 80),
+    ],
+)
+def test_a_normalisation_that_is_none(broken: Path, key: str, value: Any) -> None:
+    row = json.loads((broken / "cmvn.json").read_text())
+    (broken / "cmvn.json").write_text(json.dumps({**row, key: value}))
     with pytest.raises(InputError, match=r"cmvn\.json"):
         load(broken)

@@ -66,6 +66,8 @@ def run_build(options: argparse.Namespace) -> int:
     from nim4asr.hotwords.database import save
     from nim4asr.hotwords.index import build
 
+    if options.output.is_dir() or not options.output.name:
+        raise InputError(f"{options.output}: this is a folder; name a file for the database with -o")
     database, built = build(options.lists, options.workers, lambda items: progress(items, "pronouncing"))
     save(database, options.output)
     for problem in built.problems[:SHOWN]:

@@ -1,9 +1,15 @@
 """``nim4``: parse, run, and turn an ``InputError`` into one sentence and a non-zero exit."""
 
 import argparse
+import codecs
+import errno
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
 from nim4asr.cli import analyze, convert, evaluate, hotwords, importing, info, new, stream, train, transcribe
@@ -24,9 +30,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    _speak_utf8()
+    if sys.stdout is None:
+        print("nim4: there is no standard output to write to; it is closed", file=sys.stderr)
+        return 1
     options = parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
+        with _ended_by_sigterm():
+            status: int = options.run(options)
         sys.stdout.flush()
     except InputError as error:
         print(f"nim4: {error}", file=sys.stderr)
@@ -35,10 +46,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("nim4: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader has gone (``nim4 ... | head``). Python must not find the closed pipe again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone (``nim4 ... | head``).
+        _drop_output()
         return 141
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF) or error.filename is not None:
+            raise
+        _drop_output()
+        print(f"nim4: the output cannot be written ({error.strerror})", file=sys.stderr)
+        return 1
     return status
+
+
+def _speak_utf8() -> None:
+    """Write UTF-8 whatever the locale says: in most others Chinese cannot be written at all.
+
+    Bytes of a path that are no UTF-8 come out as they came in; what is no character at all, as a question mark.
+    """
+    codecs.register_error("nim4", _as_it_came)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(encoding="utf-8", errors="nim4")
+
+
+def _as_it_came(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    codes = (ord(one) for one in error.object[error.start : error.end])
+    return b"".join(bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else b"?" for code in codes), error.end
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as an exception does, so that what is half written is taken away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _drop_output() -> None:
+    """Python must not try again at exit what cannot be written."""
+    with suppress(OSError, ValueError, io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

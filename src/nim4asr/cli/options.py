@@ -152,8 +152,9 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
         except ValueError as error:
             raise InputError(str(error)) from None
     try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError):
-        raise InputError(f"the device {options.device!r} is not to be had here; try cpu") from None
+        # Asking for a value tells of devices that hold none, such as meta.
+        torch.zeros(1, device=options.device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(f"the device {options.device!r} is not available here; try cpu") from None
     dtype: torch.dtype = getattr(torch, options.dtype)
     return Recogniser.load(options.model, options.device, dtype, config)

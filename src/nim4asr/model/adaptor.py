@@ -15,6 +15,12 @@ class AdaptorConfig:
     stack: int = 4
     hidden_dim: int | None = None
 
+    def __post_init__(self) -> None:
+        if min(self.encoder_dim, self.llm_dim, self.stack, self.hidden_dim or 1) < 1 or self.stack > 100:
+            raise ValueError("the adaptor's sizes must be at least 1, and stack at most 100")
+        if max(self.encoder_dim, self.llm_dim, self.hidden_dim or 1) > 1_000_000:
+            raise ValueError("the adaptor's sizes must be at most 1,000,000")
+
 
 class Adaptor(nn.Module):
     """Linear(stack * D -> hidden), ReLU, Linear(hidden -> D_llm) over ``stack`` frames put together.

@@ -1,11 +1,14 @@
 """The configuration of a whole network, as it is saved beside the weights."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from types import UnionType
+from typing import Any, get_type_hints
 
 from nim4asr.errors import InputError
+from nim4asr.files import is_unicode, parse_json
 from nim4asr.model.adaptor import AdaptorConfig
 from nim4asr.model.encoder import ChunkScheme, EncoderConfig
 from nim4asr.model.phoneme_head import PhonemeHeadConfig
@@ -40,7 +43,7 @@ class Nim4Config:
     def from_json(cls, text: str, name: str) -> "Nim4Config":
         """The inverse of ``to_json``; ``name`` is the file, for the message of an ``InputError``."""
         try:
-            row = json.loads(text)
+            row = parse_json(text)
             version = row.pop("format")
         except (ValueError, KeyError, AttributeError, TypeError):
             raise InputError(f"{name}: this is not the configuration of a nim4asr model") from None
@@ -48,21 +51,88 @@ class Nim4Config:
             raise InputError(
                 f"{name}: format {version} is newer than this program reads ({FORMAT}); upgrade nim4asr"
             )
-        parts = {
-            "encoder": EncoderConfig,
-            "adaptor": AdaptorConfig,
-            "phoneme_head": PhonemeHeadConfig,
-            "prompt": PromptConfig,
-            "chunks": ChunkScheme,
-        }
         known = {f.name for f in fields(cls)}
         try:
             values = {
-                key: parts[key](**value) if key in parts and value is not None else value
+                key: _block(_BLOCKS[key], value, key) if key in _BLOCKS and value is not None else value
                 for key, value in row.items()
                 if key in known
             }
+            if not isinstance(values["phonemes"], list):
+                raise TypeError("phonemes must be a list")
             values["phonemes"] = tuple(values["phonemes"])
             return cls(**values)
         except (TypeError, ValueError, KeyError) as error:
             raise InputError(f"{name}: the configuration does not fit ({error})") from None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not is_unicode(self.name):
+            raise ValueError("name must be a string")
+        if not all(isinstance(one, str) for one in self.phonemes):
+            raise ValueError("phonemes must be strings")
+        if len(set(self.phonemes)) != len(self.phonemes):
+            raise ValueError("phonemes must differ")
+        if self.encoder is None or self.prompt is None or self.chunks is None:
+            raise ValueError("encoder, prompt and chunks must not be missing")
+        for block in (self.adaptor, self.phoneme_head):
+            if block is not None and block.encoder_dim != self.encoder.model_dim:
+                raise ValueError(
+                    f"the encoder's frames have {self.encoder.model_dim} dimensions, "
+                    f"and {type(block).__name__} asks for {block.encoder_dim}"
+                )
+        if self.phoneme_head is not None and self.phoneme_head.phonemes != len(self.phonemes):
+            raise ValueError(f"{len(self.phonemes)} phonemes for {self.phoneme_head.phonemes} outputs")
+        if self.llm is not None:
+            _check_language_model(self.llm, None if self.adaptor is None else self.adaptor.llm_dim)
+
+
+_BLOCKS: dict[str, type] = {
+    "encoder": EncoderConfig,
+    "adaptor": AdaptorConfig,
+    "phoneme_head": PhonemeHeadConfig,
+    "prompt": PromptConfig,
+    "chunks": ChunkScheme,
+}
+# The sizes in a language model's configuration, and the most that is believed.
+_LLM_SIZES = {
+    "vocab_size": 10_000_000,
+    "hidden_size": 100_000,
+    "intermediate_size": 1_000_000,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 10_000,
+    "num_key_value_heads": 10_000,
+    "head_dim": 10_000,
+    "max_position_embeddings": 100_000_000,
+}
+
+
+def _block(cls: type, value: Any, name: str) -> Any:
+    """A block's configuration, each value of the type that it is declared with."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be an object")
+    types = get_type_hints(cls)
+    for key, one in value.items():
+        if key in types and not _is_of(one, types[key]):
+            raise TypeError(f"{name}.{key} must not be {str(one)[:40]!r}")
+    return cls(**value)
+
+
+def _is_of(value: Any, declared: Any) -> bool:
+    if isinstance(declared, UnionType):
+        return any(_is_of(value, one) for one in declared.__args__)
+    if isinstance(value, bool):
+        return declared is bool
+    if declared is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, declared) and (not isinstance(value, str) or is_unicode(value))
+
+
+def _check_language_model(llm: Mapping[str, Any], width: int | None) -> None:
+    if not isinstance(llm, Mapping) or not isinstance(llm.get("model_type"), str):
+        raise ValueError("llm must be an object with a model_type")
+    for key, most in _LLM_SIZES.items():
+        size = llm.get(key)
+        if size is not None and not (_is_of(size, int) and 1 <= size <= most):
+            raise ValueError(f"llm.{key} must be a whole number from 1 to {most:,}")
+    if width is not None and llm.get("hidden_size", width) != width:
+        raise ValueError(f"the language model's width is {llm['hidden_size']}, and the adaptor's {width}")

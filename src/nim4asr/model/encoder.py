@@ -29,6 +29,8 @@ from nim4asr.audio.features import MEL_BINS, SUBSAMPLING
 # An output frame t sees the input frames 4t .. 4t + 6.
 SUBSAMPLING_CONTEXT = 7
 LOOKAHEAD_FRAMES = SUBSAMPLING_CONTEXT - SUBSAMPLING
+# What no encoder has; a configuration of more is damage, and would fill the memory before anyone noticed.
+LARGEST, MOST_BLOCKS = 65_536, 1_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ class EncoderConfig:
     input_dim: int = MEL_BINS
 
     def __post_init__(self) -> None:
+        sizes = (self.model_dim, self.blocks, self.heads, self.kernel_size, self.feedforward_multiplier)
+        if min(*sizes, self.subsampling_channels) < 1:
+            raise ValueError("every size of the encoder must be at least 1")
+        if max(*sizes, self.subsampling_channels) > LARGEST or self.blocks > MOST_BLOCKS:
+            raise ValueError(
+                f"no size of the encoder may be over {LARGEST}, nor its blocks over {MOST_BLOCKS}"
+            )
+        if self.input_dim != MEL_BINS or not 0 <= self.dropout < 1:
+            raise ValueError(f"input_dim must be {MEL_BINS}, and dropout from 0 to 1")
         if self.model_dim % self.heads:
             raise ValueError(f"model_dim {self.model_dim} must be a multiple of heads {self.heads}")
         if self.kernel_size % 2 == 0:
@@ -62,7 +73,7 @@ class ChunkScheme:
     left: int = 4
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.left < 0:
+        if not (1 <= self.size <= LARGEST and 0 <= self.left <= LARGEST):
             raise ValueError(f"no such chunks: size {self.size}, left {self.left}")
 
 

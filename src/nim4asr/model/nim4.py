@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nim4asr.errors import InputError
+from nim4asr.files import reason
 from nim4asr.model.adaptor import Adaptor
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.encoder import Encoder
@@ -85,10 +87,16 @@ class Nim4(nn.Module):
 
 
 def build_language_model(config: Any) -> "PreTrainedModel":
-    """A Hugging Face causal language model of the given configuration, with fresh weights."""
+    """A Hugging Face causal language model of the given configuration, with fresh weights.
+
+    Raises ``InputError`` if there can be none.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     values = dict(config)
     model_type = values.pop("model_type")
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **values))
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **values))
+    except Exception as error:  # Every architecture has its own ways to fail at what it cannot be.
+        raise InputError(f"there is no language model of such a configuration ({reason(error)})") from None
     return model

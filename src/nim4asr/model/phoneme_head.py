@@ -15,6 +15,11 @@ class PhonemeHeadConfig:
     hidden_dim: int
     phonemes: int = len(TABLE)
 
+    def __post_init__(self) -> None:
+        sizes = (self.encoder_dim, self.hidden_dim, self.phonemes)
+        if min(sizes) < 1 or max(sizes) > 1_000_000:
+            raise ValueError("the phoneme head's sizes must be from 1 to 1,000,000")
+
 
 class PhonemeHead(nn.Module):
     """A 3-layer MLP with Swish."""

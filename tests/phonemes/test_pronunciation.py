@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nim4asr.phonemes import TABLE, in_word, pronounce, pronunciations, spoken_form, tokenize
+from nim4asr.phonemes import TABLE, in_word, pronounce, pronunciations, settled, spoken_form, tokenize
 
 
 def test_mixed_text() -> None:
@@ -115,3 +115,20 @@ def test_where_a_word_goes_on() -> None:
 def test_nothing_to_say(text: str) -> None:
     assert pronounce(text) == []
     assert pronunciations(text) == []
+
+
+@given(
+    st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=40),
+    st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=12),
+)
+def test_what_is_settled_is_read_the_same_whatever_follows(text: str, more: str) -> None:
+    size = settled(text)
+    assert 0 <= size <= len(text)
+    apart = [*tokenize(text[:size]), *tokenize(text[size:] + more)]
+    assert [(t.text, t.phonemes) for t in apart] == [(t.text, t.phonemes) for t in tokenize(text + more)]
+
+
+def test_little_is_left_unsettled() -> None:
+    assert settled("how are you tod") == len("how are you ") and settled("他说how") == 2
+    assert len("北" * 100) - settled("北" * 100) < 30
+    assert settled("3 个") == settled("½个") == settled("") == 0

@@ -1,3 +1,4 @@
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,15 @@ from hypothesis import strategies as st
 
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.prompt import end_token
-from nim4asr.recognition.decoding import DecodingConfig, decode, loop_length, without_loop
+from nim4asr.recognition.decoding import (
+    DecodingConfig,
+    decode,
+    loop_length,
+    runs_away,
+    text_runs_away,
+    to_hypothesis,
+    without_loop,
+)
 from nim4asr.recognition.guidance import SoundGuide
 
 CONFIG = DecodingConfig()
@@ -83,13 +92,13 @@ def test_a_batch_is_decoded_as_each_alone(toy_checkpoint: Checkpoint, beams: int
 
 
 def test_each_sound_guides_its_own_beams(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two prompts alike; one's sound is all for the token 41, the other's for 42."""
+    """Two prompts alike; one's sound is all for the token 42, the other's for 43."""
     assert toy_checkpoint.tokenizer is not None
     torch.manual_seed(1)
     speech = torch.randn(1, 6, 32).expand(2, -1, -1)
     network, tokenizer = toy_checkpoint.network, toy_checkpoint.tokenizer
     prompt = network.embed_prompts(tokenizer, speech, torch.tensor([6, 6]))
-    sounds = [np.zeros((frames, 256), np.float32) for frames in (41, 42)]
+    sounds = [np.zeros((frames, 256), np.float32) for frames in (42, 43)]
 
     def gains(guide: SoundGuide, written: list[int], candidates: list[int]) -> list[float]:
         return [guide._weight * (one == len(guide._log_probs)) for one in candidates]
@@ -102,7 +111,7 @@ def test_each_sound_guides_its_own_beams(toy_checkpoint: Checkpoint, monkeypatch
 
     first, second = texts()
     # Until they would be loops.
-    assert first.startswith(tokenizer.decode([41] * 5)) and second.startswith(tokenizer.decode([42] * 5))
+    assert first.startswith(tokenizer.decode([42] * 5)) and second.startswith(tokenizer.decode([43] * 5))
     for plain in (texts(phoneme_weight=0.0), texts(beams=1), texts(posteriors=None)):
         assert plain[0] == plain[1] not in (first, second)
 
@@ -154,3 +163,74 @@ def test_a_loop_is_cut_no_further_than_what_must_stay(tokens: list[int], least: 
     kept = without_loop(tokens, CONFIG, least)
     assert kept == tokens[: len(kept)]
     assert len(kept) >= min(least, len(tokens))
+
+
+@pytest.mark.parametrize(
+    ("text", "away"),
+    [
+        ("je" + "bbo" * 6, True),
+        ("so he said " + "ab" * 8, True),
+        ("and the man" + " and the man" * 4, True),
+        ("x" * 46, True),
+        ("哈" * 16, True),
+        ("no no no no", False),
+        ("哈哈哈哈", False),
+        ("pneumonoultramicroscopicsilicovolcanoconiosis", False),
+        ("他说" + "一二三四五" * 20 + "六", False),
+        ("", False),
+    ],
+)
+def test_text_that_no_listener_would_write_on(text: str, away: bool) -> None:
+    assert text_runs_away(text, CONFIG) == away
+
+
+def spelled(checkpoint: Checkpoint, text: str) -> list[int]:
+    """The tokens of ``text``, a letter each."""
+    tokenizer = checkpoint.tokenizer
+    assert tokenizer is not None
+    return [token for letter in text for token in tokenizer.encode(letter, add_special_tokens=False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        # Of a loop that no four tokens show, one copy stays; of a word that is none, nothing.
+        ("he is" + "hearitoday" * 4, "he ishearitoday"),
+        ("he is " + "weathrino" * 6, "he is weathrino"),
+        ("how " + "".join(Random(0).choices("howareytdisfnl", k=60)), "how"),
+        ("how are you", "how are you"),
+    ],
+)
+def test_letter_soup_is_cut(toy_checkpoint: Checkpoint, text: str, kept: str) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    tokens = spelled(toy_checkpoint, text)
+    text = tokenizer.decode(tokens)
+    assert runs_away(tokenizer, tokens, CONFIG) == (kept != text)
+    hypothesis = to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG)
+    assert hypothesis.text == kept
+    assert to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG, len(tokens)).text == text
+
+
+def test_a_beam_that_runs_away_wins_nothing(
+    toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop is by far the likeliest text, and every other is likelier than to end."""
+    tokenizer, llm = toy_checkpoint.tokenizer, toy_checkpoint.network.llm
+    assert tokenizer is not None
+    loop, others = tokenizer.encode("今", add_special_tokens=False)[-1], range(20, 40)
+    genuine = llm.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        output = genuine(*args, **kwargs)
+        output.logits[:] = -30.0
+        output.logits[..., list(others)] = 0.0
+        output.logits[..., loop] = 5.0
+        output.logits[..., end_token(tokenizer)] = -5.0
+        return output
+
+    monkeypatch.setattr(llm, "forward", forward)
+    config = DecodingConfig(beams=4, phoneme_weight=0.0)
+    (found,) = decode(toy_checkpoint.network, tokenizer, prompts(toy_checkpoint, [4]), [2.0], config)
+    # The loop ended for nothing would have been the best text of all.
+    assert not found.text.endswith("今今") and found.text != "今"

@@ -6,6 +6,7 @@ from nim4asr.phonemes.pronunciation import (
     in_word,
     pronounce,
     pronunciations,
+    settled,
     spoken_form,
     tokenize,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "in_word",
     "pronounce",
     "pronunciations",
+    "settled",
     "spoken_form",
     "tokenize",
 ]

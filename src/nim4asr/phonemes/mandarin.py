@@ -128,6 +128,14 @@ def read(text: str) -> list[Phonemes]:
     return _read(text, [_phrase_end(text, start) for start in range(len(text))])
 
 
+def settled(text: str) -> int:
+    """How many characters of the run ``text`` will be read as they are now whatever characters follow."""
+    start = 0
+    while start + _longest_phrase() <= len(text):
+        start = max(_phrase_end(text, start), start + 1)
+    return min(start, len(text))
+
+
 def _read(text: str, ends: Sequence[int]) -> list[Phonemes]:
     from pypinyin.constants import PHRASES_DICT
 

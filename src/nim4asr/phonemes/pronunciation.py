@@ -158,6 +158,25 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
+def settled(text: str) -> int:
+    """The length of a prefix of ``text`` whose tokens are the same whatever follows, and apart from those of the rest:
+
+        tokenize(spoken_form(text + more)) = tokenize(text[:settled]) + tokenize(spoken_form(text[settled:] + more))
+
+    as long as ``more`` holds no number. 0 where the text holds one.
+    """
+    if not text or _NUMBERLIKE.search(text) or any(c.isnumeric() and not mandarin.is_han(c) for c in text):
+        return 0
+    start = len(text)
+    if mandarin.is_han(text[-1]):
+        while start and mandarin.is_han(text[start - 1]):
+            start -= 1
+        return start + mandarin.settled(text[start:])
+    while start and not mandarin.is_han(text[start - 1]) and not text[start - 1].isspace():
+        start -= 1
+    return start
+
+
 def in_word(text: str, place: int) -> bool:
     """Whether ``place`` is inside a word that is written without spaces in it: a letter or digit on both sides, and
     neither of them Chinese.

@@ -17,12 +17,17 @@ from torch import Tensor
 
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.model.prompt import encode_text, end_token
+from nim4asr.phonemes import in_word
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from nim4asr.recognition.guidance import Guidance
 
+# The score of the end of a beam that runs away: finite, for all of them might.
+_RUN_AWAY = -1e4
+# More letters than any word of either language has that is likely to be said.
+LONGEST_WORD = 45
 # More would only fill the memory.
 MOST_BEAMS = 100
 
@@ -34,8 +39,9 @@ class DecodingConfig:
     ``beams`` 1 is greedy search for the highest log p(text | prompt). More beams, and texts with hints, look for the
     highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes | sound) + ``hint_weight`` (phonemes of hints
     in it), among the likeliest ``candidates`` for the next token of each. The budget is ``tokens_per_second`` of audio
-    and ``spare_tokens``. Text that ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop; one
-    copy of it is kept.
+    and ``spare_tokens``. Text that ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop, and
+    so is one that ends in as many copies of some characters, if they are ``loop_characters`` together; one copy of it
+    is kept. A word of more than ``longest_word`` letters is none, and goes.
     """
 
     beams: int = 1
@@ -46,6 +52,8 @@ class DecodingConfig:
     spare_tokens: int = 4
     repeats: int = 4
     longest_loop: int = 8
+    loop_characters: int = 16
+    longest_word: int = LONGEST_WORD
 
     def __post_init__(self) -> None:
         if not 1 <= self.beams <= MOST_BEAMS:
@@ -56,6 +64,8 @@ class DecodingConfig:
             raise ValueError(f"candidates must be at least 1, not {self.candidates}")
         if self.repeats < 2 or self.longest_loop < 1 or self.tokens_per_second <= 0:
             raise ValueError("the guards need two repeats, one token a loop and a positive budget")
+        if self.loop_characters < 2 or self.longest_word < 1:
+            raise ValueError("the guards need two characters a loop and one letter a word")
 
     def budget(self, seconds: float) -> int:
         """The most tokens to write for ``seconds`` of audio."""
@@ -89,7 +99,7 @@ def decode(
     """
     end = end_token(tokenizer)
     budgets = [config.budget(one) for one in seconds]
-    processors = [_guard(budgets, end, config)]
+    processors = [_guard(tokenizer, budgets, end, config)]
     guides = [
         guidance(tokenizer, config, posteriors[i] if posteriors else None, hints[i] if hints else ())
         for i in range(len(seconds))
@@ -137,7 +147,7 @@ def to_hypothesis(
     """
     ended = bool(tokens) and tokens[-1] == end_token(tokenizer)
     written = list(tokens[:-1] if ended else tokens)
-    kept = without_loop(written, config, least)
+    kept = without_runaway(tokenizer, written, config, least)
     counted = log_probs[: len(tokens) if len(kept) == len(written) else len(kept)]
     mean = sum(max(one, -30.0) for one in counted) / len(counted) if counted else 0.0
     return Hypothesis(text_of(tokenizer, kept).strip(), math.exp(mean))
@@ -145,7 +155,8 @@ def to_hypothesis(
 
 def text_of(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int]) -> str:
     """The text of ``tokens``, such that more tokens only add to it (but for a character they hold half of)."""
-    text: str = tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    # Not through the wrapper, which takes three times as long as what it wraps, and is asked for every candidate.
+    text: str = tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True)
     return text
 
 
@@ -171,8 +182,64 @@ def without_loop(tokens: Sequence[int], config: DecodingConfig, least: int = 0) 
     return kept
 
 
-def _guard(budgets: Sequence[int], end: int, config: DecodingConfig) -> Any:
-    """A logits processor that ends a row over its budget or in a loop."""
+def text_runs_away(text: str, config: DecodingConfig) -> bool:
+    """Whether ``text`` ends in a loop of characters, or in a word too long to be one: no listener would write on."""
+    return bool(_loop_of_characters(text, config)) or _last_word(text) > config.longest_word
+
+
+def runs_away(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int], config: DecodingConfig) -> bool:
+    """Whether ``tokens`` end in a loop, of tokens or of the characters of their text, or in a word that is none."""
+    if loop_length(tokens, config):
+        return True
+    # What is at the end of the text is in its last tokens, for each has one character at least, but for halves of some.
+    tail = max(config.loop_characters * config.repeats, config.longest_word) + 8
+    return text_runs_away(text_of(tokenizer, tokens[-tail:]), config)
+
+
+def without_runaway(
+    tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int], config: DecodingConfig, least: int = 0
+) -> list[int]:
+    """``tokens`` without what ``runs_away`` sees at their end.
+
+    Of a loop one copy stays, of a word that is none nothing. No fewer than ``least`` tokens stay.
+    """
+    kept = without_loop(tokens, config, least)
+    text = text_of(tokenizer, kept)
+    room = len(text)
+    if size := _loop_of_characters(text, config):
+        while text[:room].endswith(text[room - 2 * size : room - size]) and room >= 2 * size:
+            room -= size
+    elif (word := _last_word(text)) > config.longest_word:
+        room -= word
+    while len(kept) > least and len(text_of(tokenizer, kept)) > room:
+        del kept[-1]
+    return kept
+
+
+def _loop_of_characters(text: str, config: DecodingConfig) -> int:
+    """How many characters repeat at the end of ``text``, ``repeats`` times or more and as long as a loop; 0 if none."""
+    for size in range(1, config.loop_characters + 1):
+        copies = max(config.repeats, -(-config.loop_characters // size))
+        if len(text) >= size * copies and text.endswith(text[-size:] * copies):
+            return size
+    return 0
+
+
+def _last_word(text: str) -> int:
+    """The length of the word that ``text`` ends in: of letters, without spaces between words."""
+    start = len(text)
+    while start and in_word(text[start - 1 :][:1] * 2, 1):
+        start -= 1
+    return len(text) - start
+
+
+def _guard(
+    tokenizer: "PreTrainedTokenizerBase", budgets: Sequence[int], end: int, config: DecodingConfig
+) -> Any:
+    """A logits processor that ends a row over its budget or that runs away.
+
+    Of several beams one that runs away has no chance against the others: an end that costs nothing would be a prize.
+    """
     from transformers import LogitsProcessor
 
     class Guard(LogitsProcessor):  # type: ignore[misc]
@@ -180,9 +247,11 @@ def _guard(budgets: Sequence[int], end: int, config: DecodingConfig) -> Any:
             rows_each = len(scores) // len(budgets)
             written = input_ids.shape[1]
             for row, tokens in enumerate(input_ids.tolist()):
-                if written >= budgets[row // rows_each] or loop_length(tokens, config):
+                away = runs_away(tokenizer, tokens, config)
+                if away or written >= budgets[row // rows_each]:
+                    own = _RUN_AWAY if away else max(float(scores[row, end]), _RUN_AWAY)
                     scores[row] = float("-inf")
-                    scores[row, end] = 0.0
+                    scores[row, end] = own if rows_each > 1 else 0.0
             return scores
 
     return Guard()

@@ -17,6 +17,7 @@ same sound all the same. So the text's score rises with every part of a hint tha
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -26,10 +27,14 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, spoken_form, tokenize
+from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, settled, spoken_form, tokenize
 
 # So many phonemes at the end of a word may change with its next letters.
 _UNCERTAIN = 2
+# How a number is read depends on all of the text.
+_HAS_NUMBER = re.compile(r"[^\W\D]|[$€£¥%℃°]")
+# So many nats below the likeliest, a probability adds nothing to a sum.
+_NEGLIGIBLE = 40.0
 # For the impossible: finite, so that among impossible texts the language model's order stands.
 _FLOOR = -1e4
 
@@ -66,10 +71,15 @@ class SoundGuide:
             (): _Prefix(np.full(len(blank), -math.inf), blank, 0.0)
         }
         self._labels: dict[tuple[str, int], tuple[int, ...]] = {}
+        # A text that those asked for now begin with, and its phonemes: only what follows need be pronounced.
+        self._settled: tuple[str, tuple[int, ...]] = ("", ())
 
     def gains(self, written: Sequence[int], candidates: Sequence[int]) -> list[float]:
         """What each of ``candidates`` adds to the weighted second term when it follows ``written``."""
-        labels = self._begun_with(self._text_of(written))
+        text = self._text_of(written)
+        start = text[: settled(text)]
+        self._settled = (start, self._sounds(start))
+        labels = self._begun_with(text)
         # Kept for the candidates, and for what will be written next; those of candidates would fill the memory.
         self._prefixes[labels] = self._prefix(labels)
         before = self._begun(labels)
@@ -92,10 +102,14 @@ class SoundGuide:
     def _sounds(self, text: str, uncertain: int = 0) -> tuple[int, ...]:
         """The phonemes of ``text`` but for the last ``uncertain`` of its last token; what has none is passed over."""
         if (text, uncertain) not in self._labels:
-            said = [one.phonemes for one in tokenize(spoken_form(text))]
+            start, before = self._settled
+            if not text.startswith(start) or _HAS_NUMBER.search(text):
+                start, before = "", ()
+            said = [one.phonemes for one in tokenize(spoken_form(text[len(start) :]))]
             if said and uncertain:
                 said[-1] = said[-1][:-uncertain]
-            self._labels[text, uncertain] = tuple(TABLE.encode(phoneme for one in said for phoneme in one))
+            labels = TABLE.encode(phoneme for one in said for phoneme in one)
+            self._labels[text, uncertain] = (*before, *labels)
         return self._labels[text, uncertain]
 
     def _prefix(self, labels: tuple[int, ...]) -> _Prefix:
@@ -216,7 +230,20 @@ def _extended(
     frames = len(log_probs)
     phoneme, blank = np.full(frames + 1, -np.inf), np.full(frames + 1, -np.inf)
     begun = -np.inf
-    for frame in range(frames):
+    # The sequence before has ended with some probability in few of the frames; none of the others can count.
+    least = max(in_phoneme.max(), in_blank.max()) - _NEGLIGIBLE
+    first, last_frame = 0, frames
+    while first < frames and in_phoneme[first] < least and in_blank[first] < least:
+        first += 1
+    while last_frame > first and in_phoneme[last_frame - 1] < least and in_blank[last_frame - 1] < least:
+        last_frame -= 1
+    most = -np.inf
+    for frame in range(first, frames):
+        # And once it is over, so is this one when nothing of it is left.
+        now = max(phoneme[frame], blank[frame])
+        most = max(most, now)
+        if frame >= last_frame and now < most - _NEGLIGIBLE:
+            break
         # Between two equal phonemes there must be a blank.
         entered = in_blank[frame]
         if label != last:

@@ -30,10 +30,10 @@ from nim4asr.phonemes import BLANK, TABLE
 from nim4asr.recognition.decoding import (
     NOTHING,
     guidance,
-    loop_length,
+    runs_away,
     text_of,
     to_hypothesis,
-    without_loop,
+    without_runaway,
 )
 from nim4asr.recognition.ear import Begin, Chunk, Ear, End, Samples, Task
 from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
@@ -388,7 +388,7 @@ class StreamPool:
         """The token goes into the text, unless a guard ends it here."""
         config = self.config.decoding
         written = text.tokens
-        if len(written) >= config.budget(text.seconds) or loop_length(written, config):
+        if len(written) >= config.budget(text.seconds) or runs_away(self._tokenizer, written, config):
             text.done = True
             return
         text.tokens.append(token)
@@ -425,7 +425,7 @@ class StreamPool:
             return
         self._cache.rewind(utterance.slot, utterance.spoken)
         tokens = text.tokens[:-1] if text.tokens and text.tokens[-1] == self._end else text.tokens
-        tokens = without_loop(tokens, self.config.decoding, utterance.stable)
+        tokens = without_runaway(self._tokenizer, tokens, self.config.decoding, utterance.stable)
         utterance.tokens, utterance.token_log_probs = tokens, text.log_probs[: len(tokens)]
         utterance.hinted = text.hinted
         if utterance.chunks >= self.config.free_chunks:

@@ -30,6 +30,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    # Before torch is there to read it. Threads that spin while they wait take the processor from whoever else is busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _speak_utf8()
     if sys.stdout is None:
         print("nim4: there is no standard output to write to; it is closed", file=sys.stderr)

@@ -12,16 +12,26 @@ if TYPE_CHECKING:
 
 # As many as a prompt holds (nim4asr.model.prompt, which is not imported for it).
 MOST_HINTS = 20
+MOST_THREADS = 1024
+# Parameters under which a second thread costs more than it brings: nano takes the same time on two cores as on one, and
+# half as much again of the processor.
+SMALL = 100_000_000
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """``--model``, ``--device``, ``--dtype``."""
+    """``--model``, ``--device``, ``--dtype``, ``--threads``."""
     parser.add_argument(
         "--model", metavar="DIR", help="model folder or org/name on the hub (default: bundled nano)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     parser.add_argument("--dtype", default="float32", choices=_DTYPES)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="processor threads (default: 1 for a small model, else all cores)",
+    )
 
 
 def add_offline_options(parser: argparse.ArgumentParser) -> None:
@@ -157,4 +167,9 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
     except (RuntimeError, AssertionError, NotImplementedError):
         raise InputError(f"the device {options.device!r} is not available here; try cpu") from None
     dtype: torch.dtype = getattr(torch, options.dtype)
-    return Recogniser.load(options.model, options.device, dtype, config)
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        raise InputError(f"--threads must be from 1 to {MOST_THREADS}, not {options.threads}")
+    recogniser = Recogniser.load(options.model, options.device, dtype, config)
+    small = sum(p.numel() for p in recogniser.checkpoint.network.parameters()) < SMALL
+    torch.set_num_threads(options.threads or (1 if small else torch.get_num_threads()))
+    return recogniser

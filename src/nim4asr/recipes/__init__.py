@@ -4,20 +4,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nim4asr.errors import InputError
-from nim4asr.model.configuration import Nim4Config
 
 if TYPE_CHECKING:
+    from nim4asr.model.configuration import Nim4Config
     from nim4asr.training.programme import Programme
 
 RECIPES = ("nano", "nim4-2.3b")
 
 
-def model_configuration(name: str) -> Nim4Config:
+def model_configuration(name: str) -> "Nim4Config":
     """The network of a recipe by its name, or of a model folder by its path.
 
     Raises ``InputError`` if there is neither.
     """
+    from nim4asr.files import read_text
     from nim4asr.model.checkpoint import CONFIG
+    from nim4asr.model.configuration import Nim4Config
     from nim4asr.recipes import nano, nim4_2b3
 
     if name == nano.NAME:
@@ -26,7 +28,7 @@ def model_configuration(name: str) -> Nim4Config:
         return nim4_2b3.network()
     path = Path(name) / CONFIG
     if path.exists():
-        return Nim4Config.from_json(path.read_text(encoding="utf-8"), str(path))
+        return Nim4Config.from_json(read_text(path), str(path))
     raise InputError(f"{name}: no recipe (nano, nim4-2.3b) and no model folder of this name")
 
 

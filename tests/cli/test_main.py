@@ -1,0 +1,79 @@
+"""What surrounds every command: its output, its locale, how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nim4asr.cli.main import main
+
+NIM4 = [sys.executable, "-m", "nim4asr"]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("names")
+    rows = [{"text": "北京", "category": "城市"}, {"text": "上海"}]
+    (folder / "names.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["hotwords", "build", str(folder / "names.jsonl"), "-o", str(folder / "names.db")]) == 0
+    return folder / "names.db"
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from nim4asr.cli.main import parser; parser(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_waiting_threads_leave_the_processor_to_others(
+    monkeypatch: pytest.MonkeyPatch, database: Path
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    main(["hotwords", "info", str(database)])
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_chinese_is_written_in_every_locale(database: Path, encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
+    done = subprocess.run([*NIM4, "hotwords", "info", database], capture_output=True, env=environment)
+    assert done.returncode == 0 and "城市" in done.stdout.decode("utf-8")
+
+
+def test_a_path_that_is_no_utf8_comes_out_as_it_came_in(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*NIM4, "hotwords", "info", os.fsencode(tmp_path) + b"/\xff.db"], capture_output=True
+    )
+    assert done.returncode == 1 and b"/\xff.db: there is no such hotword database" in done.stderr
+
+
+@pytest.mark.parametrize(("output", "said"), [(">/dev/full", "No space left"), (">&-", "it is closed")])
+def test_output_that_cannot_be_written(database: Path, output: str, said: str) -> None:
+    done = subprocess.run(
+        f'"{sys.executable}" -m nim4asr hotwords info "{database}" {output}',
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "9999"])
+def test_threads_that_no_machine_has(capsys: pytest.CaptureFixture[str], threads: str) -> None:
+    assert main(["transcribe", "a.wav", "--threads", threads]) == 1
+    assert "--threads must be from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["meta", "nosuch", "cuda:99"])
+def test_devices_that_hold_no_numbers(capsys: pytest.CaptureFixture[str], device: str) -> None:
+    assert main(["transcribe", "a.wav", "--device", device]) == 1
+    assert "is not available here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["", "/"])
+def test_a_database_needs_a_name(capsys: pytest.CaptureFixture[str], database: Path, output: str) -> None:
+    names = str(database.with_name("names.jsonl"))
+    assert main(["hotwords", "build", names, "-o", output]) == 1
+    assert "name a file for the database" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from nim4asr.analysis.entropy import (
     Aligned,
     ProbeConfig,
     Said,
+    _fit,
     _phonetic,
     _semantic,
     align_utterance,
@@ -18,7 +19,7 @@ from nim4asr.audio.features import Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, bundled, load
 
-PROBES = ProbeConfig(steps=150, hidden=32)
+PROBES = ProbeConfig(steps=250, hidden=32)
 
 
 def test_spectral_entropy_is_0_on_a_line_and_1_when_even() -> None:
@@ -91,3 +92,25 @@ def test_a_checkpoint_compared_with_itself(toy_checkpoint: Checkpoint) -> None:
     again, _ = gauge("again", toy_checkpoint, utterances, frames, PROBES)
     assert first.cka == 1.0 and again.cka == pytest.approx(1.0)
     assert (first.nse, first.pai, first.csai) == (again.nse, again.pai, again.csai)
+
+
+def test_a_probe_is_judged_on_what_neither_trained_nor_stopped_it() -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(2, (300,))
+    inputs = torch.randn(300, 4) + 3.0 * labels[:, None]
+    # The judged ones have the other label: the better a probe has learnt, the worse it is on them.
+    parts, asked = (
+        [inputs[:200], inputs[200:250], inputs[250:]],
+        [labels[:200], labels[200:250], 1 - labels[250:]],
+    )
+
+    def fitted(stopped_by: int) -> float:
+        torch.manual_seed(1)
+        order = [0, stopped_by, 2]
+        probe = torch.nn.Linear(4, 2)
+        return _fit(probe, [parts[i] for i in order], [asked[i] for i in order], PROBES)
+
+    # Stopped by the judged ones themselves, it would be stopped at once.
+    assert fitted(1) > fitted(2) + 1.0
+    with pytest.raises(ValueError, match="held_out"):
+        ProbeConfig(held_out=2)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nim4asr.evaluation.normalisation import normalise, tokens
+from nim4asr.evaluation.normalisation import normalise, tokens, written_tokens
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,17 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
 
 def test_tokens_are_characters_and_words() -> None:
     assert tokens("我用iPhone 手机 now") == ["我", "用", "iphone", "手", "机", "now"]
+
+
+@pytest.mark.parametrize(
+    ("text", "counted"),
+    [
+        ("Hi, 小王！", ["Hi", ",", "小", "王", "!"]),
+        ("It’s 3.5 o'clock…", ["It's", "3.5", "o'clock", ".", ".", "."]),
+        ("我用iPhone。", ["我", "用", "iPhone", "。"]),
+        ("a-b", ["a", "-", "b"]),
+        (" ", []),
+    ],
+)
+def test_written_tokens_keep_case_digits_and_marks(text: str, counted: list[str]) -> None:
+    assert written_tokens(text) == counted

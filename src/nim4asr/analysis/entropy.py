@@ -7,13 +7,13 @@ ours:
   -sum p log p / log D. 0 for frames on a line, 1 for frames spread evenly.
 - PAI, phonetic accessible information: (H(P) - CE(P | E)) / H(P), with the cross entropy of a small probe that reads
   the phoneme P of a frame from the frame.
-- CSAI, conditional semantic accessible information: (CE(W | P) - CE(W | P, E)) / CE(W | P), with two equal probes
-that read
-  the character or word W of a frame, one given the phonemes around it, one given these and the frame. High where the
-  encoder tells homophones apart, which is the language model's task.
+- CSAI, conditional semantic accessible information: (CE(W | P) - CE(W | P, E)) / CE(W | P), with two equal probes that
+  read the character or word W of a frame, one given the phonemes around it, one given these and the frame. High where
+  the encoder tells homophones apart, which is the language model's task.
 
 A well-allocated encoder has low NSE, high PAI and low CSAI. Phonemes and words are placed by forced alignment of the
-phoneme head, and probes are judged on utterances that they were not trained on.
+phoneme head. A probe is trained on most utterances, stopped by others, and judged on a third set, which it was
+neither trained on nor stopped by.
 """
 
 import math
@@ -35,12 +35,14 @@ from nim4asr.recognition.ctc import force_align
 _BEFORE, _OWN, _AFTER = 2, 6, 2
 # Fewer words or phonemes than this tell nothing of an encoder.
 _LEAST = 50
+# The parts of the utterances; the first are trained on.
+_STOPPED_BY, _JUDGED = 1, 2
 
 
 @dataclass(frozen=True)
 class ProbeConfig:
     """The probes: a hidden layer of ``hidden``, trained for ``steps`` of ``batch`` samples; every ``held_out``-th
-    utterance judges them. Words are the ``words`` commonest.
+    utterance judges them, and each one after such says when to stop. Words are the ``words`` commonest.
     """
 
     hidden: int = 128
@@ -50,6 +52,12 @@ class ProbeConfig:
     words: int = 500
     learning_rate: float = 3e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.held_out < 3:
+            raise ValueError(
+                "a third set and two others need at least three utterances: held_out must be 3 or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -164,24 +172,24 @@ def gauge(
 
 def _phonetic(heard: Sequence[Tensor], utterances: Sequence[Aligned], config: ProbeConfig) -> float:
     """PAI."""
-    rows: tuple[list[Tensor], list[Tensor]] = ([], [])
-    labels: tuple[list[int], list[int]] = ([], [])
+    rows: tuple[list[Tensor], ...] = ([], [], [])
+    labels: tuple[list[int], ...] = ([], [], [])
     for number, (frames, utterance) in enumerate(zip(heard, utterances, strict=True)):
-        held = int(number % config.held_out == 0)
+        part = _part(number, config)
         for phoneme, frame in utterance.phonemes:
-            rows[held].append(frames[min(frame, len(frames) - 1)])
-            labels[held].append(phoneme)
+            rows[part].append(frames[min(frame, len(frames) - 1)])
+            labels[part].append(phoneme)
     if min(map(len, labels)) < _LEAST:
         raise InputError(f"{len(utterances)} utterances hold too few phonemes for a probe; give more of them")
-    train, test = (torch.stack(one) for one in rows)
-    known, asked = (torch.tensor(one) for one in labels)
-    entropy = _entropy(asked)
+    inputs = [torch.stack(one) for one in rows]
+    asked = [torch.tensor(one) for one in labels]
+    entropy = _entropy(asked[_JUDGED])
     torch.manual_seed(config.seed)
     probe = nn.Sequential(
-        nn.Linear(train.shape[1], config.hidden), nn.ReLU(), nn.Linear(config.hidden, len(TABLE))
+        nn.Linear(inputs[0].shape[1], config.hidden), nn.ReLU(), nn.Linear(config.hidden, len(TABLE))
     )
-    mean, scale = train.mean(dim=0), train.std(dim=0) + 1e-5
-    loss = _fit(probe, (train - mean) / scale, known, (test - mean) / scale, asked, config)
+    mean, scale = inputs[0].mean(dim=0), inputs[0].std(dim=0) + 1e-5
+    loss = _fit(probe, [(one - mean) / scale for one in inputs], asked, config)
     return (entropy - loss) / entropy
 
 
@@ -189,31 +197,31 @@ def _semantic(heard: Sequence[Tensor], utterances: Sequence[Aligned], config: Pr
     """CSAI."""
     counts = Counter(word.word for utterance in utterances for word in utterance.words)
     index = {word: place for place, (word, _) in enumerate(counts.most_common(config.words))}
-    windows: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
-    rows: tuple[list[Tensor], list[Tensor]] = ([], [])
-    labels: tuple[list[int], list[int]] = ([], [])
+    windows: tuple[list[tuple[int, ...]], ...] = ([], [], [])
+    rows: tuple[list[Tensor], ...] = ([], [], [])
+    labels: tuple[list[int], ...] = ([], [], [])
     for number, (frames, utterance) in enumerate(zip(heard, utterances, strict=True)):
-        held = int(number % config.held_out == 0)
+        part = _part(number, config)
         for said in utterance.words:
             if said.word in index:
-                windows[held].append(said.phonemes)
-                rows[held].append(frames[said.start : max(said.end, said.start + 1)].mean(dim=0))
-                labels[held].append(index[said.word])
+                windows[part].append(said.phonemes)
+                rows[part].append(frames[said.start : max(said.end, said.start + 1)].mean(dim=0))
+                labels[part].append(index[said.word])
     if min(map(len, labels)) < _LEAST:
         raise InputError(f"{len(utterances)} utterances hold too few words for a probe; give more of them")
-    train, test = (torch.stack(one) for one in rows)
-    mean, scale = train.mean(dim=0), train.std(dim=0) + 1e-5
-    known, asked = (torch.tensor(one) for one in labels)
+    frames_of = [torch.stack(one) for one in rows]
+    mean, scale = frames_of[0].mean(dim=0), frames_of[0].std(dim=0) + 1e-5
+    asked = [torch.tensor(one) for one in labels]
     losses = []
     for with_frames in (0.0, 1.0):
         # Two equal probes: the one without frames reads zeros in their place.
         inputs = [
             torch.cat([torch.tensor(window).float(), (one - mean) / scale * with_frames], dim=1)
-            for window, one in zip(windows, (train, test), strict=True)
+            for window, one in zip(windows, frames_of, strict=True)
         ]
         torch.manual_seed(config.seed)
-        probe = _WordProbe(train.shape[1], len(index), config.hidden)
-        losses.append(_fit(probe, inputs[0], known, inputs[1], asked, config))
+        probe = _WordProbe(frames_of[0].shape[1], len(index), config.hidden)
+        losses.append(_fit(probe, inputs, asked, config))
     without, given = losses
     return (without - given) / without
 
@@ -241,16 +249,21 @@ def _entropy(labels: Tensor) -> float:
     return float(-(p * p.log()).sum())
 
 
-def _fit(
-    probe: nn.Module, train: Tensor, known: Tensor, test: Tensor, asked: Tensor, config: ProbeConfig
-) -> float:
-    """Train ``probe`` and return its lowest cross entropy on what it was not trained on, looked at ten times.
+def _part(number: int, config: ProbeConfig) -> int:
+    """What the utterance ``number`` is for: training (0), stopping (1) or judging (2)."""
+    return {0: _JUDGED, 1: _STOPPED_BY}.get(number % config.held_out, 0)
 
-    The lowest, because a probe that begins to learn its samples by heart tells less than the frames do.
+
+def _fit(probe: nn.Module, inputs: Sequence[Tensor], asked: Sequence[Tensor], config: ProbeConfig) -> float:
+    """Train ``probe`` on the first of ``inputs`` and return its cross entropy on the last.
+
+    Of ten looks, that at which it was lowest on the middle one: a probe that begins to learn its samples by heart tells
+    less than the frames do.
     """
+    train, known = inputs[0], asked[0]
     generator = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.AdamW(probe.parameters(), lr=config.learning_rate, weight_decay=0.01)
-    best = math.inf
+    best, judged = math.inf, math.inf
     for step in range(1, config.steps + 1):
         rows = torch.randint(len(train), (config.batch,), generator=generator)
         loss = functional.cross_entropy(probe(train[rows]), known[rows])
@@ -259,5 +272,10 @@ def _fit(
         optimiser.step()
         if step % max(1, config.steps // 10) == 0:
             with torch.no_grad():
-                best = min(best, float(functional.cross_entropy(probe(test), asked)))
-    return best
+                losses = [
+                    float(functional.cross_entropy(probe(inputs[part]), asked[part]))
+                    for part in (_STOPPED_BY, _JUDGED)
+                ]
+            if losses[0] < best:
+                best, judged = losses
+    return judged

@@ -1,7 +1,7 @@
 """A recogniser's figures over a manifest."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from nim4asr.errors import InputError
 from nim4asr.evaluation.entities import EntityCount, NameList
 from nim4asr.evaluation.error_rate import Edit, ErrorCount, align
 from nim4asr.evaluation.hallucination import is_hallucination
-from nim4asr.evaluation.normalisation import NAME, tokens
+from nim4asr.evaluation.normalisation import NAME, tokens, written_tokens
 from nim4asr.files import write_atomic
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.phonemes import pronounce
@@ -31,6 +31,7 @@ class Judgement:
     hypothesis: str
     edits: tuple[Edit, ...]
     errors: ErrorCount
+    written_errors: ErrorCount
     phoneme_errors: ErrorCount
     hallucinated: bool
     duration: float
@@ -45,6 +46,7 @@ class _Totals:
 
     utterances: int = 0
     errors: dict[str, ErrorCount] = field(default_factory=dict)
+    written: dict[str, ErrorCount] = field(default_factory=dict)
     phonemes: ErrorCount = field(default_factory=ErrorCount)
     hallucinations: int = 0
     duration: float = 0.0
@@ -55,6 +57,7 @@ class _Totals:
         language = judgement.utterance.language
         self.utterances += 1
         self.errors[language] = self.errors.get(language, ErrorCount()) + judgement.errors
+        self.written[language] = self.written.get(language, ErrorCount()) + judgement.written_errors
         self.phonemes += judgement.phoneme_errors
         self.hallucinations += judgement.hallucinated
         self.duration += judgement.duration
@@ -62,7 +65,8 @@ class _Totals:
         self.entities += judgement.entities
 
     def summary(self, hotwords: bool) -> dict[str, object]:
-        """Cer counts the tokens of Chinese utterances (characters), wer those of all others (words).
+        """Cer counts the tokens of Chinese utterances (characters), wer those of all others (words); cer_written and
+        wer_written do so of the texts as they stand, with case, digits and punctuation.
 
         With hotwords: the share of listed names said that were heard (heard_recall) and that were written
         (entity_recall), of hints given that were said (hint_precision), and how many were printed that nobody said.
@@ -76,16 +80,25 @@ class _Totals:
             "hint_precision": _share(named.right, named.hints),
             "false_accepts_per_1000": _share(1000 * named.false, self.utterances),
         }
-        words = sum((e for name, e in self.errors.items() if name != "zh"), ErrorCount())
+        cer, wer = _rates(self.errors)
+        cer_written, wer_written = _rates(self.written)
         return {
             "utterances": self.utterances,
-            "cer": _rounded(self.errors.get("zh", ErrorCount()).rate),
-            "wer": _rounded(words.rate),
+            "cer": cer,
+            "wer": wer,
+            "cer_written": cer_written,
+            "wer_written": wer_written,
             "phoneme_error_rate": _rounded(self.phonemes.rate),
             "hallucination_rate": _share(self.hallucinations, self.utterances),
             "real_time_factor": _share(self.seconds, self.duration),
             **(listed if hotwords else {}),
         }
+
+
+def _rates(errors: Mapping[str, ErrorCount]) -> tuple[float | None, float | None]:
+    """The error rates of Chinese and of all other languages together."""
+    words = sum((count for name, count in errors.items() if name != "zh"), ErrorCount())
+    return _rounded(errors.get("zh", ErrorCount()).rate), _rounded(words.rate)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -125,6 +138,7 @@ def judge(
         hypothesis=transcript.text,
         edits=edits,
         errors=ErrorCount.of(edits),
+        written_errors=ErrorCount.between(written_tokens(utterance.text), written_tokens(transcript.text)),
         phoneme_errors=phoneme_errors,
         hallucinated=is_hallucination(said, written),
         duration=transcript.duration,

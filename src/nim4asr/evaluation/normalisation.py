@@ -4,12 +4,14 @@ import re
 import unicodedata
 
 from nim4asr.phonemes import spoken_form
-from nim4asr.phonemes.mandarin import is_han
+from nim4asr.phonemes.mandarin import HAN, is_han
 
 # Part of every report, so that two error rates are compared only when they count alike.
 NAME = "nim4asr-plain-1: NFKC, lower case, numbers as spoken, no punctuation"
 
 _APOSTROPHES = str.maketrans("’‘ʼ`", "''''")
+# A word with its apostrophes and what joins its digits, or one mark; Chinese characters stand alone.
+_WRITTEN = re.compile(rf"{HAN}|(?:(?!{HAN})\w)+(?:['.,:](?:(?!{HAN})\w)+)*|[^\w\s]")
 _LOOSE_APOSTROPHE = re.compile(r"(?<![a-z])'|'(?![a-z])")
 
 
@@ -27,6 +29,16 @@ def normalise(text: str) -> str:
     for word in words[1:]:
         joined += word if is_han(word[0]) or is_han(joined[-1]) else f" {word}"
     return joined
+
+
+def written_tokens(text: str) -> list[str]:
+    """What an error rate of the written form counts: case, digits and punctuation as they stand, a mark a token.
+
+    ``"Hi, 小王!"`` -> ``["Hi", ",", "小", "王", "!"]``. Marks of the same meaning are the same: full-width ones are
+    narrow (NFKC), typographic apostrophes straight.
+    """
+    plain = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
+    return _WRITTEN.findall(plain)
 
 
 def tokens(text: str) -> list[str]:

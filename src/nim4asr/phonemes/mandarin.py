@@ -27,6 +27,10 @@ _ZERO_INITIAL = {
 }  # fmt: skip
 
 
+# A Chinese character, as a regular expression.
+HAN = r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af]"
+
+
 def is_han(character: str) -> bool:
     """Whether ``character`` is a Chinese character (CJK ideographs, extensions and 〇)."""
     return (

@@ -24,7 +24,7 @@ _LATIN = (
     r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]"
 )
 _WORD = re.compile(rf"{_LATIN}+(?:['’]{_LATIN}+)*")
-_HAN = r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af]+"
+_HAN = rf"{mandarin.HAN}+"
 _NUMBERLIKE = re.compile(r"[0-9０-９$€£¥%℃°]")
 _NUMBER = re.compile(r"([$€£¥]?)([0-9]+(?:[.,][0-9]+)*)([%℃°$€£¥]?)")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")

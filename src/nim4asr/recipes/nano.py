@@ -137,7 +137,7 @@ def programme(data: Path) -> Programme:
                 replace(loop(160, 1e-4, clip=1.0), log_every=5),
                 SpeechData(24.0, 10.0, empty_share=0.03, augmentation=None),
             ),
-            "phoneme-head": PhonemeHeadTuning(loop(40, 5e-4), spoken(96.0, 0.0)),
+            "phoneme-head": PhonemeHeadTuning(loop(40, 5e-4), spoken(48.0, 0.0)),
         },
         dev=("cv_zh", "speechocean762"),
         first_words=("flat-start", "pretraining-words", "pretraining-short"),

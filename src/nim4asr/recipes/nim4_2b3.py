@@ -27,6 +27,10 @@ from nim4asr.training.speech import SpeechData
 
 NAME = "nim4-2.3b"
 LANGUAGE_MODEL = "Qwen/Qwen3-1.7B"
+# For so many devices the steps below are meant: one machine of the usual kind.
+DEVICES = 8
+# A sample of RL lasts so long on average (ours).
+SAMPLE_SECONDS = 8.0
 
 
 def network() -> Nim4Config:
@@ -53,13 +57,24 @@ def network() -> Nim4Config:
     )
 
 
+def steps_for(hours: float, batch_seconds: float) -> int:
+    """Steps in which ``DEVICES`` devices, with ``batch_seconds`` each a step, hear ``hours`` once.
+
+        steps = 3600 hours / (batch_seconds * devices)
+
+    Of pre-training's 560,000 hours, in batches of 120 s, that makes 2.1 M; the paper says 2 M.
+    """
+    return round(3600 * hours / (batch_seconds * DEVICES))
+
+
 def programme(data: Path) -> Programme:
     """The paper's table over every manifest in ``data/speech``, with the noises of ``data/noise/noise.tar`` if it
     is there.
 
-    From the paper: the stages, their order, the peak learning rates, the warm-up, 2 M steps of pre-training, and
-    legs of 1 M, 1 M and 2 M steps of IA-SFT. Ours: the seconds of a batch, which fit one 80 GB device, and the
-    steps of the other stages, by the paper's hours for them. Raises ``InputError`` if there is no manifest.
+    From the paper: the stages, their order, the peak learning rates, the warm-up, 2 M steps of pre-training, 1.3 M of
+    alignment, and legs of 1 M, 1 M and 2 M steps of IA-SFT. Ours: the seconds of a batch, which fit one 80 GB device,
+    and the steps of the stages for which the paper gives hours alone (``steps_for``). Raises ``InputError`` if there is
+    no manifest.
     """
     manifests = sorted((data / "speech").glob("*.jsonl"))
     if not manifests:
@@ -85,14 +100,18 @@ def programme(data: Path) -> Programme:
         stages={
             "ia-sft": AsynchronousIaSft(
                 Pretraining(loop(2_000_000, 5e-4), SpeechData(120.0, 30.0)),
-                Alignment(loop(100_000, 1e-3), spoken(120.0)),
+                Alignment(loop(1_300_000, 1e-3), spoken(120.0)),
                 IaSft(loop(2_000_000, 1e-5), spoken(90.0)),
                 leg_steps=1_000_000,
             ),
-            "joint-sft": JointSft(loop(1_000_000, 1e-5), spoken(60.0)),
-            "context-sft": ContextSft(loop(100_000, 1e-6), spoken(60.0, 3.0)),
-            "rl": Rl(loop(2500, 2e-6, 0), SpeechData(40.0, 30.0, empty_share=0.025, augmentation=None)),
-            "phoneme-head": PhonemeHeadTuning(loop(200_000, 5e-4), SpeechData(120.0, 30.0)),
+            "joint-sft": JointSft(loop(steps_for(560_000, 60.0), 1e-5), spoken(60.0)),
+            "context-sft": ContextSft(loop(steps_for(50_000, 60.0), 1e-6), spoken(60.0, 3.0)),
+            # 20,000 samples.
+            "rl": Rl(
+                loop(steps_for(20_000 * SAMPLE_SECONDS / 3600, 40.0), 2e-6, 0),
+                SpeechData(40.0, 30.0, empty_share=0.025, augmentation=None),
+            ),
+            "phoneme-head": PhonemeHeadTuning(loop(steps_for(560_000, 120.0), 5e-4), SpeechData(120.0, 30.0)),
         },
         dev=tuple(one.stem for one in manifests),
     )

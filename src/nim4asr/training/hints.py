@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from nim4asr.data.keywords import KeywordSet
+from nim4asr.evaluation.normalisation import normalise
 from nim4asr.model.prompt import MOST_HINTS
 from nim4asr.phonemes.mandarin import is_han
 
@@ -50,7 +51,9 @@ def draw_hints(
     Without ``keywords``, a keyword is a run of two to four Chinese characters or a word: which of them are names does
     not matter for learning to look a sound up in a list.
     """
-    return tuple(_of_one(text, texts, config, random, keywords) for text in texts)
+    # Hints are plain words, whatever the form of the texts.
+    plain = [normalise(text) for text in texts]
+    return tuple(_of_one(text, plain, config, random, keywords) for text in plain)
 
 
 def _of_one(

@@ -200,7 +200,8 @@ class Loop(Generic[Batch]):
             # Dropout draws from torch's generator: seeding it by the batch lets a resumed run repeat it.
             torch.manual_seed(config.seed * 1_000_003 + number)
             with torch.no_grad():
-                batch = self.objective.prepare(batch, number, default_rng([config.seed, number, 2]))
+                turn = number // accelerator.num_processes
+                batch = self.objective.prepare(batch, turn, default_rng([config.seed, number, 2]))
             with accelerator.accumulate(self._wrapped):
                 losses = self._wrapped(batch, default_rng([config.seed, number, 1]))
                 accelerator.backward(self._joint_loss(losses, step, batch))

@@ -28,7 +28,7 @@ from nim4asr.model.checkpoint import Checkpoint, load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
 from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.programme import Corpus, Programme, Shown, SyntheticCorpus
-from nim4asr.training.speech import TrainingData
+from nim4asr.training.speech import TrainingData, in_form
 from nim4asr.training.stage import Learner
 from nim4asr.training.tokenizer import train_tokenizer
 
@@ -78,9 +78,10 @@ class _Gathering:
         noises = (
             () if programme.noises is None else prepare_noises(programme.noises, self.folder / "features")
         )
-        plain = sorted({one for text in texts if (one := normalise(text))})
-        data = TrainingData(self.sources, self._cmvn(), noises, plain, self.folder / SKIPPED)
-        return Materials(data, self.dev, self._tokenizer(plain), self._keywords())
+        form = programme.text_form
+        formed = sorted({one for text in texts if (one := in_form(text, form))})
+        data = TrainingData(self.sources, self._cmvn(), noises, formed, self.folder / SKIPPED, form)
+        return Materials(data, self.dev, self._tokenizer(formed), self._keywords())
 
     def _corpus(self, name: str, corpus: Corpus) -> None:
         everything = read_manifest(corpus.manifest)

@@ -43,9 +43,21 @@ class Objective(nn.Module, Generic[Batch]):
         """The loss of a batch; ``random`` is the batch's own."""
         raise NotImplementedError
 
-    def prepare(self, batch: Batch, number: int, random: Generator) -> Batch:
-        """What must be done with today's weights before ``forward``, without gradients; ``number`` is the batch's."""
+    def prepare(self, batch: Batch, turn: int, random: Generator) -> Batch:
+        """What must be done with today's weights before ``forward``, without gradients.
+
+        ``turn`` counts the batches that this process has had, which are as many on every process.
+        """
         return batch
+
+    def train(self, mode: bool = True) -> "Objective[Batch]":
+        """Train what is trained; what is frozen stays as it is in recognition, without dropout."""
+        super().train(mode)
+        for module in self.modules():
+            weights = list(module.parameters())
+            if weights and not any(one.requires_grad for one in weights):
+                module.eval()
+        return self
 
     def open(self) -> None:
         """Get ready for a run; the weights are those that the stage began with, whatever state is restored after."""

@@ -1,56 +1,49 @@
 """The last stage, the phoneme head: it learns to read the encoder that all the others have left behind.
 
-    loss = CTC of the phonemes, a phoneme
+    loss = that of stage 1 (``nim4asr.training.pretraining``), CR-CTC on two views
 
-Trains the head alone, which starts from pre-training's; the encoder is frozen, so hotword retrieval gets better and
-nothing else changes. It runs after RL, on the data of stage 1.
+Trains the head alone, which starts from pre-training's, after RL and on the data of stage 1. The encoder is frozen. The
+head is what hotwords are found by, words get their times from and a search of several beams is guided by, so all of
+these change with it; a greedy text without hints does not.
+
+From the paper: objective, data and learning rate are those of stage 1. Ours: so are its chunks.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
 from numpy.random import Generator
 
 from nim4asr.data.batches import SpeechBatch
-from nim4asr.model.nim4 import Nim4
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
-from nim4asr.training.pretraining import ChunkSampling, ctc_sum
+from nim4asr.training.objective import freeze_all_but
+from nim4asr.training.pretraining import ChunkSampling, CrCtc, Pretraining
 from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.stage import Learner
 
 
 @dataclass(frozen=True)
 class PhonemeHeadTuning:
-    """The phoneme head's own stage."""
+    """The phoneme head's own stage; its settings are those of ``Pretraining``."""
 
     loop: LoopConfig
     data: SpeechData = field(default_factory=lambda: SpeechData(120.0))
+    views: int = 2
+    consistency_weight: float = 0.2
+    more_time_masks: float = 2.5
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
 
-    def objective(self, learner: Learner) -> "HeadLoss":
-        """The loss above; the phoneme head is left trainable."""
+    def objective(self, learner: Learner) -> CrCtc:
+        """CR-CTC; the phoneme head is left trainable."""
+        objective = self._pretraining().objective(learner)
         freeze_all_but(learner.network, "phoneme_head")
-        return HeadLoss(learner.network, self.chunks)
+        return objective
 
     def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
-        """Utterances and their phonemes."""
-        return self.data.batches(data)
+        """Utterances in ``views`` views."""
+        return self._pretraining().batches(data, learner)
 
-
-class HeadLoss(Objective[SpeechBatch]):
-    """The equation above."""
-
-    def __init__(self, network: Nim4, chunks: ChunkSampling) -> None:
-        super().__init__()
-        self.network, self.chunks = network, chunks
-
-    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
-        """``ctc``."""
-        assert self.network.phoneme_head is not None
-        with torch.no_grad():
-            frames, lengths = self.network.encoder(batch.features[0], batch.lengths, self.chunks.draw(random))
-        log_probs = self.network.phoneme_head(frames).float()
-        ctc = ctc_sum(log_probs, lengths, batch.targets, batch.target_lengths)
-        return {"ctc": Part(ctc, batch.target_lengths.sum())}
+    def _pretraining(self) -> Pretraining:
+        return Pretraining(
+            self.loop, self.data, self.views, self.consistency_weight, self.more_time_masks, self.chunks
+        )

@@ -4,11 +4,12 @@ Trains everything in the encoder and the head; there is nothing else yet.
 
 Every utterance passes in ``views`` SpecAugment views. With two of them (Yao et al. 2024, CR-CTC)
 
-    loss = mean of the views' CTC losses + weight * mean over frames of
-           (KL(sg(p_b) || p_a) + KL(sg(p_a) || p_b)) / 2
+    loss = ( (CTC_a + CTC_b) / 2 + weight * sum over frames of (KL(sg(p_b) || p_a) + KL(sg(p_a) || p_b)) / 2 ) / N
 
-where p are the frame-wise posteriors of the views a and b and sg stops the gradient. The chunks a frame may see are
-drawn anew for each batch: the whole utterance for half of them, else a chunk of 4 to 25 frames.
+where p are the frame-wise posteriors of the views a and b, sg stops the gradient, CTC is the sum of
+-log p(phonemes | frames) over the utterances of a view, and N is the number of their phonemes: both terms are a
+phoneme's. (Ours; the paper of CR-CTC sums both over an utterance and takes the mean over utterances.) The chunks a
+frame may see are drawn anew for each batch: the whole utterance for half of them, else a chunk of 4 to 25 frames.
 """
 
 from collections.abc import Callable

@@ -10,6 +10,7 @@ from nim4asr.data.robustness import RobustnessConfig
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.training.asynchronous import AsynchronousIaSft
+from nim4asr.training.speech import TextForm
 from nim4asr.training.stage import Stage
 
 # Shows the progress of items: (items, what they are, how many, how many are done).
@@ -58,7 +59,9 @@ class Programme:
     The language model is ``language_model``, a folder or hub name, with its tokenizer; or None, and then a fresh
     one with a tokenizer of ``vocabulary`` tokens. ``first_words`` are the stages that an encoder which has learnt
     to hear already does without. ``robustness`` varies the samples of corpora that are not stored. ``keywords``
-    says what context SFT and RL hint at; None where there is no such stage.
+    says what context SFT and RL hint at; None where there is no such stage. ``text_form`` is how the model learns to
+    write: ``plain``, as texts are compared (lower case, numbers as spoken, no punctuation), or ``written``, as they
+    stand in the corpora.
     """
 
     network: Callable[[int], Nim4Config]
@@ -72,6 +75,7 @@ class Programme:
     robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
     keywords: KeywordConfig | None = None
     keyword_filter: KeywordFilter | None = None
+    text_form: TextForm = "plain"
     dev: Sequence[str] = ()
     first_words: Sequence[str] = ()
     precision: Literal["no", "bf16"] = "no"

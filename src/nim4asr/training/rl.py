@@ -63,10 +63,10 @@ class Rl:
         if min(self.temperature) <= 0 or self.clip <= 0 or self.kl_weight < 0:
             raise ValueError("temperature and clip must be above 0, and kl_weight not below")
 
-    def temperature_at(self, number: int) -> float:
-        """The temperature of the batch ``number``."""
+    def temperature_at(self, turn: int) -> float:
+        """The temperature of a process's batch ``turn``, counted from 0."""
         first, last = self.temperature
-        done = min(1.0, number / max(1, self.loop.steps * self.loop.accumulation))
+        done = min(1.0, turn / max(1, self.loop.steps * self.loop.accumulation))
         return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
 
     def objective(self, learner: Learner) -> "Grpo":
@@ -110,15 +110,19 @@ class Grpo(Objective[SpeechBatch]):
         # In a tuple, where it is no submodule: neither trained nor saved.
         self._start = (copy.deepcopy(self.network).requires_grad_(False).eval(),)
 
-    def prepare(self, batch: SpeechBatch, number: int, random: Generator) -> SpeechBatch:
+    def train(self, mode: bool = True) -> "Grpo":
+        """Without dropout: p, p_old and p_start are to differ by what was learnt, and by nothing else."""
+        super().train(False)
+        self.training = mode
+        return self
+
+    def prepare(self, batch: SpeechBatch, turn: int, random: Generator) -> SpeechBatch:
         """Note which roll-outs ``forward`` is to draw, and bring the engine's weights up to date when that is due."""
         engine = self.config.engine
-        if engine is not None and (self._engine is None or number % engine.refresh_every == 0):
-            self._engine = self._engine or VllmEngine(engine)
+        if engine is not None and (self._engine is None or turn % engine.refresh_every == 0):
+            self._engine = self._engine or VllmEngine(engine, next(self.network.parameters()).device)
             self._engine.refresh(self.network.llm)
-        self._draw = Draw(
-            self.config.samples, self.config.temperature_at(number), int(random.integers(2**31))
-        )
+        self._draw = Draw(self.config.samples, self.config.temperature_at(turn), int(random.integers(2**31)))
         return batch
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from numpy.random import Generator
 
@@ -12,10 +13,17 @@ from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.batches import Collator, Sampler, Source, SpeechBatch
 from nim4asr.evaluation.normalisation import normalise
 
+TextForm = Literal["plain", "written"]
+
+
+def in_form(text: str, form: TextForm) -> str:
+    """``text`` as a model of that form writes it: normalised, or as it stands, with single spaces."""
+    return normalise(text) if form == "plain" else " ".join(text.split())
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a programme has to train on. ``texts`` are those of all corpora and the text files, normalised.
+    """What a programme has to train on. ``texts`` are those of all corpora and the text files, in ``form``.
 
     ``skipped`` is the file that names the utterances which could not be read.
     """
@@ -25,6 +33,7 @@ class TrainingData:
     noises: Sequence[Floats] = ()
     texts: Sequence[str] = ()
     skipped: Path | None = None
+    form: TextForm = "plain"
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class SpeechData:
             views,
             more_time_masks,
             self.empty_share,
-            normalise,
+            partial(in_form, form=data.form),
             self.seed,
             data.skipped,
         )

@@ -7,13 +7,15 @@ GRPO's ratio and its clip are for.
 """
 
 import json
+import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import save_file
 
 from nim4asr.errors import InputError
@@ -57,9 +59,12 @@ class Sampled:
 
 
 class VllmEngine:
-    """A running vLLM. Raises ``InputError`` if it does not start or fails, with what it said last."""
+    """A running vLLM, on the ``device`` that it shares with training.
 
-    def __init__(self, config: VllmConfig) -> None:
+    Raises ``InputError`` if it does not start or fails, with what it said last.
+    """
+
+    def __init__(self, config: VllmConfig, device: torch.device | None = None) -> None:
         self._config = config
         self._folder = tempfile.TemporaryDirectory(prefix="nim4-rollouts-")
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -70,6 +75,7 @@ class VllmEngine:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
+                env=environment_of(device, os.environ),
             )
         except OSError as error:
             self._errors.close()
@@ -150,3 +156,15 @@ class VllmEngine:
         self._errors.seek(0)
         said = [line for line in self._errors.read().splitlines() if line.strip()]
         return said[-1] if said else "nothing"
+
+
+def environment_of(device: torch.device | None, own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a worker that is to see no GPU but ``device``, in a process whose environment is ``own``.
+
+    Each of W processes has a GPU of its own, and a worker that saw all of them would take the first.
+    """
+    if device is None or device.type != "cuda":
+        return dict(own)
+    place = device.index or 0
+    visible = [one.strip() for one in own.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    return {**own, "CUDA_VISIBLE_DEVICES": visible[place] if visible else str(place)}

@@ -259,3 +259,21 @@ def test_a_partial_is_written_again_where_a_hint_was_not_said(
     plain = partials([])
     monkeypatch.setattr(pool, "contradicted", lambda segment, log_probs: True)
     assert partials(["中国人"]) == plain
+
+
+@pytest.mark.parametrize("mode", ["refresh", "final"])
+def test_hints_stand_in_the_prompt_of_the_final(
+    nano: Recogniser, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    from nim4asr.audio.reading import read_audio
+
+    given: list[tuple[str, ...]] = []
+    genuine = pool.tokens_after
+    monkeypatch.setattr(
+        pool, "tokens_after", lambda t, c, hints=(): given.append(tuple(hints)) or genuine(t, c, hints)
+    )
+    stream = nano.stream(StreamingConfig(mode), hints=["中国人"])
+    stream.feed(read_audio(CLIP)[:-4000])
+    before = len(given)
+    stream.finish()
+    assert given[before:] == [("中国人",)]

@@ -163,6 +163,30 @@ def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recogniser, talk: F
         before = partial.stable
 
 
+@pytest.mark.parametrize("rolled_back", [5, 2])
+def test_just_so_many_tokens_are_rolled_back(
+    nano: Recogniser, talk: Floats, monkeypatch: pytest.MonkeyPatch, rolled_back: int
+) -> None:
+    config = StreamingConfig(
+        rolled_back=rolled_back, free_chunks=1, voice_activity=VoiceActivityConfig(end_silence=2)
+    )
+    stream, kept = Stream(nano, config), list[tuple[int, int]]()
+    genuine = stream._pool._text
+
+    def text(utterance: Any, size: int) -> Any:
+        kept.append((size, len(utterance.tokens)))
+        return genuine(utterance, size)
+
+    monkeypatch.setattr(stream._pool, "_text", text)
+    stream.feed(talk)
+    # What stays is all but the last so many tokens of the text before, and no less than what stayed before it.
+    assert any(tokens > rolled_back for _, tokens in kept)
+    stable = 0
+    for size, tokens in kept:
+        stable = max(stable, tokens - rolled_back)
+        assert size == stable
+
+
 def test_what_has_no_voiced_phoneme_gets_no_text(toy_checkpoint: Checkpoint, talk: Floats) -> None:
     head = toy_checkpoint.network.phoneme_head
     assert head is not None

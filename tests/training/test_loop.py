@@ -12,7 +12,7 @@ from numpy.random import Generator, default_rng
 from torch import Tensor, nn
 
 from nim4asr.errors import InputError
-from nim4asr.training.loop import Loop, LoopConfig, steps_done
+from nim4asr.training.loop import Loop, LoopConfig, latest_state, load_weights, steps_done
 from nim4asr.training.metrics import read_log
 from nim4asr.training.objective import Losses, Objective, Part
 from nim4asr.training.optimiser import OptimiserConfig
@@ -211,3 +211,59 @@ def test_a_held_rate_falls_only_afterwards() -> None:
 def test_impossible_loops(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
         LoopConfig(**{"steps": 5, "optimiser": OptimiserConfig(1.0), **values})  # type: ignore[arg-type]
+
+
+class Two:
+    """What one of two processes has of Accelerate, the other of which has just the same batch."""
+
+    num_processes, device = 2, torch.device("cpu")
+
+    def reduce(self, values: Tensor, reduction: str) -> Tensor:
+        assert reduction == "sum"
+        return 2 * values
+
+
+def test_each_process_s_share_of_the_joint_loss(tmp_path: Path) -> None:
+    """Gradients are averaged over processes, so the mean of the shares must be the loss of the joint batch."""
+    running = loop(tmp_path, Fit(), config(1))
+    total = torch.tensor(6.0)
+    losses = {"a": Part(total, 3.0), "b": Part(torch.tensor(4.0), 2.0, 0.5), "logged": Part(total, 1.0, 0.0)}
+    running.accelerator = Two()  # type: ignore[assignment]
+    share = running._joint_loss(losses, 0, torch.zeros(1))
+    # Both have 6 over 3 and 4 over 2: joined 12 over 6 and 8 over 4.
+    assert share.item() == pytest.approx(12 / 6 + 0.5 * 8 / 4)
+
+
+def test_a_turn_is_a_process_s_own_batch(tmp_path: Path) -> None:
+    turns: list[tuple[int, int]] = []
+
+    class Noting(Fit):
+        def prepare(self, batch: Tensor, turn: int, random: Generator) -> Tensor:
+            turns.append((turn, int(batch[0, 0])))
+            return batch
+
+    settings = replace(config(20), steps=3, accumulation=2)
+    running = Loop(tmp_path, Noting(), settings, lambda number, random: torch.full((8, 20), float(number)))
+    genuine = running.accelerator
+
+    class Third(type(genuine)):  # type: ignore[misc]
+        """The third of four processes, as far as the loop asks."""
+
+        num_processes = property(lambda self: 4)
+        process_index = property(lambda self: 2)
+
+    genuine.__class__ = Third
+    running.run()
+    # Every fourth batch from the third on, counted one by one.
+    assert turns == [(turn, 4 * turn + 2) for turn in range(6)]
+
+
+@pytest.mark.parametrize("name", ["net.0.weight", "net.2.bias"])
+def test_the_state_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
+    loop(tmp_path, Fit(), replace(config(20), steps=1)).run()
+    state = latest_state(tmp_path)
+    assert state is not None
+    weights = dict(Fit().named_parameters())
+    load_weights(state, weights)
+    with pytest.raises(InputError, match="another model"):
+        load_weights(state, {**weights, name: torch.zeros(1, 1, 1)})

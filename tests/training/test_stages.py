@@ -122,6 +122,37 @@ def test_a_stage_learns_and_what_it_freezes_does_not_move(
     assert blocks(moved) == trained
 
 
+@pytest.mark.parametrize(
+    ("stage", "frozen"),
+    [
+        (Alignment(LOOP, SPEECH), {"encoder", "phoneme_head", "llm"}),
+        (IaSft(LOOP, SPEECH), {"encoder", "phoneme_head"}),
+        (WithText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"encoder", "phoneme_head"}),
+        (JointSft(LOOP, SPEECH), set()),
+        (PhonemeHeadTuning(LOOP, SPEECH), {"encoder", "adaptor", "llm"}),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Stage) else "",
+)
+def test_what_is_frozen_runs_without_dropout(learner: Learner, stage: Stage, frozen: set[str]) -> None:
+    learner.network.train()
+    objective = stage.objective(learner).train()
+    reached = {id(module) for module in objective.modules()}
+    for name, block in learner.network.named_children():
+        if id(block) in reached:
+            assert {module.training for module in block.modules()} == {name not in frozen}, name
+
+
+def test_the_head_s_last_stage_has_the_loss_of_the_first(learner: Learner) -> None:
+    settings = {"views": 2, "consistency_weight": 0.7, "chunks": ChunkSampling(0.0)}
+    last = PhonemeHeadTuning(LOOP, SPEECH, **settings).objective(learner)  # type: ignore[arg-type]
+    parts = last(batch(2), np.random.default_rng(1))
+    first = Pretraining(LOOP, SPEECH, **settings).objective(learner)  # type: ignore[arg-type]
+    for name, part in first(batch(2), np.random.default_rng(1)).items():
+        assert (
+            parts[name].total.item() == pytest.approx(part.total.item()) and parts[name].weight == part.weight
+        )
+
+
 def test_pretraining_with_two_views(learner: Learner) -> None:
     objective = Pretraining(LOOP, SPEECH).objective(learner)
     first, last, moved = train(objective, batch(2), learner.network)

@@ -140,5 +140,6 @@ def programme(data: Path) -> Programme:
             "phoneme-head": PhonemeHeadTuning(loop(40, 5e-4), spoken(48.0, 0.0)),
         },
         dev=("cv_zh", "speechocean762"),
+        precision="auto",
         first_words=("flat-start", "pretraining-words", "pretraining-short"),
     )

@@ -97,6 +97,7 @@ def programme(data: Path) -> Programme:
         noises=noises if noises.exists() else None,
         keywords=KeywordConfig(),
         precision="bf16",
+        saved_dtype="bfloat16",
         stages={
             "ia-sft": AsynchronousIaSft(
                 Pretraining(loop(2_000_000, 5e-4), SpeechData(120.0, 30.0)),

@@ -61,7 +61,8 @@ class Programme:
     to hear already does without. ``robustness`` varies the samples of corpora that are not stored. ``keywords``
     says what context SFT and RL hint at; None where there is no such stage. ``text_form`` is how the model learns to
     write: ``plain``, as texts are compared (lower case, numbers as spoken, no punctuation), or ``written``, as they
-    stand in the corpora.
+    stand in the corpora. ``precision`` ``auto`` is bfloat16 under autocast where that is faster; the model is saved in
+    ``saved_dtype``.
     """
 
     network: Callable[[int], Nim4Config]
@@ -78,7 +79,8 @@ class Programme:
     text_form: TextForm = "plain"
     dev: Sequence[str] = ()
     first_words: Sequence[str] = ()
-    precision: Literal["no", "bf16"] = "no"
+    precision: Literal["no", "bf16", "auto"] = "no"
+    saved_dtype: Literal["float16", "bfloat16"] = "float16"
     seed: int = 0
 
     def stages_from(self, started: bool, first: str | None) -> list[str]:

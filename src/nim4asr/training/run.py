@@ -18,6 +18,7 @@ from nim4asr.training.alignment import Alignment
 from nim4asr.training.asynchronous import AsynchronousIaSft
 from nim4asr.training.loop import is_sharded, new_accelerator
 from nim4asr.training.materials import begin, gather
+from nim4asr.training.precision import precision_of
 from nim4asr.training.programme import Programme, Shown
 from nim4asr.training.sides import Side, Sides
 from nim4asr.training.speech import SpeechData, TrainingData
@@ -54,7 +55,7 @@ def run_programme(
         raise InputError(f"there is no stage {only!r}; the recipe has {', '.join(programme.stages)}")
     begun = None if start is None else load(start)
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = new_accelerator(programme.precision)
+    accelerator = new_accelerator(precision_of(programme.precision, folder, _device()))
     if is_sharded(accelerator) and only is None:
         raise InputError("under FSDP and DeepSpeed a command trains one stage; name it with --stage")
     with accelerator.main_process_first():
@@ -88,10 +89,12 @@ def run_programme(
     if accelerator.is_main_process and not is_sharded(accelerator):
         learner.network.requires_grad_(True)
         checkpoint = Checkpoint(learner.network.cpu().eval(), materials.data.cmvn, learner.tokenizer)
-        save(
-            checkpoint, folder / MODEL, dtype=torch.float16 if programme.precision == "no" else torch.bfloat16
-        )
+        save(checkpoint, folder / MODEL, dtype=getattr(torch, programme.saved_dtype))
     accelerator.wait_for_everyone()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _heard_plainly(data: TrainingData) -> Iterator[SpeechBatch]:

@@ -1,7 +1,7 @@
 """Keywords: what context SFT hints at, and what sounds like it.
 
 The paper takes its keyword set from the training transcripts by a language model; here the words of a transcript are
-tagged by part of speech (jieba for Chinese; for English, the words that are rare in the transcripts), and an
+tagged by part of speech (rjieba for Chinese; for English, the words that are rare in the transcripts), and an
 OpenAI-compatible endpoint may filter the set. Distractors are keywords of identical or near sound, found in the
 phoneme table without its tones: the hints that a model must learn to read past.
 """
@@ -151,7 +151,7 @@ def _grouped(pairs: Iterable[tuple[Sound, str]]) -> dict[Sound, list[str]]:
 def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> list[str]:
     """The keywords of normalised ``texts``, by part of speech and rarity, commonest first.
 
-    Raises ``InputError`` if there are none, or if jieba is not installed and there is Chinese among the texts.
+    Raises ``InputError`` if there are none, or if rjieba is not installed and there is Chinese among the texts.
     """
     config = config or KeywordConfig()
     counts: Counter[str] = Counter()
@@ -168,12 +168,11 @@ def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> 
 
 def _chinese(text: str, config: KeywordConfig) -> Iterator[str]:
     try:
-        import jieba.posseg
+        import rjieba
     except ImportError:
-        raise InputError("keywords of Chinese need jieba: pip install 'nim4asr[training]'") from None
-    jieba.setLogLevel("ERROR")
+        raise InputError("keywords of Chinese need rjieba: pip install 'nim4asr[training]'") from None
     low, high = config.characters
-    for word, tag in jieba.posseg.cut(text):
+    for word, tag in rjieba.tag(text):
         if tag in config.tags and low <= len(word) <= high and all(map(is_han, word)):
             yield word
 

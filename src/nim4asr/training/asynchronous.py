@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from nim4asr.files import write_atomic
+from nim4asr.errors import InputError
+from nim4asr.files import parse_json, read_text, write_atomic
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.loop import LoopConfig
@@ -114,12 +115,20 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> "State":
-        """The state in ``folder``; waiting, if there is none."""
+        """The state in ``folder``; waiting, if there is none. Raises ``InputError`` if it cannot be read."""
         path = folder / "phase.json"
         if not path.exists():
             return cls()
-        row = json.loads(path.read_text(encoding="utf-8"))
-        return cls(Phase(row["phase"]), int(row["snapshot"]), int(row["leg_began"]))
+        try:
+            row = parse_json(read_text(path))
+            numbers = row["snapshot"], row["leg_began"]
+            if not all(type(one) is int and one >= 0 for one in numbers):
+                raise ValueError("no numbers")
+            return cls(Phase(row["phase"]), *numbers)
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: this is no state of IA-SFT; is the run's folder damaged?") from None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nim4asr.files import write_atomic
+from nim4asr.files import parse_json, write_atomic
 
 LOG = "log.jsonl"
 
@@ -42,11 +42,13 @@ def read_log(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / LOG
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            yield json.loads(line)
+            row = parse_json(line.decode("utf-8"))
         except ValueError:
             continue
+        if isinstance(row, dict) and type(row.get("step")) is int:
+            yield {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
 def _line(row: Mapping[str, float]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
-from nim4asr.files import write_atomic
+from nim4asr.files import is_unicode, parse_json, read_text, write_atomic
 from nim4asr.training.asynchronous import AsynchronousIaSft, Phase, State
 from nim4asr.training.loop import steps_done
 from nim4asr.training.materials import SKIPPED
@@ -72,9 +72,11 @@ def _steps(programme: Programme, stages: Sequence[str]) -> dict[str, int | dict[
 def read_status(folder: Path) -> RunStatus:
     """The status of the run in ``folder``. Raises ``InputError`` if no run has begun there."""
     try:
-        row = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        row = parse_json(read_text(folder / RECIPE))
         recipe, steps = str(row["recipe"]), {name: _numbers(one) for name, one in row["stages"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if not steps or not all(map(is_unicode, [recipe, *steps])) or not all(map(_is_place, steps)):
+            raise ValueError("no stages")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise InputError(f"{folder}: no run has begun here ({RECIPE} is missing or damaged)") from None
     stages = tuple(_stage(folder, name, most) for name, most in steps.items())
     sides = sorted({name.rpartition("/")[0] for name in steps if "/" in name})
@@ -88,6 +90,13 @@ def read_status(folder: Path) -> RunStatus:
     }
     left_out = {name: count for name, count in sorted(counts.items()) if count}
     return RunStatus(recipe, stages, phase, snapshots, left_out, (folder / MODEL).exists())
+
+
+def _is_place(name: str) -> bool:
+    """Whether a stage's name is that of a folder inside the run's."""
+    return (
+        bool(name) and "\0" not in name and len(name) < 200 and ".." not in name.split("/") and name[0] != "/"
+    )
 
 
 def _numbers(steps: Any) -> int | dict[str, int]:

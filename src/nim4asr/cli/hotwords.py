@@ -181,6 +181,8 @@ def run_info(options: argparse.Namespace) -> int:
     from nim4asr.hotwords.database import load
 
     database = load(options.database)
+    # All of it is read, and checked.
+    assert len(database.sections)
     row = {
         "names": len(database),
         "pronunciations": len(database.owner),

@@ -126,7 +126,10 @@ def load_hotwords(options: argparse.Namespace) -> "HotwordIndex | None":
         return None
     from nim4asr.hotwords.index import HotwordIndex
 
-    return HotwordIndex.load(options.hotwords)
+    index = HotwordIndex.load(options.hotwords)
+    # Told before any sound is read, and once.
+    index.verify()
+    return index
 
 
 def hint_config(options: argparse.Namespace) -> "HintConfig":

@@ -142,6 +142,11 @@ class HotwordIndex:
         save(assemble(whole), path)
         return len(whole)
 
+    def verify(self) -> None:
+        """Check what lies in files now, rather than at the first search. Raises ``InputError`` if it is damaged."""
+        for database in self.databases:
+            _ = database.sections
+
     def listen(self) -> "Listener":
         """A search over frames as they come."""
         return Listener(self, self.config)

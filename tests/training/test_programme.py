@@ -22,7 +22,9 @@ from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import load
 from nim4asr.model.nim4 import Nim4
 from nim4asr.recipes import nano, training_programme
+from nim4asr.recipes.nim4_2b3 import steps_for
 from nim4asr.recognition.offline import Recogniser
+from nim4asr.training import materials
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.asynchronous import AsynchronousIaSft, Phase, State, SwapConfig
 from nim4asr.training.context_sft import ContextSft
@@ -36,12 +38,12 @@ from nim4asr.training.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.plots import plot_run
 from nim4asr.training.pretraining import Pretraining
-from nim4asr.training.programme import Corpus, Programme
+from nim4asr.training.programme import Corpus, KeywordFilter, Programme
 from nim4asr.training.rl import Rl
 from nim4asr.training.run import run_programme
 from nim4asr.training.sides import Side
 from nim4asr.training.snapshots import SnapshotBoard
-from nim4asr.training.speech import SpeechData
+from nim4asr.training.speech import SpeechData, TextForm, in_form
 from nim4asr.training.status import as_text, read_status, write_recipe
 from nim4asr.training.text_pretraining import TextPretraining
 
@@ -328,3 +330,55 @@ def test_a_sharded_run_trains_one_stage(
         alone = replace(programme, stages={stage: programme.stages[stage]})
         with pytest.raises(InputError, match=problem):
             run_programme(alone, tmp_path / stage, stage, shown)
+
+
+def test_a_key_is_never_written_and_comes_from_the_environment(
+    programme: Programme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-SECRET")
+    judge = KeywordFilter("http://localhost:9/v1", "some-model", "MY_KEY")
+    asked: list[str] = []
+
+    def keeping(found: list[str], endpoint: str, model: str, key: str) -> list[str]:
+        asked.append(key)
+        return found
+
+    monkeypatch.setattr(materials, "filtered", keeping)
+    given = replace(programme, keywords=KeywordConfig(common=1.0), keyword_filter=judge)
+    folder = tmp_path / "run"
+    write_recipe(folder, "toy", given, list(given.stages))
+    materials.gather(given, folder, shown, None)
+    assert asked == ["sk-SECRET"]
+    kept = [one for one in folder.rglob("*") if one.is_file()]
+    assert len(kept) > 3 and not any(b"sk-SECRET" in one.read_bytes() for one in kept)
+
+
+@pytest.mark.parametrize(
+    ("form", "wanted"), [("plain", "hello mister three"), ("written", "Hello, Mister 3!")]
+)
+def test_the_form_of_the_text_is_the_recipe_s_choice(form: TextForm, wanted: str) -> None:
+    assert in_form("Hello,  Mister 3!", form) == wanted
+
+
+def test_a_recipe_of_written_texts_learns_case_and_punctuation(programme: Programme, tmp_path: Path) -> None:
+    given = materials.gather(replace(programme, text_form="written"), tmp_path / "run", shown, None)
+    batches = SPEECH.batches(given.data)
+    texts = {text for number in range(3) for text in batches(number, np.random.default_rng(0)).texts}
+    originals = {entry.text for source in given.data.sources for entry in source.corpus.entries}
+    assert texts <= {"", *originals} and set(given.data.texts) >= originals
+
+
+def test_the_steps_of_the_large_recipe_follow_from_the_paper_s_hours(tmp_path: Path) -> None:
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech/a.jsonl").write_text("")
+    stages = training_programme("nim4-2.3b", tmp_path).stages
+    heard = {name: stage.data.batch_seconds * 8 / 3600 for name, stage in stages.items() if name != "ia-sft"}
+    hours = {name: heard[name] * stages[name].loop.steps for name in heard}
+    assert hours["joint-sft"] == hours["phoneme-head"] == pytest.approx(560_000)
+    assert hours["context-sft"] == pytest.approx(50_000)
+    assert hours["rl"] * 3600 / 8.0 == pytest.approx(20_000)
+    whole = stages["ia-sft"]
+    assert isinstance(whole, AsynchronousIaSft)
+    # What the paper states itself; its hours, once heard, would make 2.1 M.
+    assert whole.pretraining.loop.steps == 2_000_000 == pytest.approx(steps_for(560_000, 120.0), rel=0.06)
+    assert whole.alignment.loop.steps == 1_300_000

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,15 @@ def test_what_became_of_listed_names(tmp_path: Path) -> None:
     (row,) = [json.loads(line) for line in (tmp_path / "alignments.jsonl").read_text().splitlines()]
     assert (row["hints"], row["hints_used"]) == (["你", "号"], ["你", "号"])
     assert row["hits"][0]["text"] == "你"
+
+
+def test_a_mean_does_not_hide_who_and_how_long() -> None:
+    many = [replace(utterance(str(i), "你好", "zh"), speaker=f"s{i}") for i in range(20)]
+    # Two speakers are not understood at all.
+    answers: Any = {str(i): ("不对" if i in (3, 7) else "你好", "") for i in range(20)}
+    summary: Any = evaluate(Parrot(answers), many)  # type: ignore[arg-type]
+    assert summary["slices"]["speaker"] == {
+        "best tenth": {"utterances": 2, "errors": 0.0},
+        "worst tenth": {"utterances": 2, "errors": 1.0},
+    }
+    assert summary["slices"]["length"] == {"2 to 5 s": {"utterances": 20, "errors": 0.1}}

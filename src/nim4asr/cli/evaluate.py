@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="measure a model's errors over a manifest")
     parser.add_argument("manifest", type=Path, metavar="MANIFEST.jsonl")
     parser.add_argument("--report", type=Path, metavar="DIR", help="alignments of every utterance")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="DIR",
+        help="with --report: the differences to another report, with 95 %% bootstrap intervals",
+    )
     parser.add_argument("--split", help="only the utterances of this split")
     parser.add_argument("--limit", type=int, help="only the first so many utterances")
     parser.add_argument("--streaming", action="store_true", help="recognise as a live stream would")
@@ -38,12 +44,18 @@ def run(options: argparse.Namespace) -> int:
     """Print one JSON summary. Exits with 1 if any utterance had to be skipped."""
     from nim4asr.data.manifest import select
     from nim4asr.errors import InputError
+    from nim4asr.evaluation.comparison import compare, rates, read_rows
     from nim4asr.evaluation.evaluate import evaluate
     from nim4asr.hotwords.hints import HintConfig
     from nim4asr.recognition.streaming import StreamingConfig
 
     if options.streaming and (options.beams != 1 or options.chunk_frames is not None):
         raise InputError("--beams and --chunk-frames are for recordings; --streaming has --mode and --chunk")
+    if options.compare is not None:
+        if options.report is None:
+            raise InputError("--compare needs --report DIR, where this evaluation's alignments go")
+        # Found out before hours of listening.
+        read_rows(options.compare)
     live = streaming_config(options)
     if not options.streaming and replace(live, hints=HintConfig()) != StreamingConfig():
         raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
@@ -58,6 +70,12 @@ def run(options: argparse.Namespace) -> int:
         live if options.streaming else None,
         hotwords,
     )
+    if options.report is not None and "report_failed" not in summary:
+        summary["intervals"] = {name: asdict(one) for name, one in rates(options.report).items()}
+    if options.compare is not None and "report_failed" not in summary:
+        summary["compared"] = {
+            name: asdict(one) for name, one in compare(options.report, options.compare).items()
+        }
     print(json.dumps(summary, ensure_ascii=False))
     skipped = summary["skipped"]
     assert isinstance(skipped, list)

@@ -21,6 +21,9 @@ from nim4asr.recognition.writers import hit_row
 
 ALIGNMENTS = "alignments.jsonl"
 SUMMARY = "summary.json"
+# Slices of a manifest: utterances shorter than so many seconds, and the rest.
+LENGTHS = {"under 2 s": 2.0, "2 to 5 s": 5.0, "5 to 10 s": 10.0}
+LONGER = "10 s and more"
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ def evaluate(
     live: StreamingConfig | None = None,
     hotwords: HotwordIndex | None = None,
 ) -> dict[str, object]:
-    """The summary over ``utterances``, each language's and the total; of live recognition if ``live`` says how.
+    """The summary over ``utterances``, each language's, the total, and ``slices``; of live recognition if ``live`` says
+    how.
 
     With ``hotwords``, they are listened for, and the summary tells what became of those that were said. With
     ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An utterance whose
@@ -167,6 +171,7 @@ def evaluate(
     names = None if hotwords is None else NameList(hotwords.texts())
     skipped: list[str] = []
     lines: list[str] = []
+    judgements: list[Judgement] = []
     for utterance in progress(utterances):
         try:
             judgement = judge(recogniser, utterance, live, hotwords, names)
@@ -175,6 +180,7 @@ def evaluate(
             continue
         total.add(judgement)
         by_language.setdefault(utterance.language, _Totals()).add(judgement)
+        judgements.append(judgement)
         if report is not None:
             lines.append(_alignment_line(judgement))
     summary: dict[str, object] = {
@@ -183,6 +189,7 @@ def evaluate(
         "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk},
         "total": total.summary(hotwords is not None),
         "languages": {name: one.summary(hotwords is not None) for name, one in sorted(by_language.items())},
+        "slices": slices(judgements),
         "skipped": skipped,
     }
     if report is not None:
@@ -195,13 +202,47 @@ def evaluate(
     return summary
 
 
+def slices(judgements: Sequence[Judgement]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Errors a token by length and by speaker, which a mean hides: of the lengths in ``LENGTHS`` and, where there are
+    ten speakers or more, of the best and the worst tenth of them.
+    """
+    by_length: dict[str, list[Judgement]] = {}
+    by_speaker: dict[str, list[Judgement]] = {}
+    for one in judgements:
+        name = next((name for name, most in LENGTHS.items() if one.duration < most), LONGER)
+        by_length.setdefault(name, []).append(one)
+        by_speaker.setdefault(one.utterance.speaker, []).append(one)
+    found = {"length": {name: _slice(by_length[name]) for name in (*LENGTHS, LONGER) if name in by_length}}
+    speakers = sorted(
+        (ones for name, ones in by_speaker.items() if name), key=lambda ones: _errors(ones).rate or 0.0
+    )
+    if len(speakers) >= 10:
+        tenth = len(speakers) // 10
+        found["speaker"] = {
+            "best tenth": _slice([one for ones in speakers[:tenth] for one in ones]),
+            "worst tenth": _slice([one for ones in speakers[-tenth:] for one in ones]),
+        }
+    return found
+
+
+def _errors(judgements: Iterable[Judgement]) -> ErrorCount:
+    return sum((one.errors for one in judgements), ErrorCount())
+
+
+def _slice(judgements: Sequence[Judgement]) -> dict[str, float | int | None]:
+    return {"utterances": len(judgements), "errors": _rounded(_errors(judgements).rate)}
+
+
 def _alignment_line(judgement: Judgement) -> str:
     row = {
         "id": judgement.utterance.id,
         "language": judgement.utterance.language,
         "reference": judgement.utterance.text,
         "hypothesis": judgement.hypothesis,
+        "speaker": judgement.utterance.speaker,
+        "duration": round(judgement.duration, 3),
         "errors": asdict(judgement.errors),
+        "phoneme_errors": asdict(judgement.phoneme_errors),
         "hallucination": judgement.hallucinated,
         "alignment": [list(edit) for edit in judgement.edits],
         "hits": [hit_row(hit) for segment in judgement.transcript.segments for hit in segment.hits],

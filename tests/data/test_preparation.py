@@ -9,6 +9,7 @@ import soundfile
 
 from nim4asr.audio.features import Floats
 from nim4asr.data.preparation import prepare_noises
+from nim4asr.data.robustness import NoiseArchive
 from nim4asr.errors import InputError
 
 
@@ -22,6 +23,12 @@ def archive(tmp_path: Path, tone: Floats) -> Path:
             info.size = len(buffer.getvalue())
             tar.addfile(info, io.BytesIO(buffer.getvalue()))
     return tmp_path / "noise.tar"
+
+
+def test_noises_to_be_judged_on_are_left_out(archive: Path, tmp_path: Path) -> None:
+    noises = prepare_noises(archive, tmp_path / "features", left_out=("hum/1", "other/"))
+    assert [len(noise) for noise in noises] == [198, 398]
+    assert NoiseArchive(str(archive), left_out=("hum/1",)).names == ("hum/0.flac", "hum/2.flac")
 
 
 def test_noises_that_could_not_be_written_are_made_again(

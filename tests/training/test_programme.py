@@ -306,6 +306,29 @@ def test_recipes_are_whole_programmes(name: str, tmp_path: Path) -> None:
     assert status.recipe == name and [one.name for one in status.stages] == ["rl", "phoneme-head"]
 
 
+def test_more_hours_for_a_model_that_is_trained(tmp_path: Path) -> None:
+    longer, whole = training_programme("nano-longer", tmp_path), training_programme("nano", tmp_path)
+    assert longer.stages_from(True, "pretraining") == ["pretraining", "joint-sft"]
+    assert longer.corpora.keys() == whole.corpora.keys() and longer.dev == whole.dev
+    assert longer.corpora["fsdd"].dev_speakers == ("lucas",)
+    stage = longer.stages["pretraining"]
+    assert isinstance(stage, Pretraining) and stage.views == 2
+
+
+def test_speakers_and_noises_can_be_set_aside(programme: Programme, tmp_path: Path) -> None:
+    (name,) = programme.corpora
+    corpus = programme.corpora[name]
+    rows = [json.loads(line) for line in corpus.manifest.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row |= {"speaker": f"s{number % 2}", "split": ""}
+    corpus.manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    aside = replace(programme, corpora={name: replace(corpus, dev_speakers=("s1",))}, dev=(name,))
+    gathered = materials.gather(aside, tmp_path / "run", shown, None)
+    trained = {entry.id for source in gathered.data.sources for entry in source.corpus.entries}
+    judged = {entry.id for entry in gathered.dev[name].entries}
+    assert judged and trained and not judged & trained
+
+
 def test_a_recipe_without_a_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no manifest"):
         training_programme("nim4-2.3b", tmp_path)

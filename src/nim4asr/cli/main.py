@@ -52,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 141
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF) or error.filename is not None:
+        if error.filename is not None:
+            # A place that cannot be looked at: too long a name, no right to it, a loop of links.
+            print(f"nim4: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 1
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
         _drop_output()
         print(f"nim4: the output cannot be written ({error.strerror})", file=sys.stderr)

@@ -107,15 +107,18 @@ def _problem(phonemes: Sequence[int], samples: Floats, longest: float) -> str | 
     return None
 
 
-def prepare_noises(tar: Path, folder: Path, seed: int = 0, babbles: int = 60) -> list[Floats]:
+def prepare_noises(
+    tar: Path, folder: Path, seed: int = 0, babbles: int = 60, left_out: Sequence[str] = ()
+) -> list[Floats]:
     """Features (N, 80) of noises, up to 20 s each: the recordings in ``tar``, and babble.
 
-    Babble is the sum of three to eight of the archive's ``babble_sources``. Kept in ``folder``.
+    Recordings whose names begin with one of ``left_out`` are passed over. Babble is the sum of three to eight of the
+    archive's ``babble_sources``. Kept in ``folder``.
     """
     kept = folder / "noises.npz"
     if not kept.exists():
         longest = 20 * SAMPLE_RATE
-        names = sorted(member_names(str(tar)))
+        names = sorted(one for one in member_names(str(tar)) if not one.startswith(tuple(left_out)))
         random = Random(seed)
         sounds: list[Floats] = []
         talkers: list[Floats] = []

@@ -122,12 +122,12 @@ def _power(samples: NDArray[np.floating[Any]]) -> float:
 class NoiseArchive:
     """The recordings in an uncompressed tar, and babble of three to eight of its talkers.
 
-    Draws babble for ``babble_share`` of the time if there are eight talkers. Raises ``InputError`` if the archive
-    cannot be read or holds nothing.
+    Draws babble for ``babble_share`` of the time if there are eight talkers. Recordings whose names begin with one of
+    ``left_out`` are passed over. Raises ``InputError`` if the archive cannot be read or holds nothing.
     """
 
-    def __init__(self, tar: str, babble_share: float = 0.4) -> None:
-        names = sorted(member_names(tar))
+    def __init__(self, tar: str, babble_share: float = 0.4, left_out: Sequence[str] = ()) -> None:
+        names = sorted(one for one in member_names(tar) if not one.startswith(tuple(left_out)))
         self._tar, self._babble_share = tar, babble_share
         self._talkers = [name for name in names if name.startswith(BABBLE)]
         self._sounds = [name for name in names if not name.startswith(BABBLE)]

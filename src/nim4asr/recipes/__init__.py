@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nim4asr.model.configuration import Nim4Config
     from nim4asr.training.programme import Programme
 
-RECIPES = ("nano", "nim4-2.3b")
+RECIPES = ("nano", "nano-longer", "nim4-2.3b")
 
 
 def model_configuration(name: str) -> "Nim4Config":
@@ -40,6 +40,8 @@ def training_programme(name: str, data: Path) -> "Programme":
 
     if name == nano.NAME:
         return nano.programme(data)
+    if name == nano.LONGER:
+        return nano.longer(data)
     if name == nim4_2b3.NAME:
         return nim4_2b3.programme(data)
     raise InputError(f"{name}: no recipe of this name ({', '.join(RECIPES)})")

@@ -76,7 +76,11 @@ class _Gathering:
         if not self.sources:
             raise InputError("the recipe has no corpus to train on")
         noises = (
-            () if programme.noises is None else prepare_noises(programme.noises, self.folder / "features")
+            ()
+            if programme.noises is None
+            else prepare_noises(
+                programme.noises, self.folder / "features", left_out=programme.noises_left_out
+            )
         )
         form = programme.text_form
         formed = sorted({one for text in texts if (one := in_form(text, form))})
@@ -85,8 +89,8 @@ class _Gathering:
 
     def _corpus(self, name: str, corpus: Corpus) -> None:
         everything = read_manifest(corpus.manifest)
-        train = [one for one in everything if one.split != "dev"]
-        dev = [one for one in everything if one.split == "dev"]
+        train = [one for one in everything if not corpus.is_dev(one)]
+        dev = [one for one in everything if corpus.is_dev(one)]
         self.transcripts += [one.text for one in train]
         if corpus.stored:
             self.sources.append(Source(self._store(f"{name}-train", train), corpus.weight))
@@ -107,7 +111,9 @@ class _Gathering:
     def _recordings(self, name: str, utterances: Sequence[Utterance]) -> Recordings:
         noises = self.programme.noises
         recordings = Recordings(
-            utterances, self.programme.robustness, None if noises is None else NoiseArchive(str(noises))
+            utterances,
+            self.programme.robustness,
+            None if noises is None else NoiseArchive(str(noises), left_out=self.programme.noises_left_out),
         )
         write_json_lines(
             self.folder / f"left-out-{name}.jsonl",

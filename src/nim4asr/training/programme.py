@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nim4asr.data.keywords import KeywordConfig
+from nim4asr.data.manifest import Utterance
 from nim4asr.data.robustness import RobustnessConfig
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
@@ -21,6 +22,7 @@ Shown = Callable[[Iterable[Any], str, int, int], Iterator[Any]]
 class Corpus:
     """A manifest and how often an epoch holds each of its utterances.
 
+    ``dev_speakers`` are set aside as the split dev is.
     ``stored`` computes its features once, which fits a corpus of up to some hundred hours; else the recordings are read
     and augmented at every pass.
     """
@@ -28,6 +30,11 @@ class Corpus:
     manifest: Path
     weight: float = 1.0
     stored: bool = True
+    dev_speakers: tuple[str, ...] = ()
+
+    def is_dev(self, utterance: Utterance) -> bool:
+        """Whether the utterance is never trained on."""
+        return utterance.split == "dev" or utterance.speaker in self.dev_speakers
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Programme:
     says what context SFT and RL hint at; None where there is no such stage. ``text_form`` is how the model learns to
     write: ``plain``, as texts are compared (lower case, numbers as spoken, no punctuation), or ``written``, as they
     stand in the corpora. ``precision`` ``auto`` is bfloat16 under autocast where that is faster; the model is saved in
-    ``saved_dtype``.
+    ``saved_dtype``. Recordings of ``noises`` whose names begin with one of ``noises_left_out`` are not trained
+    on, so that the model can be judged on them.
     """
 
     network: Callable[[int], Nim4Config]
@@ -72,6 +80,7 @@ class Programme:
     language_model: str | None = None
     texts: Sequence[Path] = ()
     noises: Path | None = None
+    noises_left_out: Sequence[str] = ()
     synthetic: SyntheticCorpus | None = None
     robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
     keywords: KeywordConfig | None = None

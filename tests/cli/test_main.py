@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from nim4asr.cli.main import main
 
+CLIP = Path(__file__).parents[2] / "demo/en-1.flac"
 NIM4 = [sys.executable, "-m", "nim4asr"]
 
 
@@ -64,6 +66,37 @@ def test_output_that_cannot_be_written(database: Path, output: str, said: str) -
 def test_threads_that_no_machine_has(capsys: pytest.CaptureFixture[str], threads: str) -> None:
     assert main(["transcribe", "a.wav", "--threads", threads]) == 1
     assert "--threads must be from 1" in capsys.readouterr().err
+
+
+def test_a_small_model_takes_one_thread_unless_told() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for arguments, threads in (([], 1), (["--threads", "2"], 2)):
+            assert main(["transcribe", str(CLIP), *arguments]) == 0
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_file_cut_short_is_transcribed_with_a_warning(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    samples, rate = soundfile.read(CLIP)
+    soundfile.write(tmp_path / "whole.wav", samples, rate)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes((tmp_path / "whole.wav").read_bytes()[:-20_000])
+    assert main(["transcribe", str(cut), "--format", "json"]) == 0
+    written = capsys.readouterr()
+    assert "cut short" in written.err and "cut short" in json.loads(written.out)["warnings"][0]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\ud800", "/dev/null/x"])
+@pytest.mark.parametrize("command", ["info", "evaluate", "hotwords info", "transcribe", "train --status"])
+def test_places_that_cannot_be_looked_at(capsys: pytest.CaptureFixture[str], command: str, name: str) -> None:
+    assert main([*command.split(), name]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("device", ["meta", "nosuch", "cuda:99"])

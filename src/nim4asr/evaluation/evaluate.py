@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from nim4asr.data.manifest import Utterance
 from nim4asr.errors import InputError
@@ -171,7 +172,7 @@ def evaluate(
     names = None if hotwords is None else NameList(hotwords.texts())
     skipped: list[str] = []
     lines: list[str] = []
-    judgements: list[Judgement] = []
+    heard: list[Heard] = []
     for utterance in progress(utterances):
         try:
             judgement = judge(recogniser, utterance, live, hotwords, names)
@@ -180,7 +181,7 @@ def evaluate(
             continue
         total.add(judgement)
         by_language.setdefault(utterance.language, _Totals()).add(judgement)
-        judgements.append(judgement)
+        heard.append(Heard(judgement.duration, utterance.speaker, judgement.errors))
         if report is not None:
             lines.append(_alignment_line(judgement))
     summary: dict[str, object] = {
@@ -189,7 +190,7 @@ def evaluate(
         "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk},
         "total": total.summary(hotwords is not None),
         "languages": {name: one.summary(hotwords is not None) for name, one in sorted(by_language.items())},
-        "slices": slices(judgements),
+        "slices": slices(heard),
         "skipped": skipped,
     }
     if report is not None:
@@ -202,16 +203,24 @@ def evaluate(
     return summary
 
 
-def slices(judgements: Sequence[Judgement]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+class Heard(NamedTuple):
+    """What slices are made of: an utterance's seconds, its speaker and its errors."""
+
+    duration: float
+    speaker: str
+    errors: ErrorCount
+
+
+def slices(heard: Sequence[Heard]) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """Errors a token by length and by speaker, which a mean hides: of the lengths in ``LENGTHS`` and, where there are
     ten speakers or more, of the best and the worst tenth of them.
     """
-    by_length: dict[str, list[Judgement]] = {}
-    by_speaker: dict[str, list[Judgement]] = {}
-    for one in judgements:
+    by_length: dict[str, list[Heard]] = {}
+    by_speaker: dict[str, list[Heard]] = {}
+    for one in heard:
         name = next((name for name, most in LENGTHS.items() if one.duration < most), LONGER)
         by_length.setdefault(name, []).append(one)
-        by_speaker.setdefault(one.utterance.speaker, []).append(one)
+        by_speaker.setdefault(one.speaker, []).append(one)
     found = {"length": {name: _slice(by_length[name]) for name in (*LENGTHS, LONGER) if name in by_length}}
     speakers = sorted(
         (ones for name, ones in by_speaker.items() if name), key=lambda ones: _errors(ones).rate or 0.0
@@ -225,12 +234,12 @@ def slices(judgements: Sequence[Judgement]) -> dict[str, dict[str, dict[str, flo
     return found
 
 
-def _errors(judgements: Iterable[Judgement]) -> ErrorCount:
-    return sum((one.errors for one in judgements), ErrorCount())
+def _errors(heard: Iterable[Heard]) -> ErrorCount:
+    return sum((one.errors for one in heard), ErrorCount())
 
 
-def _slice(judgements: Sequence[Judgement]) -> dict[str, float | int | None]:
-    return {"utterances": len(judgements), "errors": _rounded(_errors(judgements).rate)}
+def _slice(heard: Sequence[Heard]) -> dict[str, float | int | None]:
+    return {"utterances": len(heard), "errors": _rounded(_errors(heard).rate)}
 
 
 def _alignment_line(judgement: Judgement) -> str:

@@ -42,10 +42,11 @@ from nim4asr.model.encoder import ChunkScheme
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.slot_cache import SlotCache
 from nim4asr.recipes.nim4_2b3 import network as large_network
+from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.decoding import DecodingConfig
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.pool import StreamPool
-from nim4asr.recognition.streaming import Stream, StreamingConfig
+from nim4asr.recognition.streaming import Stream
 
 MARKS = (10, 60, 300)
 CHUNK = 0.64

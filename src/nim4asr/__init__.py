@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     import torch
 
     from nim4asr.hotwords.index import HotwordIndex
+    from nim4asr.recognition.configuration import StreamingConfig
     from nim4asr.recognition.offline import Recogniser
     from nim4asr.recognition.result import Transcript
-    from nim4asr.recognition.streaming import Stream, StreamingConfig
+    from nim4asr.recognition.streaming import Stream
 
 __all__ = ["HotwordIndex", "InputError", "load", "stream", "transcribe"]
 

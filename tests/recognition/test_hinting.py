@@ -14,12 +14,13 @@ from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import certain
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition import offline, pool
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.decoding import DecodingConfig, Hypothesis
 from nim4asr.recognition.events import Final, Partial
 from nim4asr.recognition.hinting import Hinting, supported, with_hits
-from nim4asr.recognition.offline import Recogniser, RecognitionConfig
+from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Segment
-from nim4asr.recognition.streaming import Stream, StreamingConfig
+from nim4asr.recognition.streaming import Stream
 from nim4asr.recognition.words import to_segment
 
 CLIP = "demo/zh-1.flac"

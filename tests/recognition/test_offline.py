@@ -10,7 +10,8 @@ from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.encoder import ChunkScheme, EncoderConfig
 from nim4asr.model.nim4 import Nim4
-from nim4asr.recognition.offline import Recogniser, RecognitionConfig
+from nim4asr.recognition.configuration import RecognitionConfig
+from nim4asr.recognition.offline import Recogniser
 
 
 @pytest.fixture

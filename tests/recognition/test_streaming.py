@@ -10,11 +10,12 @@ from nim4asr.audio.voice_activity import Cause, VoiceActivityConfig
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.encoder import ChunkScheme
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.decoding import DecodingConfig
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
-from nim4asr.recognition.offline import Recogniser, RecognitionConfig
+from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Segment
-from nim4asr.recognition.streaming import Stream, StreamingConfig, transcribe_live
+from nim4asr.recognition.streaming import Stream, transcribe_live
 
 QUIET = np.zeros(SAMPLE_RATE, np.float32)
 

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from nim4asr.evaluation.comparison import compare, rates, read_rows
     from nim4asr.evaluation.evaluate import evaluate
     from nim4asr.hotwords.hints import HintConfig
-    from nim4asr.recognition.streaming import StreamingConfig
+    from nim4asr.recognition.configuration import StreamingConfig
 
     if options.streaming and (options.beams != 1 or options.chunk_frames is not None):
         raise InputError("--beams and --chunk-frames are for recordings; --streaming has --mode and --chunk")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nim4asr.hotwords.hints import HintConfig
     from nim4asr.hotwords.index import HotwordIndex
+    from nim4asr.recognition.configuration import StreamingConfig
     from nim4asr.recognition.offline import Recogniser
-    from nim4asr.recognition.streaming import StreamingConfig
 
 # As many as a prompt holds (nim4asr.model.prompt, which is not imported for it).
 MOST_HINTS = 20
@@ -85,7 +85,7 @@ def streaming_config(options: argparse.Namespace) -> "StreamingConfig":
     """The streaming options' configuration; raises ``InputError`` for what cannot be."""
     from nim4asr.audio.voice_activity import VoiceActivityConfig
     from nim4asr.errors import InputError
-    from nim4asr.recognition.streaming import StreamingConfig
+    from nim4asr.recognition.configuration import StreamingConfig
 
     try:
         voice_activity = VoiceActivityConfig(end_silence=options.end_silence, longest=options.longest)
@@ -153,8 +153,9 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
 
     from nim4asr.errors import InputError
     from nim4asr.model.encoder import ChunkScheme
+    from nim4asr.recognition.configuration import RecognitionConfig
     from nim4asr.recognition.decoding import DecodingConfig
-    from nim4asr.recognition.offline import Recogniser, RecognitionConfig
+    from nim4asr.recognition.offline import Recogniser
 
     config = None
     if hasattr(options, "beams"):

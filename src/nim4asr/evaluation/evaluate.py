@@ -15,9 +15,10 @@ from nim4asr.evaluation.normalisation import NAME, tokens, written_tokens
 from nim4asr.files import write_atomic
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.phonemes import pronounce
+from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Transcript
-from nim4asr.recognition.streaming import StreamingConfig, transcribe_live
+from nim4asr.recognition.streaming import transcribe_live
 from nim4asr.recognition.writers import hit_row
 
 ALIGNMENTS = "alignments.jsonl"

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +13,12 @@ from torch import Tensor
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import Source, from_array, stream_audio
-from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig, cut_speech
+from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
-from nim4asr.hotwords.hints import HintConfig
 from nim4asr.model.checkpoint import Checkpoint, bundled, load
-from nim4asr.model.encoder import ChunkScheme
 from nim4asr.model.prompt import tokens_before
-from nim4asr.recognition.decoding import NOTHING, DecodingConfig, Hypothesis, decode
+from nim4asr.recognition.configuration import RecognitionConfig
+from nim4asr.recognition.decoding import NOTHING, Hypothesis, decode
 from nim4asr.recognition.hinting import Heard, Hinting, supported, with_hits
 from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.recognition.words import to_segment
@@ -28,22 +26,8 @@ from nim4asr.recognition.words import to_segment
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.model.slot_cache import KeyValues
-    from nim4asr.recognition.streaming import Stream, StreamingConfig
-
-
-@dataclass(frozen=True)
-class RecognitionConfig:
-    """How to recognise. A batch holds at most ``batch_seconds`` of speech.
-
-    ``chunks`` None lets the encoder see whole segments; else it sees what a live stream would. ``hints`` says which of
-    the hotwords that were heard go into the prompt.
-    """
-
-    voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
-    decoding: DecodingConfig = field(default_factory=DecodingConfig)
-    batch_seconds: float = 120.0
-    chunks: ChunkScheme | None = None
-    hints: HintConfig = field(default_factory=HintConfig)
+    from nim4asr.recognition.configuration import StreamingConfig
+    from nim4asr.recognition.streaming import Stream
 
 
 class Recogniser:

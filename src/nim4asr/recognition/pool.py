@@ -27,6 +27,7 @@ from nim4asr.model.encoder import EncoderState
 from nim4asr.model.prompt import end_token, tokens_after
 from nim4asr.model.slot_cache import SlotCache
 from nim4asr.phonemes import BLANK, TABLE
+from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.decoding import (
     NOTHING,
     guidance,
@@ -40,7 +41,6 @@ from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnde
 from nim4asr.recognition.hinting import Heard, Hinting, HintListener, contradicted, supported, with_hits
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Segment
-from nim4asr.recognition.streaming import StreamingConfig
 from nim4asr.recognition.words import to_segment
 
 if TYPE_CHECKING:

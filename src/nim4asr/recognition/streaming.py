@@ -7,16 +7,11 @@ the segment's end. In both, the end brings a pass over the whole segment, from t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from nim4asr.audio.features import FRAME_SECONDS, SAMPLE_RATE
+from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import Source, stream_audio
-from nim4asr.audio.voice_activity import VoiceActivityConfig
-from nim4asr.errors import InputError
-from nim4asr.hotwords.hints import HintConfig
-from nim4asr.model.encoder import ChunkScheme
-from nim4asr.recognition.decoding import DecodingConfig
+from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Failed, Final
 from nim4asr.recognition.result import Transcript
 
@@ -24,48 +19,6 @@ if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.recognition.ear import Samples
     from nim4asr.recognition.offline import Recogniser
-
-
-@dataclass(frozen=True)
-class StreamingConfig:
-    """How to recognise live speech.
-
-    ``chunk`` is what the encoder takes at once and ``left_context`` what it sees of the past, both in seconds; the
-    same weights serve any. A refresh rolls back the last ``rolled_back`` tokens; the first ``free_chunks`` chunks
-    keep nothing. Without ``second_pass`` the final keeps the text that was stable.
-    """
-
-    mode: Literal["refresh", "final"] = "refresh"
-    chunk: float = 0.64
-    left_context: float = 2.56
-    rolled_back: int = 5
-    free_chunks: int = 2
-    second_pass: bool = True
-    voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
-    decoding: DecodingConfig = field(default_factory=DecodingConfig)
-    hints: HintConfig = field(default_factory=HintConfig)
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("refresh", "final"):
-            raise ValueError(f"the mode of a stream is 'refresh' or 'final', not {self.mode!r}")
-        if self.chunk <= 0 or self.left_context < 0:
-            raise ValueError("chunk must be positive and left_context not negative")
-        if self.rolled_back < 1 or self.free_chunks < 0:
-            raise ValueError("at least one token must be rolled back, and free_chunks must not be negative")
-        if self.decoding.beams != 1:
-            raise ValueError("live speech is searched greedily: beams must be 1")
-
-    def chunks(self, stack: int) -> ChunkScheme:
-        """The encoder's chunks, for an adaptor that puts ``stack`` frames together.
-
-        Raises ``InputError`` if ``chunk`` holds no whole number of speech tokens.
-        """
-        size = round(self.chunk / FRAME_SECONDS)
-        if size < stack or size % stack or abs(size * FRAME_SECONDS - self.chunk) > 1e-6:
-            raise InputError(
-                f"a chunk must be a multiple of {stack * FRAME_SECONDS * 1000:g} ms, not {self.chunk * 1000:g} ms"
-            )
-        return ChunkScheme(size, round(self.left_context / self.chunk))
 
 
 class Stream:

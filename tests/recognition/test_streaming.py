@@ -110,7 +110,7 @@ def test_nothing_is_computed_twice(toy_checkpoint: Checkpoint, talk: Floats) -> 
     ]
     try:
         recogniser = Recogniser(toy_checkpoint)
-        opening = len(recogniser.opening.keys[0])
+        opening = len(recogniser.prompt_cache.keys[0])
         for _ in range(2):
             heard[0] = 0
             read[0] = 0

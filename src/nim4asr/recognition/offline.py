@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,36 +13,27 @@ from torch import Tensor
 from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import Source, from_array, stream_audio
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
-from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, bundled, load
-from nim4asr.model.prompt import tokens_before
-from nim4asr.recognition.configuration import RecognitionConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.decoding import NOTHING, Hypothesis, decode
 from nim4asr.recognition.hinting import Heard, Hinting, supported, with_hits
+from nim4asr.recognition.inference import Inference
 from nim4asr.recognition.result import Segment, Transcript
+from nim4asr.recognition.streaming import Stream
 from nim4asr.recognition.words import to_segment
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
-    from nim4asr.model.slot_cache import KeyValues
-    from nim4asr.recognition.configuration import StreamingConfig
-    from nim4asr.recognition.streaming import Stream
 
 
-class Recogniser:
+class Recogniser(Inference):
     """A checkpoint ready to listen.
 
     ``Recogniser.load("folder").transcribe("a.wav")`` gives a ``Transcript``.
     """
 
     def __init__(self, checkpoint: Checkpoint, config: RecognitionConfig | None = None) -> None:
-        network = checkpoint.network
-        if network.llm is None or network.adaptor is None or network.phoneme_head is None:
-            raise InputError(
-                f"the model {checkpoint.config.name!r} holds an encoder without adaptor, phoneme head "
-                "and language model; it can be trained further but cannot transcribe"
-            )
-        self.checkpoint = checkpoint
+        super().__init__(checkpoint)
         self.config = config or RecognitionConfig()
 
     @classmethod
@@ -89,34 +79,17 @@ class Recogniser:
 
     def stream(
         self,
-        config: "StreamingConfig | None" = None,
+        config: StreamingConfig | None = None,
         rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
         hotwords: "HotwordIndex | None" = None,
-    ) -> "Stream":
+    ) -> Stream:
         """A live stream of samples at ``rate`` Hz, with ``hints`` and ``hotwords`` as in ``transcribe``.
 
         Raises ``InputError`` for a rate that no speech has.
         """
-        from nim4asr.recognition.streaming import Stream
-
         return Stream(self, config, rate, channels, hints, hotwords)
-
-    @cached_property
-    def opening(self) -> "KeyValues":
-        """The language model's keys and values of the prompt's static text, which every live stream begins with."""
-        from nim4asr.model.slot_cache import SlotCache
-
-        network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
-        assert tokenizer is not None
-        embed = network.llm.get_input_embeddings()
-        ids = torch.tensor(tokens_before(tokenizer, network.config.prompt), device=embed.weight.device)
-        cache = SlotCache(network.llm)
-        slot = cache.take()
-        with torch.no_grad():
-            cache.extend([slot], [embed(ids)])
-        return cache.copy_out(slot)
 
     def _next_batch(self, pending: Iterator[SpeechSegment]) -> list[SpeechSegment]:
         batch: list[SpeechSegment] = []
@@ -172,10 +145,9 @@ class Recogniser:
         hints: Sequence[Sequence[str]] | None = None,
     ) -> list[Hypothesis]:
         """The language model's transcripts of ``speech`` (B, S, D_llm), of which ``lengths`` (B,) count."""
-        network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
-        assert tokenizer is not None
-        prompt = network.embed_prompts(tokenizer, speech, lengths, hints)
-        hypotheses = decode(network, tokenizer, prompt, seconds, self.config.decoding, log_probs, hints)
+        network = self.checkpoint.network
+        prompt = network.embed_prompts(self.tokenizer, speech, lengths, hints)
+        hypotheses = decode(network, self.tokenizer, prompt, seconds, self.config.decoding, log_probs, hints)
         # Less than one speech token is nothing that the language model has heard.
         return [
             one if length > 0 else NOTHING for one, length in zip(hypotheses, lengths.tolist(), strict=True)

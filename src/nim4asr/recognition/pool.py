@@ -39,7 +39,7 @@ from nim4asr.recognition.decoding import (
 from nim4asr.recognition.ear import Begin, Chunk, Ear, End, Samples, Task
 from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.hinting import Heard, Hinting, HintListener, contradicted, supported, with_hits
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.inference import Inference
 from nim4asr.recognition.result import Segment
 from nim4asr.recognition.words import to_segment
 
@@ -130,22 +130,21 @@ class _Live:
 
 
 class StreamPool:
-    """Live streams that share the recogniser's network and one configuration.
+    """Live streams that share one network and one configuration.
 
     ``feed``, ``commit`` and ``finish`` listen and return at once; ``step`` does a turn of the network's work and
     returns what became known. Not for several threads at a time.
     """
 
-    def __init__(self, recogniser: Recogniser, config: StreamingConfig | None = None) -> None:
-        checkpoint = recogniser.checkpoint
-        assert checkpoint.tokenizer is not None
+    def __init__(self, inference: Inference, config: StreamingConfig | None = None) -> None:
+        checkpoint = inference.checkpoint
         self.config = config or StreamingConfig()
         self.work = Work()
-        self._network, self._tokenizer, self._cmvn = checkpoint.network, checkpoint.tokenizer, checkpoint.cmvn
+        self._network, self._tokenizer, self._cmvn = checkpoint.network, inference.tokenizer, checkpoint.cmvn
         assert self._network.adaptor is not None
         self._stack = self._network.adaptor.config.stack
         self._chunks = self.config.chunks(self._stack)
-        self._opening = recogniser.opening
+        self._prompt_cache = inference.prompt_cache
         self._cache = SlotCache(self._network.llm)
         self._end = end_token(self._tokenizer)
         self._names = count()
@@ -259,7 +258,7 @@ class StreamPool:
 
     def _begin(self, live: _Live, begin: Begin) -> _Utterance:
         slot = self._cache.take()
-        self._cache.copy_in(slot, self._opening)
+        self._cache.copy_in(slot, self._prompt_cache)
         state = self._network.encoder.initial_state(1, self._chunks)
         return _Utterance(begin.time, slot, state, self._cache.lengths[slot], live.hinting.listen())
 

@@ -6,6 +6,7 @@ Each second of sound is encoded once, in chunks, and enters the language model's
 the segment's end. In both, the end brings a pass over the whole segment, from the same keys and values, with hints.
 """
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import Source, stream_audio
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Failed, Final
+from nim4asr.recognition.inference import Inference
+from nim4asr.recognition.pool import StreamPool
 from nim4asr.recognition.result import Transcript
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.recognition.ear import Samples
-    from nim4asr.recognition.offline import Recogniser
 
 
 class Stream:
@@ -30,16 +32,14 @@ class Stream:
 
     def __init__(
         self,
-        recogniser: "Recogniser",
+        inference: Inference,
         config: StreamingConfig | None = None,
         rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
         hotwords: "HotwordIndex | None" = None,
     ) -> None:
-        from nim4asr.recognition.pool import StreamPool
-
-        self._pool = StreamPool(recogniser, config)
+        self._pool = StreamPool(inference, config)
         self._name = self._pool.open(rate, channels, hints, hotwords)
         self._failed: Exception | None = None
 
@@ -90,7 +90,7 @@ class Stream:
 
 
 def transcribe_live(
-    recogniser: "Recogniser",
+    inference: Inference,
     source: Source,
     config: StreamingConfig | None = None,
     name: str = "",
@@ -100,10 +100,8 @@ def transcribe_live(
 
     Raises ``InputError`` if it cannot be read.
     """
-    import time
-
     began = time.perf_counter()
-    stream = Stream(recogniser, config, hotwords=hotwords)
+    stream = Stream(inference, config, hotwords=hotwords)
     segments = []
     seconds = 0.0
     warnings: list[str] = []

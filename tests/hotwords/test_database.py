@@ -1,6 +1,7 @@
 import errno
 import json
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -182,6 +183,56 @@ def test_forged_check_sums_lead_nowhere(data: st.DataObject) -> None:
         index.search(log_probs)
         index.search_phonemes(TABLE.encode(pronounce("北京大学")))
         assert len(list(index.texts())) <= len(index)
+
+
+def set_at(name: str, place: int, value: float) -> Callable[[dict[str, np.ndarray]], None]:
+    """A change of one value of one section."""
+
+    def change(sections: dict[str, np.ndarray]) -> None:
+        sections[name][place] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        set_at("child", 0, 2),
+        set_at("child", -1, 3),
+        set_at("child", 3, 2),
+        # A node that is its own child: a search would walk down it for ever.
+        lambda sections: set_at("child", 1, 1)(sections),
+        set_at("labels", 1, 0x7F),
+        lambda sections: sections["labels"].__setitem__([1, 2], sections["labels"][[2, 1]]),
+        lambda sections: sections["node"].__setitem__([0, -1], sections["node"][[-1, 0]]),
+        lambda sections: set_at("node", -1, len(sections["labels"]))(sections),
+        lambda sections: set_at("owner", 0, len(sections["weight"]))(sections),
+        set_at("text_ends", 0, 1000),
+        set_at("text_ends", -1, 5),
+        set_at("category", 0, 1),
+        set_at("weight", 0, 0.0),
+        set_at("weight", 0, np.inf),
+        set_at("weight", 0, np.nan),
+    ],
+)
+def test_each_law_of_a_database_is_held_to(
+    tmp_path: Path, broken: Callable[[dict[str, np.ndarray]], None]
+) -> None:
+    path = tmp_path / "names.db"
+    path.write_bytes(file_of(SOME))
+    sections = {name: array.copy() for name, array in load(path).sections.items()}
+    header, body = parts(file_of(SOME))
+    broken(sections)
+    torn = bytearray(body)
+    for name, array in sections.items():
+        section = header["sections"][name]
+        torn[section["place"] : section["place"] + array.nbytes] = array.tobytes()
+        section["crc"] = zlib.crc32(array.tobytes())
+    path.write_bytes(joined(header, bytes(torn)))
+    opened = load(path)
+    for _ in range(2):
+        with pytest.raises(InputError, match="damaged"):
+            _ = opened.labels
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,13 @@ def test_keywords_are_parts_of_their_text() -> None:
     assert keyword("a b", random) == keyword("", random) == []
 
 
+def test_one_hint_of_its_own_is_enough() -> None:
+    assert HintSampling(own=1).own == 1
+    for wrong in ({"own": 0}, {"others": -1}, {"most": 0}, {"most": 21}, {"share": 1.1}, {"dropped": -0.1}):
+        with pytest.raises(ValueError, match=r"shares|one to"):
+            HintSampling(**wrong)  # type: ignore[arg-type]
+
+
 def test_shares_are_as_configured() -> None:
     random = np.random.default_rng(0)
     config = HintSampling(share=0.8, foreign=0.25, dropped=0.0, others=3)

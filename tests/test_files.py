@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from nim4asr.errors import InputError
-from nim4asr.files import atomic_file, atomic_folder, is_unicode, locked, parse_json, read_text, write_atomic
+from nim4asr.files import (
+    append_line,
+    atomic_file,
+    atomic_folder,
+    is_unicode,
+    locked,
+    parse_json,
+    read_text,
+    write_atomic,
+)
 
 
 def full(handle: int) -> None:
@@ -67,3 +76,11 @@ def test_those_who_lock_lose_no_update(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert path.read_text() == "60"
+
+
+def test_a_log_that_cannot_be_added_to_is_told(tmp_path: Path) -> None:
+    append_line(tmp_path / "log", "a\n")
+    append_line(tmp_path / "log", "b\n")
+    assert (tmp_path / "log").read_text() == "a\nb\n"
+    with pytest.raises(InputError, match="No space left"):
+        append_line(Path("/dev/full"), "a\n")

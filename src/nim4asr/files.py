@@ -84,6 +84,16 @@ def write_atomic(path: Path, text: str) -> None:
         file.write(text)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a log. A crash may leave it torn; who reads logs passes over such. Raises ``InputError`` as
+    ``atomic_file`` does.
+    """
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write ``rows`` as JSON, one a line, as ``write_atomic`` does."""
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -22,6 +22,7 @@ from nim4asr.data.packing import Epochs, pack
 from nim4asr.data.recordings import Recordings
 from nim4asr.data.store import Entry, FeatureStore
 from nim4asr.errors import InputError
+from nim4asr.files import append_line
 
 Prepared = TypeVar("Prepared")
 Corpus = FeatureStore | Recordings
@@ -202,8 +203,8 @@ class Collator:
 
     def _skip(self, entry: Entry, error: InputError) -> None:
         if self.skipped is not None:
-            with self.skipped.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"id": entry.id, "reason": str(error)}, ensure_ascii=False) + "\n")
+            row = {"id": entry.id, "reason": str(error)}
+            append_line(self.skipped, json.dumps(row, ensure_ascii=False) + "\n")
 
     def _noise(self, random: Generator) -> Floats:
         """Noise alone, 0.5 to 5 s of it, from inaudible to loud."""

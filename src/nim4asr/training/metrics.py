@@ -1,12 +1,11 @@
 """What a stage's training reports: a line of JSON each time, and TensorBoard's events beside it."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nim4asr.files import parse_json, write_atomic
+from nim4asr.files import append_line, parse_json, write_atomic
 
 LOG = "log.jsonl"
 
@@ -23,10 +22,7 @@ class MetricsLog:
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add the metrics of ``step``."""
         row = {"step": step, **{name: round(value, 6) for name, value in metrics.items()}}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self._path, _line(row))
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from nim4asr.analysis.similarity import frames_of, linear_cka
 from nim4asr.errors import InputError
+from nim4asr.files import append_line
 from nim4asr.training.asynchronous import (
     AsynchronousIaSft,
     Look,
@@ -99,9 +100,9 @@ class Sides:
             board.begin(acoustic, step)
             return False
         cka = 1.0 if reference is None else self._similarity(reference.number)
-        with (self._own / "cka.jsonl").open("a", encoding="utf-8") as file:
-            against = 0 if reference is None else reference.step
-            file.write(json.dumps({"step": step, "cka": round(cka, 5), "reference": against}) + "\n")
+        against = 0 if reference is None else reference.step
+        row = {"step": step, "cka": round(cka, 5), "reference": against}
+        append_line(self._own / "cka.jsonl", json.dumps(row) + "\n")
         if due is Look.COMPARE and cka >= self._config.swaps.threshold:
             return False
         board.publish(acoustic, step, cka, final=due is Look.PUBLISH)

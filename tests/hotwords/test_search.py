@@ -114,3 +114,18 @@ def test_a_crowd_of_tokens_is_kept_to_its_number() -> None:
     walk = Walk(names, SearchConfig(tokens=32))
     walk.feed(toneless_costs(flat))
     assert walk._count <= 32
+
+
+def test_one_of_many_children_is_found_by_its_sound() -> None:
+    """A node of so many children that its few likely ones are looked up, rather than all walked through."""
+    first, tail = TABLE.encode(["n", "AH"])
+    # One symbol a sound, of all sounds but the blank.
+    symbols = {TABLE.toneless[symbol]: symbol for symbol in range(len(TABLE) - 1, 0, -1)}
+    seconds = [symbol for symbol in symbols.values() if TABLE.toneless[symbol] != TABLE.toneless[first]]
+    assert len(seconds) > 60
+    names = database([[first, second, tail] for second in seconds])
+    for second in seconds:
+        matches = heard(names, certain([first, second, tail]), EXACT)
+        assert [key(names, match) for match in matches] == [
+            tuple(TABLE.toneless[symbol] for symbol in (first, second, tail))
+        ]

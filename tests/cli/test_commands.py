@@ -115,7 +115,7 @@ def test_three_hours(capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_pa
     ("arguments", "message"),
     [
         (["--model", "/no/such/folder"], "no such model folder"),
-        (["--device", "warp"], "not to be had"),
+        (["--device", "warp"], "not available"),
         (["--beams", "0"], "beams"),
         (["--chunk-frames", "0"], "chunks"),
     ],
@@ -144,6 +144,7 @@ def test_evaluate(capsys: pytest.CaptureFixture[str], clip: Path, toy_model: Pat
     summary = json.loads(out)
     assert status == 0
     figures = {"cer", "wer", "phoneme_error_rate", "hallucination_rate", "real_time_factor", "utterances"}
+    figures |= {"cer_written", "wer_written"}
     assert set(summary["total"]) == figures
     assert set(summary["languages"]) == {"en", "zh"}
     assert len((report / "alignments.jsonl").read_text().splitlines()) == 2

@@ -176,7 +176,8 @@ def test_a_full_disk_is_said_and_the_last_state_kept(tmp_path: Path, monkeypatch
 
 def test_waiting_for_data_is_measured(tmp_path: Path) -> None:
     def slow(number: int, random: Generator) -> Tensor:
-        time.sleep(0.05)
+        # Long beside what five steps take on the busiest machine.
+        time.sleep(0.4)
         return make_batch(number, random)
 
     Loop(tmp_path, Fit(), replace(config(20), steps=5, log_every=5), slow).run()

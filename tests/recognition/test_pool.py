@@ -43,8 +43,9 @@ def rounded(events: list[Event]) -> list[object]:
     ]
 
 
+@pytest.mark.parametrize("place", ["_conclude", "_advance", "_hear", "_accept"])
 def test_an_error_of_one_stream_ends_that_stream_alone(
-    recogniser: Recogniser, talks: list[Floats], monkeypatch: pytest.MonkeyPatch
+    recogniser: Recogniser, talks: list[Floats], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     pool = StreamPool(recogniser)
     names = [pool.open() for _ in range(8)]
@@ -52,17 +53,19 @@ def test_an_error_of_one_stream_ends_that_stream_alone(
         pool.feed(name, talks[0])
         pool.finish(name)
     broken = names[3]
-    true_conclude, calls = pool._conclude, 0
+    genuine, calls = getattr(pool, place), 0
 
-    def conclude(live: Any) -> None:
+    def failing(what: Any, *rest: Any, **named: Any) -> None:
         nonlocal calls
-        if live is pool._streams.get(broken) and live.utterance is not None:
+        live = pool._streams.get(broken)
+        own = live is not None and live.utterance is not None
+        if own and (what is live or what is live.utterance.text):
             calls += 1
             if calls == 4:
                 raise ZeroDivisionError("injected")
-        true_conclude(live)
+        genuine(what, *rest, **named)
 
-    monkeypatch.setattr(pool, "_conclude", conclude)
+    monkeypatch.setattr(pool, place, failing)
     said: dict[int, list[Event]] = {name: [] for name in names}
     while any(pool.busy(name) for name in names):
         for name, events in pool.step().items():

@@ -234,6 +234,8 @@ class StreamPool:
             live.tasks.clear()
             live.finished = True
             if live.utterance is not None:
+                # Nothing is written any more into a slot that may be another's at once.
+                live.utterance.text = None
                 self._cache.give_back(live.utterance.slot)
                 live.utterance = None
 

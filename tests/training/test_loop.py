@@ -12,7 +12,7 @@ from numpy.random import Generator, default_rng
 from torch import Tensor, nn
 
 from nim4asr.errors import InputError
-from nim4asr.training.loop import Loop, LoopConfig, latest_state, load_weights, steps_done
+from nim4asr.training.loop import Loop, LoopConfig, latest_state, load_weights, new_accelerator, steps_done
 from nim4asr.training.metrics import read_log
 from nim4asr.training.objective import Losses, Objective, Part
 from nim4asr.training.optimiser import OptimiserConfig
@@ -268,3 +268,15 @@ def test_the_state_of_another_shape_is_refused(tmp_path: Path, name: str) -> Non
     load_weights(state, weights)
     with pytest.raises(InputError, match="another model"):
         load_weights(state, {**weights, name: torch.zeros(1, 1, 1)})
+
+
+def test_runs_of_both_precisions_in_one_process(tmp_path: Path) -> None:
+    for precision in ("bf16", "no", "bf16", "no"):
+        accelerator = new_accelerator(precision)
+        assert accelerator.mixed_precision == precision
+        folder = tmp_path / f"{precision}-{len(list(tmp_path.iterdir()))}"
+        running = Loop(folder, Fit(), replace(config(20), steps=2), make_batch, accelerator=accelerator)
+        assert running.run() == 2
+    whole, half = (losses(tmp_path / name) for name in ("no-1", "bf16-0"))
+    assert losses(tmp_path / "no-3") == whole
+    assert half != whole and half == pytest.approx(whole, rel=0.05)

@@ -300,9 +300,15 @@ def new_accelerator(precision: str = "no") -> "Accelerator":
     """Accelerate's view of this process: its device, its rank, its launcher. ``precision`` is ``no`` or ``bf16``."""
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
     except ImportError:
         raise InputError("training needs more packages: pip install 'nim4asr[training]'") from None
-    return Accelerator(mixed_precision=precision)
+    try:
+        return Accelerator(mixed_precision=precision)
+    except ValueError:
+        # Accelerate keeps one state a process, and refuses another precision: a second run, or one that failed before.
+        AcceleratorState._reset_state()
+        return Accelerator(mixed_precision=precision)
 
 
 def agreed(accelerator: "Accelerator", value: Decision) -> Decision:

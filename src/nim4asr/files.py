@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -167,8 +167,9 @@ def _beside(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    # Some file systems cannot flush a folder; nothing is lost by that but the order of things in a power cut.
-    with suppress(OSError):
+    # Some file systems cannot flush a folder; nothing is lost by that but the order of things in a power cut. Of a
+    # file, it may be the first to tell of a full disk.
+    with suppress(OSError) if path.is_dir() else nullcontext():
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

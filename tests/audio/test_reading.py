@@ -53,14 +53,8 @@ def test_containers(tmp_path: Path, tone: Floats, suffix: str, codec: str) -> No
     av = pytest.importorskip("av")
     path = tmp_path / f"tone.{suffix}"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=48_000, layout="mono")
         wave = np.interp(np.arange(48_000) / 48_000, np.arange(16_000) / 16_000, tone).astype(np.float32)
-        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-        frame.rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
-        resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=48_000, frame_size=960)
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(stream.encode(piece))
-        container.mux(stream.encode(None))
+        encode(container, codec, wave)
     assert correlation(read_audio(path), tone) > 0.97
 
 
@@ -287,12 +281,19 @@ def container(suffix: str) -> bytes:
 
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=suffix) as file:
-        stream = file.add_stream("aac" if suffix == "mp4" else "libopus", rate=48_000, layout="mono")
         wave = (np.sin(np.arange(9600) / 24) * 0.3).astype(np.float32)
-        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-        frame.rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
-        resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=48_000, frame_size=960)
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            file.mux(stream.encode(piece))
-        file.mux(stream.encode(None))
+        encode(file, "aac" if suffix == "mp4" else "libopus", wave)
     return buffer.getvalue()
+
+
+def encode(container: Any, codec: str, wave: Floats) -> None:
+    """Write samples (N,), 48 kHz, as the sound track of an open container."""
+    import av
+
+    stream = container.add_stream(codec, rate=48_000, layout="mono")
+    frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+    frame.rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+    resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=48_000, frame_size=960)
+    for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+        container.mux(stream.encode(piece))
+    container.mux(stream.encode(None))

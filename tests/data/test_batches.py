@@ -168,3 +168,12 @@ def test_prefetching_keeps_order_and_errors() -> None:
 def test_no_utterance_of_such_a_length(store: FeatureStore) -> None:
     with pytest.raises(InputError, match="no utterance of 50 to 60 s"):
         Sampler([Source(store)], 10.0, shortest=50.0, longest=60.0).batch(0)
+
+
+def test_a_store_keeps_texts_with_line_separators(tmp_path: Path) -> None:
+    build_store(tmp_path, ["你\u2028好", "a\x85b"], labelled, workers=1)
+    assert [entry.text for entry in FeatureStore(tmp_path).entries] == ["你\u2028好", "a\x85b"]
+
+
+def labelled(text: str) -> tuple[Labelled, Floats]:
+    return Labelled(text, text, "zh", (1,)), np.zeros(1600, np.float32)

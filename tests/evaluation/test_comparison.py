@@ -51,6 +51,14 @@ def test_only_shared_utterances_are_compared(tmp_path: Path) -> None:
         compare(mine, report(tmp_path / "far", [1, 1], first=100))
 
 
+def test_a_line_is_a_line_whatever_its_text_holds(tmp_path: Path) -> None:
+    folder = report(tmp_path / "a", [1, 2])
+    lines = [json.loads(line) for line in (folder / "alignments.jsonl").read_text().splitlines()]
+    rows = [json.dumps({**line, "reference": "a\u2028b\x85c"}, ensure_ascii=False) for line in lines]
+    (folder / "alignments.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert rates(folder)["cer"].value == 0.15
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "x", '{"id": 1, "errors": {}, "phoneme_errors": 3}'])
 def test_what_is_no_report(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="no such report"):

@@ -280,3 +280,11 @@ def test_runs_of_both_precisions_in_one_process(tmp_path: Path) -> None:
     whole, half = (losses(tmp_path / name) for name in ("no-1", "bf16-0"))
     assert losses(tmp_path / "no-3") == whole
     assert half != whole and half == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"step": "x"}', '{"step": null}'])
+def test_a_state_without_its_step_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state-5").mkdir()
+    (tmp_path / "state-5/step.json").write_text(text)
+    with pytest.raises(InputError, match="no step of a run"):
+        steps_done(tmp_path)

@@ -64,10 +64,11 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
-            lines = (folder / _INDEX).read_text(encoding="utf-8").splitlines()
+            # Not splitlines: a text may hold U+2028, which JSON allows in a line.
+            lines = (folder / _INDEX).read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             raise InputError(f"{folder}: there is no feature store here") from None
-        rows = (json.loads(line) for line in lines)
+        rows = (json.loads(line) for line in lines if line)
         self.entries = [Entry(**{**row, "phonemes": tuple(row["phonemes"])}) for row in rows]
 
     @cached_property

@@ -57,7 +57,10 @@ def read_rows(report: Path) -> dict[str, dict[str, Any]]:
 
     path = report / ALIGNMENTS
     rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(read_text(path, "report of nim4 evaluate").splitlines(), 1):
+    # Not splitlines: a reference may hold U+2028, which JSON allows in a line.
+    for number, line in enumerate(read_text(path, "report of nim4 evaluate").split("\n"), 1):
+        if not line:
+            continue
         try:
             row = parse_json(line)
             _counts(row["errors"]), _counts(row["phoneme_errors"])

@@ -9,9 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from nim4asr.recognition.decoding import LONGEST_WORD
+
 LONGER = 1.5
 OVERLAP = 0.1
-LONGEST_WORD = 45
 # Some characters, four times over or more, of which there are sixteen or more together.
 _CIRCLE = re.compile(r"(?=(.{1,16}?)\1{3})(?P<all>(.{1,16}?)\3{3,})")
 _SHORTEST_CIRCLE = 16

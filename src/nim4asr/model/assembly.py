@@ -9,6 +9,7 @@ import torch
 
 from nim4asr.audio.features import MEL_BINS, Cmvn
 from nim4asr.errors import InputError
+from nim4asr.files import reason
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
@@ -37,8 +38,7 @@ def assemble(
         llm = AutoModelForCausalLM.from_pretrained(str(language_model), dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(str(language_model))
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{language_model}: no causal language model here ({reason})") from None
+        raise InputError(f"{language_model}: no causal language model here ({reason(error)})") from None
     width = llm.get_input_embeddings().embedding_dim
     shape = config.adaptor
     adaptor = replace(shape, llm_dim=width)

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nim4asr.data.batches import Prefetcher
 from nim4asr.errors import InputError
-from nim4asr.files import publish_folder
+from nim4asr.files import parse_json, publish_folder, read_text
 from nim4asr.training.metrics import MetricsLog
 from nim4asr.training.objective import Batch, Losses, Objective
 from nim4asr.training.optimiser import OptimiserConfig, build_optimiser
@@ -331,7 +331,16 @@ def latest_state(folder: Path) -> Path | None:
 def steps_done(folder: Path) -> int:
     """How many steps the stage in ``folder`` has done, by its newest state."""
     state = latest_state(folder)
-    return 0 if state is None else int(json.loads((state / _STEP).read_text())["step"])
+    if state is None:
+        return 0
+    try:
+        return int(parse_json(read_text(state / _STEP))["step"])
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{state / _STEP}: this is no step of a run; remove the folder to go on before it"
+        ) from None
 
 
 def load_weights(state: Path, trained: Mapping[str, Tensor]) -> None:

@@ -33,9 +33,9 @@ class MetricsLog:
             self._board.close()
 
 
-def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+def read_log(folder: Path, name: str = LOG) -> Iterator[dict[str, Any]]:
     """The rows of the stage in ``folder``, oldest first; none if it has not begun. A torn last line is left out."""
-    path = folder / LOG
+    path = folder / name
     if not path.exists():
         return
     for line in path.read_bytes().splitlines():

@@ -1,6 +1,5 @@
 """Pictures of a run: what every stage's log says, and the CKA trace with its swaps."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,7 @@ def _trace(trace: Path, path: Path) -> None:
     from matplotlib import pyplot
 
     # A run that was cut repeats some steps; the last look counts.
-    by_step = {
-        (row := json.loads(line))["step"]: row for line in trace.read_text(encoding="utf-8").splitlines()
-    }
+    by_step = {row["step"]: row for row in read_log(trace.parent, trace.name) if "cka" in row}
     rows = [by_step[step] for step in sorted(by_step)]
     figure, axis = pyplot.subplots(figsize=(6, 3))
     axis.plot([row["step"] for row in rows], [row["cka"] for row in rows], ".-")

@@ -38,14 +38,13 @@ from nim4asr.evaluation.latency import (
     revisions,
     word_delays,
 )
-from nim4asr.model.encoder import ChunkScheme
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.shapes import ChunkScheme
 from nim4asr.model.slot_cache import SlotCache
 from nim4asr.recipes.nim4_2b3 import network as large_network
-from nim4asr.recognition.configuration import StreamingConfig
-from nim4asr.recognition.decoding import DecodingConfig
+from nim4asr.recognition.configuration import DecodingConfig, StreamingConfig
+from nim4asr.recognition.engine import Engine
 from nim4asr.recognition.offline import Recogniser
-from nim4asr.recognition.pool import StreamPool
 from nim4asr.recognition.streaming import Stream
 
 MARKS = (10, 60, 300)
@@ -105,13 +104,15 @@ def small(options: argparse.Namespace) -> dict[str, Any]:
         for one in spread([u for u in read_manifest(path) if u.split == "dev"], options.limit)
     ]
     warm(recogniser, recordings[0])
-    found: dict[str, Any] = {"model": recogniser.checkpoint.config.name, "utterances": len(recordings)}
+    found: dict[str, Any] = {"model": recogniser.model.config.name, "utterances": len(recordings)}
     found["samples"] = samples = {}
     for mode in ("refresh", "final"):
         tell(f"delays of mode {mode}")
         config = StreamingConfig(mode)
         silence = np.zeros(SAMPLE_RATE, np.float32)
-        replays = [replay(Stream(recogniser, config), np.concatenate([one, silence])) for one in recordings]
+        replays = [
+            replay(Stream(recogniser.model, config), np.concatenate([one, silence])) for one in recordings
+        ]
         found[mode], samples[mode] = delays(replays, config.voice_activity.padding)
     continuous = without_pauses(recordings, MARKS[-1])
     tell("work a second")
@@ -126,7 +127,7 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
 
 
 def warm(recogniser: Recogniser, samples: Floats) -> None:
-    replay(Stream(recogniser), samples)
+    replay(Stream(recogniser.model), samples)
     recogniser.transcribe((samples, SAMPLE_RATE))
 
 
@@ -170,7 +171,9 @@ def work(recogniser: Recogniser, samples: Floats) -> list[dict[str, Any]]:
     """
     # Only the longest length ends a segment.
     config = StreamingConfig(voice_activity=VoiceActivityConfig(end_silence=5.0))
-    computing = np.median([replay(Stream(recogniser, config), samples).computing for _ in range(3)], axis=0)
+    computing = np.median(
+        [replay(Stream(recogniser.model, config), samples).computing for _ in range(3)], axis=0
+    )
     rows = []
     for mark in MARKS:
         ours = float(computing[(mark - 10) * 10 : mark * 10].sum()) / 10
@@ -189,7 +192,7 @@ def from_the_start(recogniser: Recogniser, heard: SpeechSegment) -> None:
     It is given the favour of writing as few tokens as a refresh does.
     """
     budget = DecodingConfig(tokens_per_second=1e-9, spare_tokens=REFRESHED)
-    Recogniser(recogniser.checkpoint, replace(recogniser.config, decoding=budget)).recognise([heard])
+    Recogniser(recogniser.model, replace(recogniser.config, decoding=budget)).recognise([heard])
 
 
 def median_seconds(call: Callable[[], object], times: int, patience: float = 60.0) -> float:
@@ -212,16 +215,16 @@ def streams(recogniser: Recogniser, samples: Floats, seconds: int = 12) -> dict[
     loads: dict[int, float] = {}
     count = 1
     while count == 1 or (loads[count // 2] < 1 and count <= 256):
-        pool = StreamPool(recogniser, config)
-        names = [pool.open() for _ in range(count)]
+        engine = Engine(recogniser.model)
+        handles = [engine.open(config) for _ in range(count)]
         began = time.perf_counter()
         for frame in range(seconds * 10):
-            for place, name in enumerate(names):
+            for place, handle in enumerate(handles):
                 # Different sound for each, and no two at the same place of a chunk.
                 start = (place * 7919 + frame * 1600) % (len(samples) - 1600)
-                pool.feed(name, samples[start : start + 1600])
-            while any(pool.busy(name) for name in names):
-                pool.step()
+                handle.feed(samples[start : start + 1600])
+            while any(handle.busy for handle in handles):
+                engine.step()
         loads[count] = (time.perf_counter() - began) / seconds
         count *= 2
     held = interpolated(loads)

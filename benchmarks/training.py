@@ -30,7 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nim4asr.audio.features import FRAMES_PER_SECOND, MEL_BINS
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
-from nim4asr.model.checkpoint import bundled, load
+from nim4asr.model.checkpoint import load
+from nim4asr.model.folder import bundled
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE
 from nim4asr.recipes import RECIPES, training_programme

@@ -7,13 +7,11 @@ import pytest
 import torch
 
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
-from nim4asr.model.adaptor import AdaptorConfig
 from nim4asr.model.checkpoint import Checkpoint, save
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.encoder import EncoderConfig
 from nim4asr.model.nim4 import Nim4
-from nim4asr.model.phoneme_head import PhonemeHeadConfig
 from nim4asr.model.prompt import PromptConfig
+from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
 from nim4asr.training.tokenizer import train_tokenizer
 
 DEMO = Path(__file__).parent.parent / "demo"

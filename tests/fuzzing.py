@@ -128,7 +128,7 @@ def hear_samples(random: Random, folder: Path) -> None:
     """Samples, rates and channels of any kind, for the front end of a stream."""
     from nim4asr.audio.features import Cmvn
     from nim4asr.audio.voice_activity import VoiceActivityConfig
-    from nim4asr.recognition.ear import Ear
+    from nim4asr.recognition.frontend import StreamFrontend
 
     rate = random.choice((16_000, 8_000, 0, -1, 10**12, None, "16000", 44_100.5))
     channels = random.choice((1, 1, 2, 0, -3, 2.0, None))
@@ -147,7 +147,7 @@ def hear_samples(random: Random, folder: Path) -> None:
         )
     )
     cmvn = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
-    ear = Ear(cmvn, 16, VoiceActivityConfig(), rate, channels)
+    ear = StreamFrontend(cmvn, 16, VoiceActivityConfig(), rate, channels)
     ear.feed(samples)
     ear.finish()
 
@@ -202,8 +202,8 @@ def open_model(random: Random, folder: Path) -> None:
     """An edited configuration or normalisation."""
     import torch
 
-    from nim4asr.model.checkpoint import bundled, load_cmvn
     from nim4asr.model.configuration import Nim4Config
+    from nim4asr.model.folder import bundled, load_cmvn
     from nim4asr.model.nim4 import Nim4
 
     name = random.choice(("config.json", "cmvn.json"))

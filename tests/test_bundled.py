@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nim4asr.audio.features import SAMPLE_RATE
-from nim4asr.model.checkpoint import bundled
+from nim4asr.model.folder import bundled
 from nim4asr.recipes.nano import network
 from nim4asr.recognition.offline import Recogniser
 
@@ -27,7 +27,7 @@ def test_it_is_small_and_has_a_card() -> None:
 
 
 def test_it_is_the_recipes_network(recogniser: Recogniser) -> None:
-    config = recogniser.checkpoint.config
+    config = recogniser.model.config
     vocabulary = json.loads((bundled() / "config.json").read_text())["llm"]["vocab_size"]
     assert config == network(vocabulary)
 

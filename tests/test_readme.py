@@ -73,7 +73,8 @@ def test_manifests_shown_are_manifests(tmp_path: Path) -> None:
 def test_requirements_are_lower_bounds_and_pins_live_in_one_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    requirements = [one for group in groups for one in group]
+    # An extra may include another one.
+    requirements = [one for group in groups for one in group if not one.startswith("nim4asr[")]
     assert all(re.fullmatch(r"[\w-]+>=[\d.]+", one) for one in requirements)
     pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
     for one in requirements:

@@ -13,13 +13,12 @@ from nim4asr.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
-
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.recognition.configuration import StreamingConfig
     from nim4asr.recognition.offline import Recogniser
     from nim4asr.recognition.result import Transcript
     from nim4asr.recognition.streaming import Stream
+    from nim4asr.runtime.loading import Runtime
 
 __all__ = ["HotwordIndex", "InputError", "load", "stream", "transcribe"]
 
@@ -34,16 +33,20 @@ def __getattr__(name: str) -> object:
 
 
 def load(
-    model: "str | Path | None" = None, device: str = "cpu", dtype: "torch.dtype | None" = None
+    model: "str | Path | None" = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    runtime: "Runtime | None" = None,
 ) -> "Recogniser":
     """The model in a folder or on the hub, ready to listen; the bundled nano by default.
 
-    ``dtype`` is that of the weights in memory, float32 by default.
+    ``runtime`` is "onnx" or "torch", by default onnxruntime for a model that comes with its graphs, as nano does.
+    ``device`` and ``dtype``, that of the weights in memory, are torch's.
     Raises ``InputError`` if there is no such model or it cannot transcribe.
     """
     from nim4asr.recognition.offline import Recogniser
 
-    return Recogniser.load(model, device, dtype)
+    return Recogniser.load(model, device, dtype, runtime=runtime)
 
 
 def transcribe(audio: "str | Path | bytes") -> "Transcript":

@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Commands print the message alone and exit with status 1.
     """
+
+
+class OverloadedError(InputError):
+    """No more work is admitted for now; it may be later."""

@@ -17,7 +17,8 @@ from nim4asr.analysis.entropy import (
 )
 from nim4asr.audio.features import Floats
 from nim4asr.errors import InputError
-from nim4asr.model.checkpoint import Checkpoint, bundled, load
+from nim4asr.model.checkpoint import Checkpoint, load
+from nim4asr.model.folder import bundled
 
 PROBES = ProbeConfig(steps=250, hidden=32)
 

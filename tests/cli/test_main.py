@@ -74,7 +74,7 @@ def test_a_small_model_takes_one_thread_unless_told() -> None:
     before = torch.get_num_threads()
     try:
         for arguments, threads in (([], 1), (["--threads", "2"], 2)):
-            assert main(["transcribe", str(CLIP), *arguments]) == 0
+            assert main(["transcribe", str(CLIP), "--runtime", "torch", *arguments]) == 0
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -17,13 +17,13 @@ from nim4asr.recognition.result import Segment, Transcript
 class Parrot:
     """A recogniser that says what it was told to."""
 
-    class Checkpoint:
+    class Model:
         class Config:
             name = "parrot"
 
         config = Config()
 
-    checkpoint = Checkpoint()
+    model = Model()
 
     def __init__(self, answers: dict[str, tuple[str, str]]) -> None:
         self.answers = answers

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from nim4asr.model.adaptor import Adaptor, AdaptorConfig
-from nim4asr.model.encoder import ChunkScheme, Encoder, EncoderConfig, output_lengths, relative_positions
+from nim4asr.model.adaptor import Adaptor
+from nim4asr.model.encoder import Encoder, output_lengths, relative_positions
+from nim4asr.model.shapes import AdaptorConfig, ChunkScheme, EncoderConfig
 
 PARITY = Path(__file__).parent.parent / "fixtures/firered_parity.safetensors"
 

@@ -55,7 +55,7 @@ def llm(tmp_path: Path, toy_checkpoint: Checkpoint, aed: Path) -> Path:
     folder = tmp_path / "llm"
     qwen = folder / "Qwen2-7B-Instruct"
     assert toy_checkpoint.tokenizer is not None
-    toy_checkpoint.tokenizer.save_pretrained(qwen)
+    toy_checkpoint.tokenizer.save(qwen)
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(toy_checkpoint.tokenizer),

@@ -4,8 +4,6 @@ import torch
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.prompt import (
     PromptConfig,
-    encode_text,
-    end_token,
     tokens_after,
     tokens_before,
     tokens_of_transcript,
@@ -16,11 +14,10 @@ def test_the_wording_in_order(toy_checkpoint: Checkpoint) -> None:
     tokenizer = toy_checkpoint.tokenizer
     assert tokenizer is not None
     config = PromptConfig(system="how", task="are", hints="\n", separator=",")
-    before = tokenizer.decode(tokens_before(tokenizer, config))
-    assert before.startswith("<|im_start|>system\n")
-    assert before.index("how") < before.index("user") < before.index("are")
-    after = tokenizer.decode(tokens_after(tokenizer, config, ["北京", "天气"]))
-    assert after.index("北京") < after.index("天气") < after.index("<|im_end|>") < after.index("assistant")
+    expected = "<|im_start|>system\nhow<|im_end|>\n<|im_start|>user\nare"
+    assert tokens_before(tokenizer, config) == tokenizer.encode_special(expected)
+    after = "\n北京,天气<|im_end|>\n<|im_start|>assistant\n"
+    assert tokens_after(tokenizer, config, ["北京", "天气"]) == tokenizer.encode_special(after)
 
 
 def test_no_hints_no_hint_line(toy_checkpoint: Checkpoint) -> None:
@@ -40,7 +37,7 @@ def test_a_transcript_ends(toy_checkpoint: Checkpoint) -> None:
     tokenizer = toy_checkpoint.tokenizer
     assert tokenizer is not None
     ids = tokens_of_transcript(tokenizer, "今天 how")
-    assert ids[-1] == end_token(tokenizer)
+    assert ids[-1] == tokenizer.end
     assert tokenizer.decode(ids[:-1]) == "今天 how"
 
 
@@ -61,10 +58,10 @@ def test_prompts_are_padded_on_the_left(toy_checkpoint: Checkpoint) -> None:
 def test_no_text_from_outside_becomes_a_special_token(toy_checkpoint: Checkpoint, given: str) -> None:
     tokenizer = toy_checkpoint.tokenizer
     assert tokenizer is not None
-    special = set(tokenizer.encode("<|im_start|><|im_end|><|endoftext|>", add_special_tokens=False))
+    special = set(tokenizer.encode_special("<|im_start|><|im_end|><|endoftext|>"))
     plain = tokens_after(tokenizer, PromptConfig(), ["x"])
     hinted = tokens_after(tokenizer, PromptConfig(), [given])
     # The turn's own, and no more.
     assert [one for one in hinted if one in special] == [one for one in plain if one in special]
-    assert tokens_of_transcript(tokenizer, given).count(end_token(tokenizer)) == 1
-    assert not special & set(encode_text(tokenizer, given))
+    assert tokens_of_transcript(tokenizer, given).count(tokenizer.end) == 1
+    assert not special & set(tokenizer.encode(given))

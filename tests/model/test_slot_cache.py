@@ -27,7 +27,7 @@ def test_pieces_in_slots_equal_one_pass_each(
     inputs = [torch.randn(sum(sizes), 32) for sizes in pieces]
     # So few places and slots that both must grow.
     cache = SlotCache(llm, slots=1, capacity=4)
-    slots = [cache.take() for _ in pieces]
+    slots = [cache.allocate() for _ in pieces]
     begins = [0] * len(pieces)
     for turn in range(3):
         parts = [
@@ -45,14 +45,14 @@ def test_a_slot_set_back_forgets(toy_checkpoint: Checkpoint) -> None:
     torch.manual_seed(0)
     kept, wrong, right = torch.randn(5, 32), torch.randn(7, 32), torch.randn(3, 32)
     cache = SlotCache(llm, slots=2)
-    slot, other = cache.take(), cache.take()
+    slot, other = cache.allocate(), cache.allocate()
     cache.extend([slot, other], [kept, wrong])
     cache.extend([slot], [wrong])
-    cache.rewind(slot, 5)
+    cache.truncate(slot, 5)
     logits = cache.extend([slot, other], [right, wrong])
     torch.testing.assert_close(logits[0], whole(llm, torch.cat([kept, right]))[-1], atol=1e-4, rtol=1e-4)
     with pytest.raises(ValueError, match="holds 8 positions, not 9"):
-        cache.rewind(slot, 9)
+        cache.truncate(slot, 9)
 
 
 def test_a_stretch_moves_from_slot_to_slot(toy_checkpoint: Checkpoint) -> None:
@@ -60,17 +60,31 @@ def test_a_stretch_moves_from_slot_to_slot(toy_checkpoint: Checkpoint) -> None:
     torch.manual_seed(1)
     opening, rest = torch.randn(6, 32), torch.randn(2, 32)
     first = SlotCache(llm)
-    first.extend([first.take()], [opening])
+    first.extend([first.allocate()], [opening])
     second = SlotCache(llm, capacity=2)
-    slot = second.take()
-    second.copy_in(slot, first.copy_out(0))
+    slot = second.allocate()
+    second.load(slot, first.export(0))
     logits = second.extend([slot], [rest])
     torch.testing.assert_close(logits[0], whole(llm, torch.cat([opening, rest]))[-1], atol=1e-4, rtol=1e-4)
 
 
 def test_a_slot_given_back_is_empty_for_the_next(toy_checkpoint: Checkpoint) -> None:
     cache = SlotCache(toy_checkpoint.network.llm)
-    slot = cache.take()
+    slot = cache.allocate()
     cache.extend([slot], [torch.randn(4, 32)])
-    cache.give_back(slot)
-    assert cache.take() == slot and cache.lengths[slot] == 0
+    cache.free(slot)
+    assert cache.allocate() == slot and cache.lengths[slot] == 0
+
+
+def test_a_fork_goes_its_own_way(toy_checkpoint: Checkpoint) -> None:
+    llm = toy_checkpoint.network.llm
+    torch.manual_seed(1)
+    opening, one, other = torch.randn(6, 32), torch.randn(2, 32), torch.randn(3, 32)
+    cache = SlotCache(llm)
+    slot = cache.allocate()
+    cache.extend([slot], [opening])
+    fork = cache.fork(slot)
+    assert fork != slot and cache.length(fork) == 6
+    logits = cache.extend([fork, slot], [one, other])
+    torch.testing.assert_close(logits[0], whole(llm, torch.cat([opening, one]))[-1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(logits[1], whole(llm, torch.cat([opening, other]))[-1], atol=1e-4, rtol=1e-4)

@@ -13,13 +13,15 @@ from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import certain
 from nim4asr.phonemes import TABLE, pronounce
-from nim4asr.recognition import offline, pool
-from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
-from nim4asr.recognition.decoding import DecodingConfig, Hypothesis
+from nim4asr.recognition import engine as engines
+from nim4asr.recognition import utterance
+from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Final, Partial
 from nim4asr.recognition.hinting import Hinting, supported, with_hits
+from nim4asr.recognition.hypothesis import Hypothesis
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Segment
+from nim4asr.recognition.search import Beam
 from nim4asr.recognition.streaming import Stream
 from nim4asr.recognition.words import to_segment
 
@@ -93,21 +95,36 @@ def test_recordings_are_searched_too(nano: Recogniser, names: HotwordIndex) -> N
     assert [hit.text for hit in segment.hits] == ["中国人"]
     # The model writes it anyway, so it needs no hint.
     assert segment.hints == () and segment.text == plain.text == "他是中国人"
-    only = Recogniser(nano.checkpoint, RecognitionConfig(hints=HintConfig(most=0)))
+    only = Recogniser(nano.model, RecognitionConfig(hints=HintConfig(most=0)))
     assert only.transcribe(CLIP, hotwords=names).segments[0].hits == segment.hits
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, draft: str, hinted: str) -> list[Sequence[Sequence[str]]]:
+def scripted(monkeypatch: pytest.MonkeyPatch, draft: str, hinted: str) -> list[Sequence[str]]:
     """Let the language model write ``hinted`` where it has hints and ``draft`` where not; what it was given."""
-    given: list[Sequence[Sequence[str]]] = []
+    given: list[Sequence[str]] = []
 
-    def write(
-        self: Any, speech: Any, lengths: Any, seconds: Any, log_probs: Any, hints: Any = None
-    ) -> list[Hypothesis]:
-        given.append(hints or [()] * len(seconds))
-        return [Hypothesis(hinted if one else draft, 0.5) for one in given[-1]]
+    class Scripted:
+        """A search that is done at once."""
 
-    monkeypatch.setattr(offline.Recogniser, "_write", write)
+        def __init__(self, hints: Sequence[str], tokens: list[int]) -> None:
+            given.append(hints)
+            self.done = False
+            self.best = Beam(tokens, [-0.7] * len(tokens), 0.0, 0)
+
+        def pending(self) -> list[tuple[int, int]]:
+            return []
+
+        def accept(self, log_probs: Floats) -> None:
+            self.done = True
+
+        def release(self) -> None: ...
+
+    def open_search(self: Any, cache: Any, order: Any) -> Any:
+        text = hinted if order.hinted else draft
+        self.search = Scripted(order.hints, self._tokenizer.encode(text))
+        return self.search
+
+    monkeypatch.setattr(utterance.Utterance, "open_search", open_search)
     return given
 
 
@@ -116,7 +133,7 @@ def test_a_recording_with_a_hint(
 ) -> None:
     given = scripted(monkeypatch, "他是忠国人", "他是中国人")
     (segment,) = nano.transcribe(CLIP, hotwords=names).segments
-    assert given == [[()], [("中国人",)]]
+    assert given == [(), ("中国人",)]
     assert segment.text == "他是中国人" and segment.hints_used == ("中国人",)
 
 
@@ -125,7 +142,7 @@ def test_a_hint_draws_the_search_to_what_sounds_the_same(nano: Recogniser, weigh
     from nim4asr.audio.reading import read_audio
 
     decoding = DecodingConfig(hint_weight=weight)
-    recogniser = Recogniser(nano.checkpoint, RecognitionConfig(decoding=decoding))
+    recogniser = Recogniser(nano.model, RecognitionConfig(decoding=decoding))
     assert recogniser.transcribe(CLIP, hints=["中果"]).text == text
     stream = recogniser.stream(StreamingConfig(decoding=decoding), hints=["中果"])
     events = [*stream.feed(read_audio(CLIP)), *stream.finish()]
@@ -153,7 +170,7 @@ def test_a_stream_writes_again_what_the_sound_contradicts(
     samples = read_audio(CLIP)
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(
-        pool, "supported", lambda segment, log_probs: asked.append(segment.hints) or len(asked) > 1
+        utterance, "supported", lambda segment, log_probs: asked.append(segment.hints) or len(asked) > 1
     )
 
     def final(stream: Stream) -> Segment:
@@ -192,20 +209,20 @@ def test_many_streams_hear_names_as_each_alone(nano: Recogniser, names: HotwordI
         stream = nano.stream(hotwords=names)
         events = [*stream.feed(clip), *stream.finish()]
         alone.append([e.segment for e in events if isinstance(e, Final)])
-    together = pool.StreamPool(nano)
+    together = engines.Engine(nano.model)
     opened = [together.open(hotwords=names) for _ in clips]
     for name, clip in zip(opened, clips, strict=True):
-        together.feed(name, clip)
-        together.finish(name)
-    found: dict[int, list[Segment]] = {name: [] for name in opened}
-    while any(together.busy(name) for name in opened):
+        name.feed(clip)
+        name.finish()
+    found: dict[engines.StreamHandle, list[Segment]] = {name: [] for name in opened}
+    while any(name.busy for name in opened):
         for name, events_of in together.step().items():
             found[name] += [e.segment for e in events_of if isinstance(e, Final)]
     for name, expected in zip(opened, alone, strict=True):
         rounded = [[round(h.evidence, 3) for h in s.hits] for s in expected]
         assert [[round(h.evidence, 3) for h in s.hits] for s in found[name]] == rounded
-        assert [replace(s, confidence=0, words=(), hits=()) for s in found[name]] == [
-            replace(s, confidence=0, words=(), hits=()) for s in expected
+        assert [replace(s, confidence=0, words=(), hits=(), tokens=()) for s in found[name]] == [
+            replace(s, confidence=0, words=(), hits=(), tokens=()) for s in expected
         ]
 
 
@@ -233,9 +250,9 @@ def test_partials_see_the_hits_so_far(nano: Recogniser, monkeypatch: pytest.Monk
     from nim4asr.audio.reading import read_audio
 
     given: list[tuple[str, ...]] = []
-    true_after = pool.tokens_after
+    true_after = engines.tokens_after
     monkeypatch.setattr(
-        pool, "tokens_after", lambda t, c, hints=(): given.append(tuple(hints)) or true_after(t, c, hints)
+        engines, "tokens_after", lambda t, c, hints=(): given.append(tuple(hints)) or true_after(t, c, hints)
     )
     index = HotwordIndex()
     index.add([Name("中果", weight=20.0)])
@@ -258,7 +275,7 @@ def test_a_partial_is_written_again_where_a_hint_was_not_said(
         return [e for e in [*stream.feed(read_audio(CLIP)), *stream.finish()] if isinstance(e, Partial)]
 
     plain = partials([])
-    monkeypatch.setattr(pool, "contradicted", lambda segment, log_probs: True)
+    monkeypatch.setattr(utterance, "contradicted", lambda segment, log_probs: True)
     assert partials(["中国人"]) == plain
 
 
@@ -269,9 +286,9 @@ def test_hints_stand_in_the_prompt_of_the_final(
     from nim4asr.audio.reading import read_audio
 
     given: list[tuple[str, ...]] = []
-    genuine = pool.tokens_after
+    genuine = engines.tokens_after
     monkeypatch.setattr(
-        pool, "tokens_after", lambda t, c, hints=(): given.append(tuple(hints)) or genuine(t, c, hints)
+        engines, "tokens_after", lambda t, c, hints=(): given.append(tuple(hints)) or genuine(t, c, hints)
     )
     stream = nano.stream(StreamingConfig(mode), hints=["中国人"])
     stream.feed(read_audio(CLIP)[:-4000])

@@ -8,15 +8,16 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.encoder import ChunkScheme, EncoderConfig
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.shapes import ChunkScheme, EncoderConfig
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.offline import Recogniser
+from nim4asr.runtime.torch_network import TorchCache, torch_model
 
 
 @pytest.fixture
 def recogniser(toy_checkpoint: Checkpoint) -> Recogniser:
-    return Recogniser(toy_checkpoint)
+    return Recogniser(torch_model(toy_checkpoint))
 
 
 def test_a_file_its_bytes_and_its_samples_read_alike(
@@ -39,7 +40,8 @@ def test_no_speech_no_decoding(recogniser: Recogniser, monkeypatch: pytest.Monke
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the language model was asked")
 
-    monkeypatch.setattr(recogniser.checkpoint.network.llm, "generate", never)
+    assert recogniser.model.prompt_cache
+    monkeypatch.setattr(TorchCache, "append", never)
     noise = (np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE) * 0.02).astype(np.float32)
     for samples in (np.zeros(0, np.float32), np.zeros(3 * SAMPLE_RATE, np.float32), noise):
         assert recogniser.transcribe((samples, SAMPLE_RATE)).text == ""
@@ -48,8 +50,8 @@ def test_no_speech_no_decoding(recogniser: Recogniser, monkeypatch: pytest.Monke
 def test_batches_do_not_change_the_result(toy_checkpoint: Checkpoint, speech: Floats) -> None:
     pause = np.zeros(SAMPLE_RATE, np.float32)
     samples = np.concatenate([speech, pause, speech[: len(speech) // 2], pause, speech])
-    together = Recogniser(toy_checkpoint).transcribe((samples, SAMPLE_RATE))
-    alone = Recogniser(toy_checkpoint, RecognitionConfig(batch_seconds=0.1)).transcribe(
+    together = Recogniser(torch_model(toy_checkpoint)).transcribe((samples, SAMPLE_RATE))
+    alone = Recogniser(torch_model(toy_checkpoint), RecognitionConfig(batch_seconds=0.1)).transcribe(
         (samples, SAMPLE_RATE)
     )
     assert len(together.segments) >= 3
@@ -59,12 +61,36 @@ def test_batches_do_not_change_the_result(toy_checkpoint: Checkpoint, speech: Fl
 
 def test_the_encoder_may_see_what_a_live_stream_would(toy_checkpoint: Checkpoint, speech: Floats) -> None:
     config = RecognitionConfig(chunks=ChunkScheme(4, 1))
-    whole = Recogniser(toy_checkpoint).transcribe((speech, SAMPLE_RATE))
-    chunked = Recogniser(toy_checkpoint, config).transcribe((speech, SAMPLE_RATE))
+    whole = Recogniser(torch_model(toy_checkpoint)).transcribe((speech, SAMPLE_RATE))
+    chunked = Recogniser(torch_model(toy_checkpoint), config).transcribe((speech, SAMPLE_RATE))
     assert whole.segments[0].phonemes != chunked.segments[0].phonemes
 
 
 def test_an_encoder_alone_cannot_transcribe(toy_checkpoint: Checkpoint) -> None:
     network = Nim4(Nim4Config("half", EncoderConfig(16, 1, 2)))
     with pytest.raises(InputError, match="cannot transcribe"):
-        Recogniser(Checkpoint(network, toy_checkpoint.cmvn))
+        torch_model(Checkpoint(network, toy_checkpoint.cmvn))
+
+
+def test_segments_come_as_they_are_done(recogniser: Recogniser, speech: Floats) -> None:
+    pause = np.zeros(SAMPLE_RATE, np.float32)
+    samples = np.concatenate([speech, pause, speech[4000:], pause, speech])
+    whole = recogniser.transcribe((samples, SAMPLE_RATE)).segments
+    assert len(whole) == 3
+    assert tuple(recogniser.iter_segments((samples, SAMPLE_RATE))) == whole
+    one_by_one = Recogniser(recogniser.model, RecognitionConfig(batch_seconds=0.1))
+    coming = one_by_one.iter_segments((samples, SAMPLE_RATE))
+    first = next(coming)
+    assert (first.start, first.text) == (whole[0].start, whole[0].text)
+    coming.close()  # type: ignore[attr-defined]
+    assert "".join(token.text for token in first.tokens).strip() == first.text
+    assert np.exp(np.mean([token.log_prob for token in first.tokens])) == pytest.approx(
+        first.confidence, abs=0.2
+    )
+
+
+def test_a_recording_that_breaks_off_is_told_after_what_was_heard(
+    recogniser: Recogniser, speech: Floats, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        next(recogniser.iter_segments(tmp_path / "none.wav"))

@@ -9,20 +9,21 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import Cause, VoiceActivityConfig
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
-from nim4asr.model.encoder import ChunkScheme
-from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
-from nim4asr.recognition.decoding import DecodingConfig
+from nim4asr.model.shapes import ChunkScheme
+from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Segment
 from nim4asr.recognition.streaming import Stream, transcribe_live
+from nim4asr.recognition.utterance import Utterance
+from nim4asr.runtime.torch_network import torch_model
 
 QUIET = np.zeros(SAMPLE_RATE, np.float32)
 
 
 @pytest.fixture(scope="module")
 def recogniser(toy_checkpoint: Checkpoint) -> Recogniser:
-    return Recogniser(toy_checkpoint)
+    return Recogniser(torch_model(toy_checkpoint))
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +50,20 @@ def finals(events: list[Event]) -> list[Segment]:
 
 @pytest.mark.parametrize("mode", ["refresh", "final"])
 def test_any_cutting_gives_the_same_events(recogniser: Recogniser, talk: Floats, mode: Any) -> None:
-    whole = listen(Stream(recogniser, StreamingConfig(mode)), talk, len(talk))
+    whole = listen(Stream(recogniser.model, StreamingConfig(mode)), talk, len(talk))
     assert [e for e in whole if isinstance(e, Partial)] if mode == "refresh" else True
     for block in (160, 1601, SAMPLE_RATE):
-        assert listen(Stream(recogniser, StreamingConfig(mode)), talk, block) == whole
+        assert listen(Stream(recogniser.model, StreamingConfig(mode)), talk, block) == whole
 
 
 def test_sample_by_sample_too(recogniser: Recogniser, speech: Floats) -> None:
-    assert listen(Stream(recogniser), speech, 1) == listen(Stream(recogniser), speech, len(speech))
+    assert listen(Stream(recogniser.model), speech, 1) == listen(
+        Stream(recogniser.model), speech, len(speech)
+    )
 
 
 def test_a_segment_begins_grows_ends_and_is_final(recogniser: Recogniser, talk: Floats) -> None:
-    events = listen(Stream(recogniser), talk)
+    events = listen(Stream(recogniser.model), talk)
     kinds = [type(e) for e in events if not isinstance(e, Partial)]
     assert kinds == [SpeechStarted, SpeechEnded, Final] * 2
     causes = [e.cause for e in events if isinstance(e, SpeechEnded)]
@@ -81,9 +84,9 @@ def test_the_final_is_what_the_same_chunks_give_offline(
     live = StreamingConfig(mode, milliseconds / 1000)
     chunks = live.chunks(4)
     assert chunks == ChunkScheme(milliseconds // 40, 64 // (milliseconds // 40))
-    offline = Recogniser(nano.checkpoint, RecognitionConfig(chunks=chunks))
+    offline = Recogniser(nano.model, RecognitionConfig(chunks=chunks))
     expected = offline.transcribe((talk, SAMPLE_RATE)).segments
-    found = finals(listen(Stream(nano, live), talk))
+    found = finals(listen(Stream(nano.model, live), talk))
     assert [s.text for s in expected] == [s.text for s in found] and any(s.text for s in found)
     assert [s.phonemes for s in expected] == [s.phonemes for s in found]
     for one, other in zip(found, expected, strict=True):
@@ -109,14 +112,14 @@ def test_nothing_is_computed_twice(toy_checkpoint: Checkpoint, talk: Floats) -> 
         network.llm.register_forward_pre_hook(reading, with_kwargs=True),
     ]
     try:
-        recogniser = Recogniser(toy_checkpoint)
-        opening = len(recogniser.prompt_cache.keys[0])
+        recogniser = Recogniser(torch_model(toy_checkpoint))
+        opening = len(recogniser.model.prompt_cache.keys[0])
         for _ in range(2):
             heard[0] = 0
             read[0] = 0
-            stream = Stream(recogniser)
+            stream = Stream(recogniser.model)
             segments = finals(listen(stream, talk))
-            work = stream._pool.work
+            work = stream._engine.stats
             frames = [((round((s.end - s.start) * SAMPLE_RATE) - 400) // 160 + 1 - 3) // 4 for s in segments]
             assert work.encoder_frames == sum(frames)
             # The last chunk of a segment is filled up to its size.
@@ -135,7 +138,7 @@ def test_stable_text_only_grows(nano: Recogniser, talk: Floats) -> None:
     grown = 0
     for second_pass in (True, False):
         stable = ""
-        for event in listen(Stream(nano, replace(config, second_pass=second_pass)), talk):
+        for event in listen(Stream(nano.model, replace(config, second_pass=second_pass)), talk):
             if isinstance(event, SpeechStarted):
                 stable = ""
             elif isinstance(event, Partial):
@@ -151,7 +154,7 @@ def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recogniser, talk: F
     config = StreamingConfig(
         chunk=0.32, rolled_back=3, free_chunks=3, voice_activity=VoiceActivityConfig(end_silence=2)
     )
-    events = listen(Stream(nano, config), talk)
+    events = listen(Stream(nano.model, config), talk)
     partials = [e for e in events if isinstance(e, Partial)]
     (start,) = [e.time for e in events if isinstance(e, SpeechStarted)]
     assert any(partial.stable for partial in partials)
@@ -171,16 +174,16 @@ def test_just_so_many_tokens_are_rolled_back(
     config = StreamingConfig(
         rolled_back=rolled_back, free_chunks=1, voice_activity=VoiceActivityConfig(end_silence=2)
     )
-    stream, kept = Stream(nano, config), list[tuple[int, int]]()
-    genuine = stream._pool._text
+    stream, kept = Stream(nano.model, config), list[tuple[int, int]]()
+    genuine = Utterance._ordered
 
-    def text(utterance: Any, size: int) -> Any:
-        kept.append((size, len(utterance.tokens)))
+    def ordered(own: Utterance, size: int, end: Any = None) -> Any:
+        kept.append((size, len(own._tokens)))
         # Every chunk counts once: by their number the first are free.
-        assert utterance.chunks == -(-utterance.frames // 16)
-        return genuine(utterance, size)
+        assert own._chunks == -(-own._frames // 16)
+        return genuine(own, size, end)
 
-    monkeypatch.setattr(stream._pool, "_text", text)
+    monkeypatch.setattr(Utterance, "_ordered", ordered)
     stream.feed(talk)
     # What stays is all but the last so many tokens of the text before, and no less than what stayed before it.
     assert any(tokens > rolled_back for _, tokens in kept)
@@ -197,13 +200,13 @@ def test_what_has_no_voiced_phoneme_gets_no_text(toy_checkpoint: Checkpoint, tal
     kept = bias.detach().clone()
     try:
         bias.data[0] = 1e4
-        stream = Stream(Recogniser(toy_checkpoint))
+        stream = Stream(torch_model(toy_checkpoint))
         events = listen(stream, talk)
     finally:
         bias.data.copy_(kept)
     assert not [e for e in events if isinstance(e, Partial)]
     assert [s.text for s in finals(events)] == ["", ""]
-    assert stream._pool.work.written_tokens == 0
+    assert stream._engine.stats.written_tokens == 0
 
 
 def test_hints_reach_the_second_pass(nano: Recogniser, talk: Floats) -> None:
@@ -215,12 +218,24 @@ def test_hints_reach_the_second_pass(nano: Recogniser, talk: Floats) -> None:
     for event in first + rest:
         assert event.segment.hints_used == tuple(h for h in event.segment.hints if h in event.segment.text)
     # The hints were read, and where none of them was said the text is what it would be without.
-    plain = Stream(nano)
+    plain = Stream(nano.model)
     without = finals(listen(plain, talk))
-    assert stream._pool.work.text_tokens > plain._pool.work.text_tokens
+    assert stream._engine.stats.text_tokens > plain._engine.stats.text_tokens
     assert [e.segment.text for e in first + rest] == [s.text for s in without]
     with pytest.raises(InputError, match="at most 20"):
         nano.stream(hints=["x"] * 21)
+
+
+def test_several_beams_write_the_final(nano: Recogniser, talk: Floats) -> None:
+    decoding = DecodingConfig(beams=4)
+    config = StreamingConfig(decoding=decoding)
+    offline = Recogniser(nano.model, RecognitionConfig(decoding=decoding, chunks=config.chunks(4)))
+    expected = offline.transcribe((talk, SAMPLE_RATE)).segments
+    events = listen(Stream(nano.model, config), talk)
+    assert [s.text for s in finals(events)] == [s.text for s in expected]
+    # What is shown meanwhile is searched greedily, as ever.
+    greedy = [e for e in listen(Stream(nano.model), talk) if isinstance(e, Partial)]
+    assert [e for e in events if isinstance(e, Partial)] == greedy
 
 
 def test_a_commit_by_hand(recogniser: Recogniser, speech: Floats) -> None:
@@ -237,7 +252,7 @@ def test_a_commit_by_hand(recogniser: Recogniser, speech: Floats) -> None:
 def test_segments_are_never_longer_than_the_longest(recogniser: Recogniser, speech: Floats) -> None:
     middle = np.tile(speech[len(speech) // 3 : 2 * len(speech) // 3], 20)
     config = StreamingConfig("final", voice_activity=VoiceActivityConfig(longest=3.0))
-    events = listen(Stream(recogniser, config), middle)
+    events = listen(Stream(recogniser.model, config), middle)
     segments = finals(events)
     assert len(segments) >= 4 and all(s.end - s.start <= 3.0 + 1e-6 for s in segments)
     assert Cause.LONGEST in [e.cause for e in events if isinstance(e, SpeechEnded)]
@@ -249,12 +264,12 @@ def test_work_a_second_does_not_grow(recogniser: Recogniser, speech: Floats) -> 
     config = StreamingConfig(voice_activity=VoiceActivityConfig(longest=4.0))
     rates, places = [], []
     for seconds in (10, 40):
-        stream = Stream(recogniser, config)
+        stream = Stream(recogniser.model, config)
         samples = np.resize(middle, seconds * SAMPLE_RATE)
         listen(stream, samples)
-        work = stream._pool.work
+        work = stream._engine.stats
         rates.append((work.speech_tokens + work.text_tokens + work.written_tokens) / seconds)
-        places.append(stream._pool._cache._layers[0].store.shape)
+        places.append(stream._engine._cache._layers[0].store.shape)
     assert rates[1] < 1.2 * rates[0]
     # Nor does the memory.
     assert places[0] == places[1]
@@ -309,11 +324,10 @@ def test_nothing_heard_nothing_said(recogniser: Recogniser) -> None:
         {"mode": "loud"},
         {"chunk": 0.0},
         {"rolled_back": 0},
-        {"decoding": DecodingConfig(beams=2)},
     ],
 )
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"mode|chunk|rolled|greedily"):
+    with pytest.raises(ValueError, match=r"mode|chunk|rolled"):
         StreamingConfig(**wrong)
 
 
@@ -327,6 +341,6 @@ def test_a_recording_as_if_live(recogniser: Recogniser, talk: Floats, tmp_path: 
 
     path = tmp_path / "talk.wav"
     soundfile.write(path, talk, SAMPLE_RATE, subtype="FLOAT")
-    transcript = transcribe_live(recogniser, path)
+    transcript = transcribe_live(recogniser.model, path)
     assert transcript.audio == str(path) and transcript.duration == pytest.approx(len(talk) / SAMPLE_RATE)
     assert list(transcript.segments) == finals(listen(recogniser.stream(), talk))

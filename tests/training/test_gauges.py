@@ -9,7 +9,8 @@ from nim4asr.data.batches import Collator
 from nim4asr.data.manifest import Utterance
 from nim4asr.data.preparation import prepare_speech
 from nim4asr.data.store import FeatureStore
-from nim4asr.model.checkpoint import bundled, load
+from nim4asr.model.checkpoint import load
+from nim4asr.model.folder import bundled
 from nim4asr.training.gauges import dev_errors
 from nim4asr.training.stage import Learner
 

@@ -24,6 +24,7 @@ from nim4asr.model.nim4 import Nim4
 from nim4asr.recipes import nano, training_programme
 from nim4asr.recipes.nim4_2b3 import steps_for
 from nim4asr.recognition.offline import Recogniser
+from nim4asr.runtime.torch_network import torch_model
 from nim4asr.training import materials
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.asynchronous import AsynchronousIaSft, Phase, State, SwapConfig
@@ -124,7 +125,7 @@ def test_from_corpora_to_a_model_that_transcribes(
     write_recipe(folder, "toy", programme, list(programme.stages))
     run_programme(programme, folder, None, shown)
     checkpoint = load(folder / "model")
-    Recogniser(checkpoint).transcribe((speech, SAMPLE_RATE))
+    Recogniser(torch_model(checkpoint)).transcribe((speech, SAMPLE_RATE))
     for name, stage in programme.stages.items():
         if not isinstance(stage, AsynchronousIaSft):
             assert steps_done(folder / name) == 2

@@ -5,8 +5,9 @@ import torch
 
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.nim4 import Nim4, Prompt
-from nim4asr.model.prompt import end_token
-from nim4asr.recognition.decoding import DecodingConfig, decode
+from nim4asr.recognition.configuration import DecodingConfig
+from nim4asr.recognition.search import TextSearch, run
+from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
 from nim4asr.training.rl import advantages_of
 from nim4asr.training.rollouts import Draw, sample, token_log_probs
 
@@ -30,12 +31,13 @@ def test_cold_samples_are_what_greedy_search_writes(network: Nim4, toy_checkpoin
     network.llm.get_input_embeddings().weight.data.mul_(20)
     prompt = prompts(network, tokenizer)
     guards = DecodingConfig(repeats=1000)
-    written = sample(network.llm, tokenizer, prompt, [0.5, 0.5], Draw(3, 1e-3, 0, guards))
+    written = sample(network, tokenizer, prompt, [0.5, 0.5], Draw(3, 1e-3, 0, guards))
     assert written[0] == written[1] == written[2] and written[3] == written[4] == written[5]
-    end = end_token(tokenizer)
-    texts = [tokenizer.decode([t for t in one if t != end]) for one in (written[0], written[3])]
-    greedy = [one.text for one in decode(network, tokenizer, prompt, [0.5, 0.5], guards)]
-    assert [text.strip() for text in texts] == greedy
+    cache = TorchCache(network.llm)
+    slots = [cache.allocate(), cache.allocate()]
+    searches = [TextSearch(cache, tokenizer, guards, slot, guards.budget(0.5)) for slot in slots]
+    run(TorchNetwork(network), cache, prompt.rows(), slots, searches)
+    assert [written[0], written[3]] == [search.best.tokens for search in searches]
 
 
 def test_samples_differ_repeat_by_seed_and_keep_their_budget(
@@ -46,7 +48,7 @@ def test_samples_differ_repeat_by_seed_and_keep_their_budget(
     prompt = prompts(network, tokenizer)
     guards = DecodingConfig()
     one, again, other = (
-        sample(network.llm, tokenizer, prompt, [0.5, 1.0], Draw(4, 1.0, seed, guards)) for seed in (1, 1, 2)
+        sample(network, tokenizer, prompt, [0.5, 1.0], Draw(4, 1.0, seed, guards)) for seed in (1, 1, 2)
     )
     assert one == again != other
     assert len({tuple(tokens) for tokens in one}) > 1

@@ -11,8 +11,8 @@ import torch
 
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.errors import InputError
-from nim4asr.model.checkpoint import Checkpoint, bundled, load
-from nim4asr.model.prompt import end_token
+from nim4asr.model.checkpoint import Checkpoint, load
+from nim4asr.model.folder import bundled
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import mean_loss
 from nim4asr.training.optimiser import OptimiserConfig
@@ -68,7 +68,7 @@ def test_prompts_and_weights_go_there_and_tokens_come_back(
     sampled = engine.sample(tokenizer, prompt, [10.0, 0.01], Draw(2, 1.0, 0))
     lengths = prompt.attention_mask.sum(dim=1).tolist()
     assert [len(one) for one in sampled.written] == [lengths[0] + 2, lengths[0] + 1, 6, 5]
-    assert all(one[-1] == end_token(tokenizer) for one in sampled.written)
+    assert all(one[-1] == tokenizer.end for one in sampled.written)
     engine.refresh(network.llm)
     assert len(engine.sample(tokenizer, prompt, [10.0, 0.01], Draw(2, 1.0, 0)).written[0]) == lengths[0] + 3
     with pytest.raises(InputError, match="could not sample: ValueError: 13 is too many"):

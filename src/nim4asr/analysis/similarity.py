@@ -14,7 +14,8 @@ from torch import Tensor
 
 from nim4asr.data.batches import Collator, Drawn, SpeechBatch
 from nim4asr.data.store import FeatureStore
-from nim4asr.model.encoder import ChunkScheme, Encoder
+from nim4asr.model.encoder import Encoder
+from nim4asr.model.shapes import ChunkScheme
 
 
 def linear_cka(one: Tensor, other: Tensor) -> float:

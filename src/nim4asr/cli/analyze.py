@@ -31,7 +31,8 @@ def run_entropy(options: argparse.Namespace) -> int:
     from nim4asr.analysis.entropy import align_utterance, gauge
     from nim4asr.audio.reading import read_audio
     from nim4asr.data.manifest import select
-    from nim4asr.model.checkpoint import bundled, load
+    from nim4asr.model.checkpoint import load
+    from nim4asr.model.folder import bundled
     from nim4asr.recipes.nano import NAME
 
     models = [str(bundled()) if name == NAME else name for name in options.models]

@@ -12,10 +12,48 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
-from nim4asr.cli import analyze, convert, evaluate, hotwords, importing, info, new, stream, train, transcribe
+from nim4asr.cli import (
+    analyze,
+    convert,
+    evaluate,
+    export,
+    hotwords,
+    importing,
+    info,
+    new,
+    stream,
+    train,
+    transcribe,
+)
 from nim4asr.errors import InputError
 
-_COMMANDS = (transcribe, stream, hotwords, evaluate, info, new, importing, convert, train, analyze)
+_COMMANDS = (
+    transcribe,
+    stream,
+    hotwords,
+    evaluate,
+    info,
+    new,
+    importing,
+    export,
+    convert,
+    train,
+    analyze,
+)
+# Which extra of the package brings what a command may find missing.
+_EXTRAS = {
+    "torch": "torch",
+    "transformers": "torch",
+    "accelerate": "training",
+    "matplotlib": "training",
+    "rjieba": "training",
+    "tensorboardX": "training",
+    "onnx": "export",
+    "onnxscript": "export",
+    "lhotse": "lhotse",
+    "av": "containers",
+    "miniaudio": "microphone",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,6 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except InputError as error:
         print(f"nim4: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        extra = _EXTRAS[package]
+        print(
+            f"nim4: this needs {package}, which is not installed: pip install 'nim4asr[{extra}]'",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("nim4: interrupted", file=sys.stderr)

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
 # As many as a prompt holds (nim4asr.model.prompt, which is not imported for it).
 MOST_HINTS = 20
-MOST_THREADS = 1024
-# Parameters under which a second thread costs more than it brings: nano takes the same time on two cores as on one, and
-# half as much again of the processor.
-SMALL = 100_000_000
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """``--model``, ``--device``, ``--dtype``, ``--threads``."""
+    """``--model``, ``--runtime``, ``--device``, ``--dtype``, ``--threads``."""
     parser.add_argument(
         "--model", metavar="DIR", help="model folder or org/name on the hub (default: bundled nano)"
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=("onnx", "torch"),
+        help="what runs the network (default: onnx where the model has its graphs, else torch)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     parser.add_argument("--dtype", default="float32", choices=_DTYPES)
@@ -149,13 +150,11 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
 
     Raises ``InputError`` for what cannot be.
     """
-    import torch
-
     from nim4asr.errors import InputError
-    from nim4asr.model.encoder import ChunkScheme
-    from nim4asr.recognition.configuration import RecognitionConfig
-    from nim4asr.recognition.decoding import DecodingConfig
+    from nim4asr.model.shapes import ChunkScheme
+    from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig
     from nim4asr.recognition.offline import Recogniser
+    from nim4asr.runtime.loading import MOST_THREADS
 
     config = None
     if hasattr(options, "beams"):
@@ -165,15 +164,8 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
             config = RecognitionConfig(decoding=decoding, chunks=chunks, hints=hint_config(options))
         except ValueError as error:
             raise InputError(str(error)) from None
-    try:
-        # Asking for a value tells of devices that hold none, such as meta.
-        torch.zeros(1, device=options.device).item()
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(f"the device {options.device!r} is not available here; try cpu") from None
-    dtype: torch.dtype = getattr(torch, options.dtype)
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
         raise InputError(f"--threads must be from 1 to {MOST_THREADS}, not {options.threads}")
-    recogniser = Recogniser.load(options.model, options.device, dtype, config)
-    small = sum(p.numel() for p in recogniser.checkpoint.network.parameters()) < SMALL
-    torch.set_num_threads(options.threads or (1 if small else torch.get_num_threads()))
-    return recogniser
+    return Recogniser.load(
+        options.model, options.device, options.dtype, config, options.runtime, options.threads
+    )

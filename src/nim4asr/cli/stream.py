@@ -20,8 +20,8 @@ from nim4asr.cli.options import (
 from nim4asr.errors import InputError
 
 if TYPE_CHECKING:
-    from nim4asr.recognition.ear import Samples
     from nim4asr.recognition.events import Event
+    from nim4asr.recognition.frontend import Samples
 
 # As much as a microphone or a telephone line hands over at once.
 BLOCK = 1600

@@ -128,7 +128,7 @@ def judge(
     if live is None:
         transcript = recogniser.transcribe(utterance.source(), utterance.id, hotwords)
     else:
-        transcript = transcribe_live(recogniser, utterance.source(), live, utterance.id, hotwords)
+        transcript = transcribe_live(recogniser.model, utterance.source(), live, utterance.id, hotwords)
     said, written = tokens(utterance.text), tokens(transcript.text)
     edits = tuple(align(said, written))
     try:
@@ -186,7 +186,7 @@ def evaluate(
         if report is not None:
             lines.append(_alignment_line(judgement))
     summary: dict[str, object] = {
-        "model": recogniser.checkpoint.config.name,
+        "model": recogniser.model.config.name,
         "normalisation": NAME,
         "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk},
         "total": total.summary(hotwords is not None),

@@ -1,25 +1,9 @@
 """The speech adaptor: encoder frames to embeddings of the language model."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class AdaptorConfig:
-    """``stack`` encoder frames make one speech token: 4 give 6.25 a second, 160 ms each."""
-
-    encoder_dim: int
-    llm_dim: int
-    stack: int = 4
-    hidden_dim: int | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.encoder_dim, self.llm_dim, self.stack, self.hidden_dim or 1) < 1 or self.stack > 100:
-            raise ValueError("the adaptor's sizes must be at least 1, and stack at most 100")
-        if max(self.encoder_dim, self.llm_dim, self.hidden_dim or 1) > 1_000_000:
-            raise ValueError("the adaptor's sizes must be at most 1,000,000")
+from nim4asr.model.shapes import AdaptorConfig
 
 
 class Adaptor(nn.Module):
@@ -44,6 +28,6 @@ class Adaptor(nn.Module):
         """
         stack = self.config.stack
         groups = frames.shape[1] // stack
-        stacked = frames[:, : groups * stack].reshape(frames.shape[0], groups, -1)
+        stacked = frames[:, : groups * stack].reshape(frames.shape[0], groups, stack * frames.shape[2])
         out = self.linear2(self.relu(self.linear1(stacked)))
         return out, torch.div(lengths, stack, rounding_mode="floor")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,25 @@ from nim4asr.files import reason
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.tokenizer import Tokenizer
 
 
 def portable_config(config: Any) -> dict[str, Any]:
     """A Hugging Face configuration without where it came from and how it was stored."""
     row: dict[str, Any] = config.to_dict()
     return {k: v for k, v in row.items() if k not in ("_name_or_path", "dtype", "architectures")}
+
+
+def public_tokenizer(place: str | Path) -> Tokenizer:
+    """The tokenizer of the language model in a folder or on the hub, in whatever form it has.
+
+    Raises ``OSError`` and its kin if there is none, ``InputError`` if its turns end otherwise than ours.
+    """
+    from transformers import AutoTokenizer
+
+    with TemporaryDirectory() as folder:
+        AutoTokenizer.from_pretrained(str(place)).save_pretrained(folder)
+        return Tokenizer.load(Path(folder))
 
 
 def assemble(
@@ -30,13 +44,13 @@ def assemble(
     to fit its width. The feature normalisation is neutral until training measures one. Raises ``InputError`` if
     there is no such model, or if the configuration has no adaptor.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     if config.adaptor is None:
         raise InputError(f"{config.name!r} has no adaptor to join a language model with")
     try:
         llm = AutoModelForCausalLM.from_pretrained(str(language_model), dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(str(language_model))
+        tokenizer = public_tokenizer(language_model)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{language_model}: no causal language model here ({reason(error)})") from None
     width = llm.get_input_embeddings().embedding_dim

@@ -9,10 +9,8 @@ from typing import Any, get_type_hints
 
 from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json
-from nim4asr.model.adaptor import AdaptorConfig
-from nim4asr.model.encoder import ChunkScheme, EncoderConfig
-from nim4asr.model.phoneme_head import PhonemeHeadConfig
 from nim4asr.model.prompt import PromptConfig
+from nim4asr.model.shapes import AdaptorConfig, ChunkScheme, EncoderConfig, PhonemeHeadConfig
 from nim4asr.phonemes import TABLE
 
 FORMAT = 1

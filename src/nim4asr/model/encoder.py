@@ -17,64 +17,13 @@ The same weights run in three ways that agree with one another:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nim4asr.audio.features import MEL_BINS, SUBSAMPLING
-
-# An output frame t sees the input frames 4t .. 4t + 6.
-SUBSAMPLING_CONTEXT = 7
-LOOKAHEAD_FRAMES = SUBSAMPLING_CONTEXT - SUBSAMPLING
-# What no encoder has; a configuration of more is damage, and would fill the memory before anyone noticed.
-LARGEST, MOST_BLOCKS = 65_536, 1_000
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """The shape of the encoder.
-
-    ``kernel_size`` is that of the depthwise convolution, in encoder frames, and odd.
-    """
-
-    model_dim: int
-    blocks: int
-    heads: int
-    kernel_size: int = 33
-    feedforward_multiplier: int = 4
-    subsampling_channels: int = 32
-    dropout: float = 0.1
-    input_dim: int = MEL_BINS
-
-    def __post_init__(self) -> None:
-        sizes = (self.model_dim, self.blocks, self.heads, self.kernel_size, self.feedforward_multiplier)
-        if min(*sizes, self.subsampling_channels) < 1:
-            raise ValueError("every size of the encoder must be at least 1")
-        if max(*sizes, self.subsampling_channels) > LARGEST or self.blocks > MOST_BLOCKS:
-            raise ValueError(
-                f"no size of the encoder may be over {LARGEST}, nor its blocks over {MOST_BLOCKS}"
-            )
-        if self.input_dim != MEL_BINS or not 0 <= self.dropout < 1:
-            raise ValueError(f"input_dim must be {MEL_BINS}, and dropout from 0 to 1")
-        if self.model_dim % self.heads:
-            raise ValueError(f"model_dim {self.model_dim} must be a multiple of heads {self.heads}")
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
-
-
-@dataclass(frozen=True)
-class ChunkScheme:
-    """What a frame may see: its own chunk of ``size`` frames and ``left`` chunks before it."""
-
-    size: int = 16
-    left: int = 4
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.size <= LARGEST and 0 <= self.left <= LARGEST):
-            raise ValueError(f"no such chunks: size {self.size}, left {self.left}")
+from nim4asr.model.shapes import SUBSAMPLING_CONTEXT, ChunkScheme, EncoderConfig
 
 
 class EncoderState(NamedTuple):
@@ -364,15 +313,17 @@ class RelativeAttention(nn.Module):
 
 
 def _by_key(scores: Tensor, keys: int) -> Tensor:
-    """A view of (B, H, Q, Q + K - 1) scores by distance as (B, H, Q, K) scores by key.
+    """(B, H, Q, Q + K - 1) scores by distance as a view (B, H, Q, K) of scores by key.
 
-    Query i of Q needs, for key j, the column Q - 1 - i + j, so that each row begins one column before the row
-    above it.
+    Query i of Q needs, for key j, the column Q - 1 - i + j. So each row begins one column before the row above it, and
+    in a flat view, from column Q - 1 on, rows one shorter have their keys in the same columns.
     """
-    scores = scores.contiguous()
-    batch, heads, queries, width = scores.shape
-    outer = scores.stride()[:2]
-    return scores.as_strided((batch, heads, queries, keys), (*outer, width - 1, 1), queries - 1)
+    queries, width = scores.shape[2:]
+    if queries == 1:
+        return scores
+    flat = scores.flatten(2)[..., queries - 1 : queries * width - 1]
+    rows: Tensor = flat.unflatten(2, (queries, width - 1))  # type: ignore[no-untyped-call]
+    return rows[..., :keys]
 
 
 class Convolution(nn.Module):

@@ -20,13 +20,12 @@ from torch import Tensor
 
 from nim4asr.audio.features import MEL_BINS, Cmvn
 from nim4asr.errors import InputError
-from nim4asr.model.adaptor import AdaptorConfig
-from nim4asr.model.assembly import portable_config
+from nim4asr.model.assembly import portable_config, public_tokenizer
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.encoder import EncoderConfig
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.prompt import PromptConfig
+from nim4asr.model.shapes import AdaptorConfig, EncoderConfig
 
 _MODEL = "model.pth.tar"
 _LLM_ENCODER = "asr_encoder.pth.tar"
@@ -132,8 +131,6 @@ def _under(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
 
 
 def _import_llm(folder: Path, weights: Weights, cmvn: Cmvn) -> Checkpoint:
-    from transformers import AutoTokenizer
-
     encoder = _under("encoder.", weights)
     if not encoder:
         package = _read_weights(folder / _LLM_ENCODER)
@@ -161,7 +158,7 @@ def _import_llm(folder: Path, weights: Weights, cmvn: Cmvn) -> Checkpoint:
         **{f"adaptor.{name}": value for name, value in projector.items()},
         **{f"llm.{name}": value for name, value in llm.items()},
     }
-    tokenizer = AutoTokenizer.from_pretrained(str(llm_folder))
+    tokenizer = public_tokenizer(llm_folder)
     return Checkpoint(_filled(config, state, folder), cmvn, tokenizer)
 
 

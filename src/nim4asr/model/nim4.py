@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nim4asr.errors import InputError
@@ -14,9 +16,10 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.encoder import Encoder
 from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.model.prompt import tokens_after, tokens_before
+from nim4asr.model.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,13 @@ class Prompt:
 
     embeddings: Tensor
     attention_mask: Tensor
+
+    def rows(self) -> list[NDArray[np.float32]]:
+        """Each prompt (L, D_llm) without its padding."""
+        return [
+            row[mask.bool()].detach().float().cpu().numpy()
+            for row, mask in zip(self.embeddings, self.attention_mask, strict=True)
+        ]
 
 
 class Nim4(nn.Module):
@@ -43,7 +53,7 @@ class Nim4(nn.Module):
 
     def embed_prompts(
         self,
-        tokenizer: "PreTrainedTokenizerBase",
+        tokenizer: Tokenizer,
         speech: Tensor,
         lengths: Tensor,
         hints: Sequence[Sequence[str]] | None = None,

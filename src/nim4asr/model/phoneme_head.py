@@ -1,24 +1,8 @@
 """The phoneme head: encoder frames to log probabilities over the phoneme table, trained by CTC."""
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-from nim4asr.phonemes import TABLE
-
-
-@dataclass(frozen=True)
-class PhonemeHeadConfig:
-    """The shape of the head; ``phonemes`` counts the blank."""
-
-    encoder_dim: int
-    hidden_dim: int
-    phonemes: int = len(TABLE)
-
-    def __post_init__(self) -> None:
-        sizes = (self.encoder_dim, self.hidden_dim, self.phonemes)
-        if min(sizes) < 1 or max(sizes) > 1_000_000:
-            raise ValueError("the phoneme head's sizes must be from 1 to 1,000,000")
+from nim4asr.model.shapes import PhonemeHeadConfig
 
 
 class PhonemeHead(nn.Module):

@@ -33,7 +33,7 @@ class SlotCache:
         self._llm = llm
         config = llm.config.get_text_config()
         weight: Tensor = llm.get_input_embeddings().weight
-        heads = config.num_key_value_heads
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._layers = [
             _SlotLayer(weight.new_zeros(2, slots, capacity, heads, dim))
@@ -43,8 +43,8 @@ class SlotCache:
         self.lengths = [0] * slots
         self._free = list(range(slots))
 
-    def take(self) -> int:
-        """An empty slot, for the caller alone until it is given back."""
+    def allocate(self) -> int:
+        """An empty slot, for the caller alone until it is freed."""
         if not self._free:
             slots = len(self.lengths)
             for layer in self._layers:
@@ -53,28 +53,40 @@ class SlotCache:
             self._free = list(range(slots, 2 * slots))
         return self._free.pop(0)
 
-    def give_back(self, slot: int) -> None:
+    def free(self, slot: int) -> None:
         """Forget what the slot holds and leave it to others."""
         self.lengths[slot] = 0
         self._free.append(slot)
 
-    def rewind(self, slot: int, length: int) -> None:
+    def truncate(self, slot: int, length: int) -> None:
         """Forget what the slot holds past ``length`` positions. Raises ``ValueError`` if it holds fewer."""
         if not 0 <= length <= self.lengths[slot]:
             raise ValueError(f"slot {slot} holds {self.lengths[slot]} positions, not {length}")
         self.lengths[slot] = length
 
-    def copy_out(self, slot: int) -> KeyValues:
+    def length(self, slot: int) -> int:
+        """How many positions the slot holds."""
+        return self.lengths[slot]
+
+    def fork(self, slot: int) -> int:
+        """A new slot that holds what ``slot`` holds."""
+        new = self.allocate()
+        length = self.lengths[new] = self.lengths[slot]
+        for layer in self._layers:
+            layer.store[:, new, :length] = layer.store[:, slot, :length]
+        return new
+
+    def export(self, slot: int) -> KeyValues:
         """What the slot holds."""
         stretches = [layer.store[:, slot, : self.lengths[slot]] for layer in self._layers]
         keys, values = torch.stack(stretches, dim=1)
         return KeyValues(keys, values)
 
-    def copy_in(self, slot: int, stretch: KeyValues) -> None:
-        """Let the slot hold ``stretch`` and nothing else."""
-        length = stretch.keys.shape[1]
+    def load(self, slot: int, prefix: KeyValues) -> None:
+        """Let the slot hold ``prefix`` and nothing else."""
+        length = prefix.keys.shape[1]
         self._reserve(length)
-        for layer, keys, values in zip(self._layers, stretch.keys, stretch.values, strict=True):
+        for layer, keys, values in zip(self._layers, prefix.keys, prefix.values, strict=True):
             layer.store[0, slot, :length] = keys
             layer.store[1, slot, :length] = values
         self.lengths[slot] = length
@@ -150,7 +162,8 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         plan = self.plan
         assert plan is not None
         new = torch.stack([key_states, value_states]).transpose(2, 3)
-        self.store[:, plan.rows[:, None], plan.places] = new
+        # Under autocast they come in a smaller type than the weights'.
+        self.store[:, plan.rows[:, None], plan.places] = new.to(self.store.dtype)
         if len(plan.rows) == 1:
             row = int(plan.rows[0])
             held = self.store[:, row : row + 1, : plan.longest]

@@ -18,8 +18,8 @@ def model_configuration(name: str) -> "Nim4Config":
     Raises ``InputError`` if there is neither.
     """
     from nim4asr.files import read_text
-    from nim4asr.model.checkpoint import CONFIG
     from nim4asr.model.configuration import Nim4Config
+    from nim4asr.model.folder import CONFIG
     from nim4asr.recipes import nano, nim4_2b3
 
     if name == nano.NAME:

@@ -5,11 +5,9 @@ from pathlib import Path
 
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.keywords import KeywordConfig
-from nim4asr.model.adaptor import AdaptorConfig
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.encoder import EncoderConfig
-from nim4asr.model.phoneme_head import PhonemeHeadConfig
 from nim4asr.model.prompt import PromptConfig
+from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.asynchronous import AsynchronousIaSft, SwapConfig
 from nim4asr.training.context_sft import ContextSft

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
-from nim4asr.model.adaptor import AdaptorConfig
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.encoder import EncoderConfig
-from nim4asr.model.phoneme_head import PhonemeHeadConfig
+from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
 from nim4asr.training.alignment import Alignment
 from nim4asr.training.asynchronous import AsynchronousIaSft
 from nim4asr.training.context_sft import ContextSft

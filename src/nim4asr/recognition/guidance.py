@@ -22,12 +22,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
+from nim4asr.audio.features import Floats
+from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, settled, spoken_form, tokenize
+from nim4asr.recognition.configuration import DecodingConfig
 
 # So many phonemes at the end of a word may change with its next letters.
 _UNCERTAIN = 2
@@ -184,16 +184,47 @@ class Guidance:
     def __init__(self, sound: SoundGuide | None, hints: HintGuide | None, candidates: int, end: int) -> None:
         self._sound, self._hints, self._candidates, self._end = sound, hints, candidates, end
 
-    def weighed(self, written: Sequence[int], scores: Tensor) -> Tensor:
-        """``scores`` (V,) of the tokens that may follow ``written``, with gains; -inf for those that are no choice."""
-        choice = {*scores.topk(min(self._candidates, len(scores))).indices.tolist(), self._end}
+    def candidates(self, written: Sequence[int], log_probs: Floats) -> tuple[list[int], NDArray[np.float64]]:
+        """The tokens that may follow ``written``, and the score of each: its log probability and what it gains.
+
+        ``log_probs`` (V,) are the language model's.
+        """
+        most = min(self._candidates, len(log_probs))
+        choice = {*np.argpartition(-log_probs, most - 1)[:most].tolist(), self._end}
         if self._hints:
             choice |= self._hints.suggestions(written)
-        ids = [one for one in choice if scores[one] > -math.inf]
-        gains = np.array([guide.gains(written, ids) for guide in (self._sound, self._hints) if guide])
-        weighed = torch.full_like(scores, -math.inf)
-        weighed[ids] = scores[ids] + torch.from_numpy(gains.sum(0)).to(scores)
-        return weighed
+        ids = sorted(choice)
+        return ids, log_probs[ids] + self.gains(written, ids)
+
+    def gains(self, written: Sequence[int], ids: Sequence[int]) -> NDArray[np.float64]:
+        """What each of the tokens ``ids`` gains when it follows ``written``."""
+        gains = [guide.gains(written, ids) for guide in (self._sound, self._hints) if guide]
+        total: NDArray[np.float64] = np.array(gains).sum(axis=0)
+        return total
+
+
+def guidance(
+    tokenizer: Tokenizer,
+    config: DecodingConfig,
+    beams: int,
+    log_probs: Floats | None,
+    hints: Sequence[str],
+) -> Guidance | None:
+    """What guides the text of one utterance: hints and, with them or with several beams, ``log_probs`` (T, phonemes)
+    of the phoneme head; None if nothing does.
+    """
+    hinted = config.hint_weight > 0 and len(hints) > 0
+    if not hinted and beams == 1:
+        return None
+    sound = None
+    if log_probs is not None and config.phoneme_weight > 0:
+        sound = SoundGuide(log_probs, config.phoneme_weight, tokenizer.decode, tokenizer.end)
+    drawn = (
+        HintGuide(hints, config.hint_weight, tokenizer.decode, tokenizer.encode, tokenizer.end)
+        if hinted
+        else None
+    )
+    return Guidance(sound, drawn, config.candidates, tokenizer.end) if sound or drawn else None
 
 
 def _sounds_in(hint: str) -> int:
@@ -222,34 +253,30 @@ def _begun(text: str, hint: str) -> int:
     return 0
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _extended(
     log_probs: _Frames, in_phoneme: _Frames, in_blank: _Frames, last: int, label: int
 ) -> tuple[_Frames, _Frames, float]:
-    """The forward variables of a sequence that ends in ``last``, with ``label`` after it (Graves et al. 2006)."""
+    """The forward variables of a sequence that ends in ``last``, with ``label`` after it (Graves et al. 2006).
+
+    With e_t the log probability of entering the phoneme in frame t, and l_t, b_t those of staying in it and in blank,
+
+        phoneme_(t+1) = log(exp(phoneme_t + l_t) + exp(e_t))
+        blank_(t+1) = log(exp(phoneme_t) + exp(blank_t)) + b_t
+
+    are linear recurrences, and so running sums once what each frame multiplies by is taken out.
+    """
     frames = len(log_probs)
     phoneme, blank = np.full(frames + 1, -np.inf), np.full(frames + 1, -np.inf)
-    begun = -np.inf
     # The sequence before has ended with some probability in few of the frames; none of the others can count.
-    least = max(in_phoneme.max(), in_blank.max()) - _NEGLIGIBLE
-    first, last_frame = 0, frames
-    while first < frames and in_phoneme[first] < least and in_blank[first] < least:
-        first += 1
-    while last_frame > first and in_phoneme[last_frame - 1] < least and in_blank[last_frame - 1] < least:
-        last_frame -= 1
-    most = -np.inf
-    for frame in range(first, frames):
-        # And once it is over, so is this one when nothing of it is left.
-        now = max(phoneme[frame], blank[frame])
-        most = max(most, now)
-        if frame >= last_frame and now < most - _NEGLIGIBLE:
-            break
-        # Between two equal phonemes there must be a blank.
-        entered = in_blank[frame]
-        if label != last:
-            entered = np.logaddexp(entered, in_phoneme[frame])
-        entered += log_probs[frame, label]
-        begun = np.logaddexp(begun, entered)
-        phoneme[frame + 1] = np.logaddexp(phoneme[frame] + log_probs[frame, label], entered)
-        blank[frame + 1] = np.logaddexp(phoneme[frame], blank[frame]) + log_probs[frame, BLANK]
-    return phoneme, blank, begun
+    ended = np.maximum(in_phoneme[:-1], in_blank[:-1])
+    near = np.flatnonzero(ended >= ended.max(initial=-np.inf) - _NEGLIGIBLE)
+    first = int(near[0]) if len(near) else 0
+    # Between two equal phonemes there must be a blank.
+    entered = in_blank[first:-1] if label == last else np.logaddexp(in_blank[first:-1], in_phoneme[first:-1])
+    entered = entered + log_probs[first:, label]
+    stay = np.cumsum(log_probs[first:, label])
+    phoneme[first + 1 :] = stay + np.logaddexp.accumulate(entered - stay)
+    wait = np.cumsum(log_probs[first:, BLANK])
+    left = phoneme[first + 1 : -1] - wait[:-1]
+    blank[first + 2 :] = wait[1:] + np.logaddexp.accumulate(left)
+    return phoneme, blank, float(np.logaddexp.reduce(entered))

@@ -19,12 +19,21 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Token:
+    """One token of the language model: the text that it adds, and its log probability. An end of turn is none."""
+
+    text: str
+    log_prob: float
+
+
+@dataclass(frozen=True)
 class Segment:
     """A stretch of speech between pauses.
 
     ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1].
     ``phonemes`` is the phoneme head's greedy path, which owes nothing to the language model. ``hits`` are the names
     that were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
+    ``tokens`` are the language model's own pieces of ``text``, each with its log probability.
     """
 
     start: float
@@ -35,6 +44,7 @@ class Segment:
     phonemes: tuple[str, ...] = ()
     hits: tuple[Hit, ...] = ()
     hints: tuple[str, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
     @property
     def hints_used(self) -> tuple[str, ...]:

@@ -13,34 +13,34 @@ from typing import TYPE_CHECKING
 from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import Source, stream_audio
 from nim4asr.recognition.configuration import StreamingConfig
+from nim4asr.recognition.engine import Engine
 from nim4asr.recognition.events import Event, Failed, Final
-from nim4asr.recognition.inference import Inference
-from nim4asr.recognition.pool import StreamPool
 from nim4asr.recognition.result import Transcript
+from nim4asr.runtime.network import Model
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
-    from nim4asr.recognition.ear import Samples
+    from nim4asr.recognition.frontend import Samples
 
 
 class Stream:
     """One speaker's live speech.
 
     ``feed`` samples as they come and ``finish`` at the end: both return the events that became known. Any cutting of
-    the samples gives the same events. For many speakers at a time, see ``StreamPool``.
+    the samples gives the same events. For many speakers at a time, see ``Engine``.
     """
 
     def __init__(
         self,
-        inference: Inference,
+        model: Model,
         config: StreamingConfig | None = None,
         rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
         hotwords: "HotwordIndex | None" = None,
     ) -> None:
-        self._pool = StreamPool(inference, config)
-        self._name = self._pool.open(rate, channels, hints, hotwords)
+        self._engine = Engine(model)
+        self._handle = self._engine.open(config, rate, channels, hints, hotwords)
         self._failed: Exception | None = None
 
     def feed(self, samples: "Samples") -> list[Event]:
@@ -50,7 +50,7 @@ class Stream:
         after ``finish``.
         """
         self._raise_failure()
-        self._pool.feed(self._name, samples)
+        self._handle.feed(samples)
         return self._work()
 
     def hint(self, hints: Sequence[str] = (), hotwords: "HotwordIndex | None" = None) -> None:
@@ -58,18 +58,18 @@ class Stream:
         segment on, in place of the ones before.
         """
         self._raise_failure()
-        self._pool.hint(self._name, hints, hotwords)
+        self._handle.hint(hints, hotwords)
 
     def commit(self) -> list[Event]:
         """End the open segment here and now, without waiting for a pause."""
         self._raise_failure()
-        self._pool.commit(self._name)
+        self._handle.commit()
         return self._work()
 
     def finish(self) -> list[Event]:
         """End the stream. Raises ``InputError`` if it has ended before."""
         self._raise_failure()
-        self._pool.finish(self._name)
+        self._handle.finish()
         return self._work()
 
     def _raise_failure(self) -> None:
@@ -78,8 +78,8 @@ class Stream:
 
     def _work(self) -> list[Event]:
         events: list[Event] = []
-        while self._pool.busy(self._name):
-            events += self._pool.step().get(self._name, [])
+        while self._handle.busy:
+            events += self._engine.step().get(self._handle, [])
         if events and isinstance(last := events[-1], Failed):
             self._failed = last.error
             # What became known before is told first.
@@ -90,7 +90,7 @@ class Stream:
 
 
 def transcribe_live(
-    inference: Inference,
+    model: Model,
     source: Source,
     config: StreamingConfig | None = None,
     name: str = "",
@@ -101,7 +101,7 @@ def transcribe_live(
     Raises ``InputError`` if it cannot be read.
     """
     began = time.perf_counter()
-    stream = Stream(inference, config, hotwords=hotwords)
+    stream = Stream(model, config, hotwords=hotwords)
     segments = []
     seconds = 0.0
     warnings: list[str] = []

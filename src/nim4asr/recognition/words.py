@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nim4asr.audio.features import FRAME_SECONDS
 from nim4asr.phonemes import TABLE, Token, spoken_form, tokenize
 from nim4asr.recognition.ctc import force_align, greedy_path
-from nim4asr.recognition.decoding import Hypothesis
+from nim4asr.recognition.hypothesis import Hypothesis
 from nim4asr.recognition.result import Segment, Word
 
 
@@ -26,7 +26,9 @@ def to_segment(
     heard = greedy_path(log_probs.argmax(axis=-1).tolist()) if len(log_probs) else []
     text = hypothesis.text if heard else ""
     words = time_words(text, log_probs, start, end)
-    return Segment(start, end, text, hypothesis.confidence, words, tuple(TABLE.decode(heard)))
+    tokens = hypothesis.tokens if heard else ()
+    phonemes = tuple(TABLE.decode(heard))
+    return Segment(start, end, text, hypothesis.confidence, words, phonemes, tokens=tokens)
 
 
 def time_words(text: str, log_probs: NDArray[np.float32], start: float, end: float) -> tuple[Word, ...]:

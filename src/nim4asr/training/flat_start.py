@@ -20,8 +20,9 @@ from torch.nn import functional
 
 from nim4asr.audio.features import SUBSAMPLING
 from nim4asr.data.batches import SpeechBatch
-from nim4asr.model.encoder import SUBSAMPLING_CONTEXT, Encoder
+from nim4asr.model.encoder import Encoder
 from nim4asr.model.phoneme_head import PhonemeHead
+from nim4asr.model.shapes import SUBSAMPLING_CONTEXT
 from nim4asr.phonemes import BLANK
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but

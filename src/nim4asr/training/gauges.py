@@ -12,8 +12,11 @@ from nim4asr.data.store import FeatureStore
 from nim4asr.evaluation.error_rate import ErrorCount
 from nim4asr.evaluation.normalisation import tokens
 from nim4asr.phonemes import TABLE
+from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.ctc import greedy_path
-from nim4asr.recognition.decoding import DecodingConfig, decode
+from nim4asr.recognition.hypothesis import to_hypothesis
+from nim4asr.recognition.search import TextSearch, run
+from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
 from nim4asr.training.stage import Learner
 
 _BATCH = 16
@@ -55,9 +58,17 @@ def dev_errors(
 
 
 def _transcripts(learner: Learner, batch: SpeechBatch, frames: Tensor, lengths: Tensor) -> Sequence[str]:
-    network = learner.network
+    network, tokenizer, config = learner.network, learner.tokenizer, DecodingConfig()
     assert network.adaptor is not None
     speech, speech_lengths = network.adaptor(frames, lengths)
-    prompt = network.embed_prompts(learner.tokenizer, speech, speech_lengths)
-    seconds = (batch.lengths / FRAMES_PER_SECOND).tolist()
-    return [one.text for one in decode(network, learner.tokenizer, prompt, seconds, DecodingConfig())]
+    prompt = network.embed_prompts(tokenizer, speech, speech_lengths)
+    cache = TorchCache(network.llm)
+    slots = [cache.allocate() for _ in batch.texts]
+    budgets = [config.budget(seconds) for seconds in (batch.lengths / FRAMES_PER_SECOND).tolist()]
+    searches = [
+        TextSearch(cache, tokenizer, config, slot, budget)
+        for slot, budget in zip(slots, budgets, strict=True)
+    ]
+    run(TorchNetwork(network), cache, prompt.rows(), slots, searches)
+    best = [search.best for search in searches]
+    return [to_hypothesis(tokenizer, one.tokens, one.log_probs, config).text for one in best]

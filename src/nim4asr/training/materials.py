@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,17 +22,16 @@ from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.evaluation.normalisation import normalise
 from nim4asr.files import atomic_folder, write_atomic, write_json_lines
-from nim4asr.model.assembly import assemble
-from nim4asr.model.checkpoint import Checkpoint, load_cmvn, save_cmvn
+from nim4asr.model.assembly import assemble, public_tokenizer
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.folder import load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.programme import Corpus, Programme, Shown, SyntheticCorpus
 from nim4asr.training.speech import TrainingData, in_form
 from nim4asr.training.stage import Learner
 from nim4asr.training.tokenizer import train_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # Where utterances are listed that could not be read in the course of training.
 SKIPPED = "skipped.jsonl"
@@ -47,7 +45,7 @@ class Materials:
 
     data: TrainingData
     dev: Mapping[str, FeatureStore]
-    tokenizer: "PreTrainedTokenizerBase"
+    tokenizer: Tokenizer
     keywords: KeywordSet
 
 
@@ -140,20 +138,16 @@ class _Gathering:
             save_cmvn(_pooled([_measured(source) for source in self.sources]), kept)
         return load_cmvn(kept)
 
-    def _tokenizer(self, texts: Sequence[str]) -> "PreTrainedTokenizerBase":
-        from transformers import AutoTokenizer
-
+    def _tokenizer(self, texts: Sequence[str]) -> Tokenizer:
         if self.start is not None and self.start.tokenizer is not None:
             return self.start.tokenizer
         if self.programme.language_model is not None:
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.programme.language_model)
-            return tokenizer
+            return public_tokenizer(self.programme.language_model)
         folder = self.folder / "tokenizer"
         if not folder.exists():
             with atomic_folder(folder) as new:
-                train_tokenizer(texts, self.programme.vocabulary).save_pretrained(str(new))
-        own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder))
-        return own
+                train_tokenizer(texts, self.programme.vocabulary).save(new)
+        return Tokenizer.load(folder)
 
     def _keywords(self) -> KeywordSet:
         programme = self.programme

@@ -5,17 +5,14 @@ further has an adaptor that means something already: there E is fitted to it.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import TABLE, tokenize
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # The standard deviation of fresh embeddings.
 _SCALE = 0.02
@@ -39,7 +36,7 @@ class PhonemeSpeech(nn.Module):
         return (self.embedding[places, phonemes] * weights[..., None]).sum(dim=(2, 3))
 
     @torch.no_grad()
-    def start_tokens_by_sound(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+    def start_tokens_by_sound(self, tokenizer: Tokenizer) -> None:
         """Set every token's embedding to the sum of its phonemes' and as much noise; silent ones to noise."""
         embeddings = self.llm.get_input_embeddings().weight
         embeddings.normal_(std=_SCALE)

@@ -24,8 +24,6 @@ from torch import Tensor
 from nim4asr.audio.features import FRAMES_PER_SECOND
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
-from nim4asr.model.prompt import end_token
-from nim4asr.recognition.decoding import text_of
 from nim4asr.training.hints import HintSampling, draw_hints
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Losses, Objective, Part, freeze_all_but
@@ -183,7 +181,7 @@ class Grpo(Objective[SpeechBatch]):
     def _sample(self, prompt: Prompt, seconds: Sequence[float]) -> tuple[list[list[int]], Tensor | None]:
         """Transcripts, and log p_old of their tokens (rows, N), None where that is today's p."""
         if self._engine is None:
-            return sample(self.network.llm, self._tokenizer, prompt, seconds, self._draw), None
+            return sample(self.network, self._tokenizer, prompt, seconds, self._draw), None
         drawn = self._engine.sample(self._tokenizer, prompt, seconds, self._draw)
         rows = [torch.tensor(one) for one in drawn.log_probs]
         old = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompt.embeddings.device)
@@ -198,11 +196,11 @@ class Grpo(Objective[SpeechBatch]):
     def _judge(
         self, texts: Sequence[str], hints: Sequence[Sequence[str]], written: Sequence[Sequence[int]]
     ) -> list[Reward]:
-        end = end_token(self._tokenizer)
+        end = self._tokenizer.end
         rewards = []
         for row, tokens in enumerate(written):
             place = row // self.config.samples
-            text = text_of(self._tokenizer, [one for one in tokens if one != end])
+            text = self._tokenizer.decode([one for one in tokens if one != end])
             rewards.append(reward(texts[place], text, hints[place], self.config.important))
         return rewards
 

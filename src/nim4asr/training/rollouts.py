@@ -1,23 +1,22 @@
 """Roll-outs: K transcripts sampled for each prompt, on one prefix.
 
-The prompts pass the language model once; their keys and values are then repeated K times, and the samples grow a token
-at a time, all in one batch.
+The prompts pass the language model once; the samples grow in forks of their keys and values, a token at a time, all in
+one batch.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from nim4asr.model.nim4 import Prompt
-from nim4asr.model.prompt import end_token
-from nim4asr.recognition.decoding import DecodingConfig
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from nim4asr.model.nim4 import Nim4, Prompt
+from nim4asr.model.tokenizer import Tokenizer
+from nim4asr.recognition.configuration import DecodingConfig
+from nim4asr.recognition.search import Samples, run
+from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
 
 
 @dataclass(frozen=True)
@@ -30,52 +29,24 @@ class Draw:
     guards: DecodingConfig = field(default_factory=DecodingConfig)
 
 
-@torch.no_grad()
 def sample(
-    llm: Any, tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, seconds: Sequence[float], draw: Draw
+    network: Nim4, tokenizer: Tokenizer, prompt: Prompt, seconds: Sequence[float], draw: Draw
 ) -> list[list[int]]:
     """Token ids of the transcripts of each prompt, one prompt's after the other's; ends of turn included.
 
     A transcript that reaches the budget for its ``seconds`` of audio is cut there, without an end.
     """
-    end = end_token(tokenizer)
-    budgets = [draw.guards.budget(one) for one in seconds for _ in range(draw.samples)]
-    device = prompt.embeddings.device
-    generator = torch.Generator(device).manual_seed(draw.seed)
-    mask = prompt.attention_mask
-    output = llm(
-        inputs_embeds=prompt.embeddings,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    cache = output.past_key_values
-    cache.batch_repeat_interleave(draw.samples)
-    mask = mask.repeat_interleave(draw.samples, dim=0)
-    logits = output.logits[:, -1].repeat_interleave(draw.samples, dim=0)
-    written: list[list[int]] = [[] for _ in budgets]
-    open_rows = torch.ones(len(budgets), dtype=torch.bool)
-    embed = llm.get_input_embeddings()
-    while True:
-        odds = (logits.float() / draw.temperature).softmax(-1)
-        drawn = torch.multinomial(odds, 1, generator=generator)[:, 0]
-        for row, token in enumerate(drawn.tolist()):
-            if open_rows[row]:
-                written[row].append(token)
-                open_rows[row] = token != end and len(written[row]) < budgets[row]
-        if not bool(open_rows.any()):
-            return written
-        mask = functional.pad(mask, (0, 1), value=1)
-        output = llm(
-            inputs_embeds=embed(drawn[:, None]).to(prompt.embeddings.dtype),
-            attention_mask=mask,
-            position_ids=(mask.sum(dim=1, keepdim=True) - 1),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
+    cache = TorchCache(network.llm)
+    random = np.random.default_rng(draw.seed)
+    slots = [cache.allocate() for _ in seconds]
+    searches = [
+        Samples(
+            cache, slot, tokenizer.end, draw.guards.budget(length), draw.samples, draw.temperature, random
         )
-        logits = output.logits[:, -1]
+        for slot, length in zip(slots, seconds, strict=True)
+    ]
+    run(TorchNetwork(network), cache, prompt.rows(), slots, searches)
+    return [tokens for search in searches for tokens in search.written]
 
 
 def token_log_probs(llm: Any, prompt: Prompt, written: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

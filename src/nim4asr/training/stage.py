@@ -7,19 +7,17 @@ of it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.random import Generator
 
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Objective
 from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.speech import TrainingData
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +28,7 @@ class Learner:
     """
 
     network: Nim4
-    tokenizer: "PreTrainedTokenizerBase"
+    tokenizer: Tokenizer
     phonemes: PhonemeSpeech | None = None
     keywords: KeywordSet | None = None
 

@@ -21,7 +21,6 @@ and their real posteriors (``nim4asr.training.alignment``).
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from torch import Tensor
 from nim4asr.data.packing import Epochs, pack
 from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import BLANK, TABLE, pronounce
 from nim4asr.phonemes.inventory import FINALS, INITIALS, TONES
 from nim4asr.training.hints import HintSampling, draw_hints
@@ -41,9 +41,6 @@ from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.speech import TrainingData
 from nim4asr.training.stage import Learner
 from nim4asr.training.transcript_loss import transcript_loss
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ class TextBatch:
 class SimulatedSpeechLoss(Objective[TextBatch]):
     """Cross entropy of the texts, a token."""
 
-    def __init__(self, network: Nim4, tokenizer: "PreTrainedTokenizerBase", phonemes: PhonemeSpeech) -> None:
+    def __init__(self, network: Nim4, tokenizer: Tokenizer, phonemes: PhonemeSpeech) -> None:
         super().__init__()
         # The network's language model is E's, too, and its other parts are no part of this stage.
         self.phonemes = phonemes

@@ -1,7 +1,6 @@
 """The loss of every stage with a language model: cross entropy of the transcript after its prompt."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,15 +8,13 @@ from torch.nn import functional
 
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.prompt import tokens_of_transcript
+from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.training.objective import Part
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 def transcript_loss(
     network: Nim4,
-    tokenizer: "PreTrainedTokenizerBase",
+    tokenizer: Tokenizer,
     speech: Tensor,
     lengths: Tensor,
     texts: Sequence[str],

@@ -13,18 +13,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Prompt
-from nim4asr.model.prompt import end_token
+from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.training.rollouts import Draw
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 
@@ -99,7 +96,7 @@ class VllmEngine:
 
     def sample(
         self,
-        tokenizer: "PreTrainedTokenizerBase",
+        tokenizer: Tokenizer,
         prompt: Prompt,
         seconds: Sequence[float],
         draw: Draw,
@@ -121,7 +118,7 @@ class VllmEngine:
                 "samples": draw.samples,
                 "temperature": draw.temperature,
                 "seed": draw.seed,
-                "end": end_token(tokenizer),
+                "end": tokenizer.end,
             }
         )
         return Sampled(answer["written"], answer["log_probs"])

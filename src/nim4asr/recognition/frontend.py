@@ -1,7 +1,7 @@
-"""One stream's ear: samples in, and out of them, in order, what the network is to do.
+"""One stream's front end: samples in, and out of them, in order, what the network is to do.
 
-A segment begins, chunks of its features become complete, it ends. None of it needs the network, so an ear may listen
-while the network is busy with others.
+A segment begins, chunks of its features become complete, it ends. None of it needs the network, so a front end may run
+in another thread while the network is busy.
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,20 @@ from nim4asr.audio.voice_activity import (
     Voiced,
 )
 from nim4asr.errors import InputError
-from nim4asr.model.encoder import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT
+from nim4asr.model.shapes import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT
 
 
 @dataclass(frozen=True)
-class Begin:
+class SpeechStart:
     """A segment begins at ``time`` seconds."""
 
     time: float
 
 
 @dataclass(frozen=True, eq=False)
-class Chunk:
-    """The next normalised ``features`` (4 * size + 3, 80) of the segment, which make ``frames`` encoder frames.
+class FeatureChunk:
+    """The next normalised ``features`` of the segment, which make ``frames`` encoder frames: (4 * size + 3, 80) of live
+    speech, (T, 80) of a whole segment.
 
     Less than a whole chunk only as its segment's ``last``.
     """
@@ -44,19 +45,19 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class End:
+class SpeechEnd:
     """The segment ends at ``time`` seconds."""
 
     time: float
     cause: Cause
 
 
-Task = Begin | Chunk | End
+Task = SpeechStart | FeatureChunk | SpeechEnd
 Samples = NDArray[np.generic] | bytes | bytearray | memoryview
 
 
-class Ear:
-    """Listens to samples of ``rate`` Hz and ``channels``; chunks are of ``size`` encoder frames."""
+class StreamFrontend:
+    """Takes samples of ``rate`` Hz and ``channels``; its chunks are of ``size`` encoder frames."""
 
     def __init__(
         self,
@@ -113,20 +114,20 @@ class Ear:
                 case Onset(time):
                     self._stream = FeatureStream()
                     self._features = np.zeros((0, 80), np.float32)
-                    tasks.append(Begin(time))
+                    tasks.append(SpeechStart(time))
                 case Voiced(samples):
                     new = self._cmvn(self._stream.feed(samples))
                     self._features = np.concatenate([self._features, new])
                     tasks += self._whole_chunks()
                 case Offset(time, cause):
-                    tasks += [*self._rest(), End(time, cause)]
+                    tasks += [*self._rest(), SpeechEnd(time, cause)]
         return tasks
 
     def _whole_chunks(self) -> list[Task]:
         chunks: list[Task] = []
         step = SUBSAMPLING * self._size
         while len(self._features) >= step + LOOKAHEAD_FRAMES:
-            chunks.append(Chunk(self._features[: step + LOOKAHEAD_FRAMES], self._size, last=False))
+            chunks.append(FeatureChunk(self._features[: step + LOOKAHEAD_FRAMES], self._size, last=False))
             self._features = self._features[step:]
         return chunks
 
@@ -137,4 +138,4 @@ class Ear:
             return []
         features = np.zeros((SUBSAMPLING * self._size + LOOKAHEAD_FRAMES, 80), np.float32)
         features[:left] = self._features
-        return [Chunk(features, (left - LOOKAHEAD_FRAMES) // SUBSAMPLING, last=True)]
+        return [FeatureChunk(features, (left - LOOKAHEAD_FRAMES) // SUBSAMPLING, last=True)]

@@ -1,0 +1,89 @@
+"""The language model's tokenizer: text to token ids and back, by the library ``tokenizers`` alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nim4asr.errors import InputError
+from nim4asr.files import parse_json, read_text, reason
+
+if TYPE_CHECKING:
+    import tokenizers
+
+TURN_START = "<|im_start|>"
+TURN_END = "<|im_end|>"
+FILE = "tokenizer.json"
+# What Hugging Face's transformers wants to know beside it: which class, and the names of special tokens.
+SETTINGS = "tokenizer_config.json"
+
+
+class Tokenizer:
+    """Token ids of texts, and texts of token ids.
+
+    ``settings`` are kept for other programs, and written beside the tokenizer by ``save``.
+    """
+
+    def __init__(self, inner: "tokenizers.Tokenizer", settings: Mapping[str, Any] | None = None) -> None:
+        self._inner = inner
+        self._settings = dict(settings or {})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """The tokenizer in a model's ``folder``. Raises ``InputError`` if it holds none."""
+        from tokenizers import Tokenizer as Inner
+
+        path = folder / FILE
+        try:
+            inner = Inner.from_str(read_text(path))
+            row = parse_json(read_text(folder / SETTINGS)) if (folder / SETTINGS).exists() else {}
+            tokenizer = cls(inner, row)
+            _ = tokenizer.end
+        except InputError as error:
+            raise InputError(f"{folder}: the tokenizer cannot be read ({error})") from None
+        except Exception as error:  # Its parser raises bare exceptions.
+            raise InputError(f"{folder}: the tokenizer cannot be read ({reason(error)})") from None
+        return tokenizer
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(self._inner.to_str(pretty=True), encoding="utf-8")
+        row = json.dumps(self._settings, ensure_ascii=False, indent=2, sort_keys=True)
+        (folder / SETTINGS).write_text(row + "\n", encoding="utf-8")
+
+    @cached_property
+    def end(self) -> int:
+        """The id that ends a turn, and with it a transcript. Raises ``InputError`` if there is none."""
+        token = self._inner.token_to_id(TURN_END)
+        if token is None:
+            raise InputError(f"it has no token {TURN_END}")
+        return int(token)
+
+    @cached_property
+    def _plain(self) -> "tokenizers.Tokenizer":
+        """One that takes what looks like a special token for text: a second one, since this is a switch."""
+        from tokenizers import Tokenizer as Inner
+
+        plain = Inner.from_str(self._inner.to_str())
+        plain.encode_special_tokens = True
+        return plain
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text that comes from outside: what looks like a special token in it is only text."""
+        return list(self._plain.encode(text, add_special_tokens=False).ids)
+
+    def encode_special(self, text: str) -> list[int]:
+        """Token ids of a text of our own, special tokens among them."""
+        return list(self._inner.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of ``tokens`` without special ones.
+
+        More tokens only add to it, but for a character of which they hold half so far.
+        """
+        return str(self._inner.decode(list(tokens), skip_special_tokens=True))
+
+    def __len__(self) -> int:
+        return int(self._inner.get_vocab_size())

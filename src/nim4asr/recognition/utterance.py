@@ -1,0 +1,213 @@
+"""One segment of speech while it is recognised: what has been heard of it, and which texts are to be written of it.
+
+The policy of hints lies here, for recordings and live speech alike. Of each segment the final text is written with
+the hints that it needs: names that were heard, but for those that stand in a draft, what the model writes anyway. A
+text with hints stands only if the sound bears it out (``nim4asr.recognition.hinting``); else the one without them
+does. A recording's draft is its text without hints, and is there when that is asked for; a live stream's draft is its
+last partial, so the text without hints is only written when it is needed.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nim4asr.audio.features import FRAME_SECONDS, Floats
+from nim4asr.model.tokenizer import Tokenizer
+from nim4asr.phonemes import BLANK, TABLE
+from nim4asr.recognition.configuration import StreamingConfig
+from nim4asr.recognition.events import Event, Final, Partial
+from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd
+from nim4asr.recognition.guards import without_runaway
+from nim4asr.recognition.guidance import Guidance, guidance
+from nim4asr.recognition.hinting import Heard, HintListener, contradicted, supported, with_hits
+from nim4asr.recognition.hypothesis import NOTHING, to_hypothesis
+from nim4asr.recognition.result import Segment
+from nim4asr.recognition.search import TextSearch
+from nim4asr.recognition.words import to_segment
+from nim4asr.runtime.network import Encoded, KvCache
+
+
+@dataclass(frozen=True)
+class Order:
+    """A text to be written of the sound so far: behind ``tokens``, kept from before, with ``hints`` in its prompt.
+
+    ``heard`` is what was heard of the names; ``end`` is the segment's, if this is the text that follows it.
+    """
+
+    tokens: tuple[int, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    heard: Heard = field(default_factory=Heard)
+    hinted: bool = False
+    end: SpeechEnd | None = None
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        return self.heard.hints if self.hinted else ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text that has been written: its tokens, its end among them if it was reached, and their log probabilities."""
+
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+
+
+class Utterance:
+    """An open segment, which begins at ``start`` seconds and lives in ``slot`` of a cache.
+
+    ``positions`` of the slot are prompt and speech; ``state`` is the encoder's. ``stable`` of its ``tokens`` will not
+    change. ``order`` is the text that is wanted, if one is, and ``search`` the writing of it.
+    """
+
+    def __init__(
+        self,
+        config: StreamingConfig,
+        tokenizer: Tokenizer,
+        stack: int,
+        start: float,
+        listener: HintListener,
+        slot: int,
+        positions: int,
+        state: object,
+        recorded: bool,
+    ) -> None:
+        self._config, self._tokenizer, self._stack = config, tokenizer, stack
+        self._recorded = recorded
+        self.start, self.listener = start, listener
+        self.slot, self.positions, self.state = slot, positions, state
+        self.speech: Floats | None = None
+        self.order: Order | None = None
+        self.search: TextSearch | None = None
+        self._log_probs: list[Floats] = []
+        self._frames = 0
+        self._chunks = 0
+        self._voiced = False
+        self._stable = 0
+        self._tokens: tuple[int, ...] = ()
+        self._token_log_probs: tuple[float, ...] = ()
+        self._hinted = False
+        self._shown = ("", "")
+        # The final text without hints, where it is known.
+        self._unhinted: Written | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How much of it the encoder has heard."""
+        return self._frames * FRAME_SECONDS
+
+    def hear(self, chunk: FeatureChunk, encoded: Encoded) -> None:
+        """Take in what the encoder made of ``chunk``; live, that asks for a new partial."""
+        self._log_probs.append(encoded.log_probs)
+        self.speech = encoded.speech
+        self.listener.feed(encoded.log_probs)
+        self._voiced |= bool((encoded.log_probs.argmax(axis=-1) != BLANK).any())
+        self._frames += chunk.frames
+        self._chunks += 1
+        if self._config.mode == "refresh" and not chunk.last and self._voiced:
+            self.order = self._ordered(self._stable)
+
+    def end(self, end: SpeechEnd) -> Event | None:
+        """Ask for the final text; it is there at once where nobody spoke."""
+        if not self._voiced or self._frames < self._stack:
+            # Nothing voiced, or less than a speech token: nothing for the language model to do.
+            return Final(end.time, self._segment(end.time, None, self._heard()))
+        if self._recorded:
+            self.order = Order(end=end)
+        else:
+            self.order = self._ordered(0 if self._config.second_pass else self._stable, end)
+        return None
+
+    def open_search(self, cache: KvCache, order: Order) -> TextSearch:
+        """The search for the text that was ordered."""
+        config = self._config.decoding
+        final = order.end is not None
+        beams = config.beams if final else 1
+        seconds = self.seconds if order.end is None else order.end.time - self.start
+        self.search = TextSearch(
+            cache,
+            self._tokenizer,
+            config,
+            self.slot,
+            config.budget(seconds),
+            beams,
+            self._guidance(beams, order.hints),
+            monotone=not order.hints,
+            tokens=order.tokens,
+            log_probs=order.log_probs,
+        )
+        return self.search
+
+    def conclude(self, order: Order, written: Written) -> Event | None:
+        """What a text that is done amounts to: an event, another order, or nothing new."""
+        if order.end is not None:
+            return self._conclude_final(order, order.end, written)
+        if order.hinted:
+            segment = self._segment(self.start + self.seconds, written, order.heard)
+            if contradicted(segment, self._posteriors()):
+                self.order = Order(order.tokens, order.log_probs, order.heard)
+                return None
+        return self._conclude_partial(order, written)
+
+    def _conclude_final(self, order: Order, end: SpeechEnd, written: Written) -> Event | None:
+        segment = self._segment(end.time, written, order.heard)
+        if self._recorded and not order.hinted:
+            heard = self.listener.heard(segment.text)
+            segment = with_hits(segment, heard)
+            if heard.hints:
+                self._unhinted = written
+                self.order = Order(heard=heard, hinted=True, end=end)
+                return None
+        elif order.hinted and not supported(segment, self._posteriors()):
+            if self._unhinted is None:
+                self.order = Order(order.tokens, order.log_probs, order.heard, end=end)
+                return None
+            segment = self._segment(end.time, self._unhinted, order.heard)
+        return Final(end.time, segment)
+
+    def _conclude_partial(self, order: Order, written: Written) -> Event | None:
+        tokens = written.tokens
+        if tokens and tokens[-1] == self._tokenizer.end:
+            tokens = tokens[:-1]
+        tokens = tuple(without_runaway(self._tokenizer, tokens, self._config.decoding, self._stable))
+        self._tokens, self._token_log_probs = tokens, written.log_probs[: len(tokens)]
+        self._hinted = order.hinted
+        if self._chunks >= self._config.free_chunks:
+            self._stable = max(self._stable, len(tokens) - self._config.rolled_back)
+        whole = self._tokenizer.decode(tokens)
+        # Bytes of half a character are no text yet, neither shown nor promised.
+        stable = self._tokenizer.decode(tokens[: self._stable]).rstrip("\ufffd")
+        if not whole.startswith(stable):
+            stable = self._shown[0]
+        shown = (stable, whole[len(stable) :].rstrip("\ufffd"))
+        if shown == self._shown:
+            return None
+        self._shown = shown
+        return Partial(self.start + self.seconds, *shown)
+
+    def _ordered(self, kept: int, end: SpeechEnd | None = None) -> Order:
+        """A text behind the first ``kept`` tokens, with the hits so far as hints."""
+        heard = self._heard()
+        return Order(self._tokens[:kept], self._token_log_probs[:kept], heard, bool(heard.hints), end)
+
+    def _heard(self) -> Heard:
+        # A name that the model writes anyway needs no hint. What it wrote with hints is no word on that.
+        draft = self._tokens[: self._stable if self._hinted else None]
+        return self.listener.heard(self._tokenizer.decode(draft))
+
+    def _posteriors(self) -> Floats:
+        """The log posteriors (T, phonemes) of all its sound so far."""
+        return np.concatenate([np.zeros((0, len(TABLE)), np.float32), *self._log_probs])
+
+    def _guidance(self, beams: int, hints: tuple[str, ...]) -> Guidance | None:
+        return guidance(self._tokenizer, self._config.decoding, beams, self._posteriors(), hints)
+
+    def _segment(self, end: float, written: Written | None, heard: Heard) -> Segment:
+        hypothesis = NOTHING
+        if written is not None and written.tokens:
+            least = 0 if self._config.second_pass else self._stable
+            hypothesis = to_hypothesis(
+                self._tokenizer, written.tokens, written.log_probs, self._config.decoding, least
+            )
+        segment = to_segment(self.start, end, hypothesis, self._posteriors())
+        return with_hits(segment, heard)

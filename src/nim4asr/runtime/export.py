@@ -1,0 +1,194 @@
+"""A network's graphs for onnxruntime: written once by torch, run without it.
+
+Three graphs, of which none holds a weight. Each names the tensors that it needs as they are named in the model's
+safetensors, from which they are filled when it is loaded (``nim4asr.runtime.onnx_network``): the graphs of a shape
+serve all weights of that shape, and nothing is stored twice.
+
+- ``encoder``: features (B, T, 80) and lengths (B,) to log_probs (B, T', phonemes) and speech (B, S, D_llm);
+- ``encoder_chunk``: features (B, 4c + 3, 80), lengths (B,) and a state to the same and the next state;
+- ``language_model``: embeddings (B, n, D_llm), keys and values (layers, B, heads, p, d) to log_probs (B, vocabulary),
+  keys and values (layers, B, heads, p + n, d).
+
+One ``encoder_chunk`` serves chunks of any size; its state is the encoder's ``EncoderState``. The language model
+is written here once more, for no cache of Hugging Face's can be exported; only Qwen3's architecture is.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nim4asr.errors import InputError
+from nim4asr.files import atomic_file
+from nim4asr.model.encoder import EncoderState
+from nim4asr.model.nim4 import Nim4
+from nim4asr.model.shapes import ChunkScheme
+from nim4asr.runtime.graphs import GRAPHS, PLACE, Graph
+
+_OPSET = 20
+
+
+class _Whole(nn.Module):
+    def __init__(self, network: Nim4) -> None:
+        super().__init__()
+        self.encoder, self.phoneme_head = network.encoder, network.phoneme_head
+        self.adaptor = network.adaptor
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        frames, lengths = self.encoder(features, lengths)
+        return self.phoneme_head(frames), self.adaptor(frames, lengths)[0]  # type: ignore[misc]
+
+
+class _Chunk(_Whole):
+    def forward(  # type: ignore[override]
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        convolution: Tensor,
+        past: Tensor,
+    ) -> tuple[Tensor, ...]:
+        state = EncoderState(keys, values, convolution, past)
+        frames, state = self.encoder.forward_chunk(features, lengths, state)
+        return (self.phoneme_head(frames), self.adaptor(frames, lengths)[0], *state)  # type: ignore[misc]
+
+
+class _LanguageModel(nn.Module):
+    """Qwen3 over explicit keys and values: pre-norm blocks, grouped heads with normed and rotated queries and keys."""
+
+    def __init__(self, llm: Any) -> None:
+        super().__init__()
+        self.llm = llm
+        config = llm.config
+        self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
+        self.dim: int = config.head_dim
+        base = config.rope_parameters["rope_theta"]
+        self.rates = base ** -(torch.arange(0, self.dim, 2, dtype=torch.float32) / self.dim)
+
+    def forward(self, embeddings: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        new, past = embeddings.shape[1], keys.shape[3]
+        places = past + torch.arange(new)
+        angles = (places[:, None] * self.rates).repeat(1, 2)
+        turn = angles.cos(), angles.sin()
+        hidden = torch.arange(past + new) > places[:, None]
+        x = embeddings
+        all_keys, all_values = [], []
+        for number, layer in enumerate(self.llm.model.layers):
+            out, key, value = self._attend(layer, x, turn, hidden, keys[number], values[number])
+            x = x + out
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            all_keys.append(key)
+            all_values.append(value)
+        logits = self.llm.lm_head(self.llm.model.norm(x[:, -1]))
+        return logits.log_softmax(-1), torch.stack(all_keys), torch.stack(all_values)
+
+    def _attend(
+        self, layer: Any, x: Tensor, turn: tuple[Tensor, Tensor], hidden: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        own, normed = layer.self_attn, layer.input_layernorm(x)
+        query = _turned(own.q_norm(self._split(own.q_proj(normed))), turn)
+        key = _turned(own.k_norm(self._split(own.k_proj(normed))), turn)
+        keys = torch.cat([keys, key], dim=2)
+        values = torch.cat([values, self._split(own.v_proj(normed))], dim=2)
+        # The queries of a group's heads beside one another: (B, groups, heads a group, n, d).
+        rows, _, new, _ = query.shape
+        grouped = query.reshape(rows, self.groups, self.heads // self.groups, new, self.dim)
+        scores = grouped @ keys[:, :, None].transpose(-2, -1) * self.dim**-0.5
+        scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        mixed = (scores.softmax(-1) @ values[:, :, None]).flatten(1, 2)
+        out: Tensor = own.o_proj(mixed.transpose(1, 2).flatten(2))
+        return out, keys, values
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:2], -1, self.dim).transpose(1, 2)
+
+
+def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary positions (Su et al. 2021), in halves as Qwen3 has them."""
+    first, second = x.chunk(2, dim=-1)
+    return x * turn[0] + torch.cat([-second, first], dim=-1) * turn[1]
+
+
+def export(network: Nim4, folder: Path) -> list[Path]:
+    """Write the graphs of ``network`` into ``folder``; returns their paths.
+
+    Raises ``InputError`` for a language model of another architecture than Qwen3.
+    """
+    if network.llm is None or network.llm.config.model_type != "qwen3":
+        raise InputError("only a network with a language model of the architecture qwen3 can be exported")
+    network = network.float().eval()
+    written = []
+    for graph in GRAPHS:
+        path = folder / graph.file
+        data = _graph(graph, network)
+        with atomic_file(path) as file:
+            file.write(data)
+        written.append(path)
+    return written
+
+
+def _graph(graph: Graph, network: Nim4) -> bytes:
+    examples = _examples(network)[graph.name]
+    module: nn.Module = {"encoder": _Whole, "encoder_chunk": _Chunk}.get(graph.name, _Whole)(network)
+    if graph.name == "language_model":
+        module = _LanguageModel(network.llm)
+    shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in axes} for axes in graph.dynamic)
+    with warnings.catch_warnings():
+        # Of the exporter about itself.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            examples,
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=graph.inputs,
+            output_names=graph.outputs,
+            dynamic_shapes=shapes,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    data: bytes = _without_weights(program.model_proto, set(network.state_dict())).SerializeToString()
+    return data
+
+
+def _examples(network: Nim4) -> dict[str, tuple[Tensor, ...]]:
+    """Inputs of every graph: two rows, for a size of one would be taken for a constant."""
+    chunks = ChunkScheme()
+    config = network.llm.config
+    cached = torch.zeros(config.num_hidden_layers, 2, config.num_key_value_heads, 5, config.head_dim)
+    state = network.encoder.initial_state(2, chunks)
+    return {
+        "encoder": (torch.zeros(2, 160, 80), torch.tensor([160, 120])),
+        "encoder_chunk": (torch.zeros(2, 4 * chunks.size + 3, 80), torch.tensor([16, 12]), *state),
+        "language_model": (torch.zeros(2, 3, config.hidden_size), cached, cached.clone()),
+    }
+
+
+def _without_weights(model: Any, weights: set[str]) -> Any:
+    """The graph with the tensors of the model as names alone."""
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            tensor.ClearField("raw_data")
+            tensor.data_location = tensor.EXTERNAL
+            del tensor.external_data[:]
+            entry = tensor.external_data.add()
+            entry.key, entry.value = "location", PLACE
+    _forget_origins(model)
+    return model
+
+
+def _forget_origins(model: Any) -> None:
+    """Take away where in the source each node came from: most of the file, and other at every export."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        del graph.metadata_props[:]
+        for one in (*graph.node, *getattr(graph, "value_info", ()), *getattr(graph, "initializer", ())):
+            if hasattr(one, "metadata_props"):
+                del one.metadata_props[:]
+            one.doc_string = ""

@@ -1,0 +1,259 @@
+"""The network run by onnxruntime, on a processor: exported graphs and the model's own safetensors, without torch.
+
+The weights are read once, as float32, and given to all graphs. What an encoder hears is encoded a row at a time: on a
+processor a batch brings nothing. The language model's rows of one length, such as the beams of a text, share a call,
+for each call reads all of its weights.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+
+from nim4asr.audio.features import SUBSAMPLING
+from nim4asr.errors import InputError
+from nim4asr.files import reason
+from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.folder import CMVN, check_sum, load_cmvn, read_config, saved_sums, weight_files
+from nim4asr.model.shapes import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT, ChunkScheme, output_length
+from nim4asr.model.tokenizer import Tokenizer
+from nim4asr.runtime.graphs import GRAPHS, Graph
+from nim4asr.runtime.network import ChunkInput, Encoded, Floats, Model, check_complete
+
+_EMBEDDINGS = "llm.model.embed_tokens.weight"
+_HEAD = "llm.lm_head.weight"
+# Errors only: what it warns of is its own affair.
+_SEVERITY = 3
+
+
+class State(NamedTuple):
+    """What one chunk leaves to the next: a ``nim4asr.model.encoder.EncoderState`` of one stream and numpy's arrays."""
+
+    keys: Floats
+    values: Floats
+    convolution: Floats
+    frames: np.ndarray[Any, np.dtype[np.int64]]
+
+
+class KvPrefix(NamedTuple):
+    """Keys and values of a slot, (layers, 1, heads, length, head dim) each. Never written to, so forks share them."""
+
+    keys: Floats
+    values: Floats
+
+    @property
+    def length(self) -> int:
+        return int(self.keys.shape[3])
+
+
+class OnnxNetwork:
+    """Graphs and weights behind the calls of ``nim4asr.runtime.network.Network``."""
+
+    def __init__(self, config: Nim4Config, folder: Path, weights: dict[str, Floats], threads: int) -> None:
+        check_complete(config)
+        assert config.llm is not None and config.adaptor is not None
+        self.config = config
+        self._stack = config.adaptor.stack
+        self._embeddings = weights[_EMBEDDINGS]
+        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(one) for name, one in weights.items()}
+        # Tokens are embedded here, not in a graph.
+        del values[_EMBEDDINGS]
+        self._weights, self._folder, self._threads = values, folder, threads
+        self._graphs = {graph.name: graph for graph in GRAPHS}
+        self._sessions: dict[str, Any] = {}
+        # A model without one of its graphs is told of now; each is made ready when it is first needed.
+        for graph in GRAPHS:
+            if not (folder / graph.file).exists():
+                raise InputError(
+                    f"{folder / graph.file}: this graph of the model is missing; write all by: nim4 export {folder}"
+                )
+
+    def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
+        if chunks is not None:
+            return [self._in_chunks(one, chunks) for one in features]
+        return [self._whole(one) for one in features]
+
+    def initial_state(self, chunks: ChunkScheme) -> State:
+        shape = self.config.encoder
+        cache = (shape.blocks, 1, shape.heads, chunks.left * chunks.size, shape.model_dim // shape.heads)
+        convolution = (shape.blocks, 1, shape.kernel_size // 2, 2 * shape.model_dim)
+        keys, values = np.zeros(cache, np.float32), np.zeros(cache, np.float32)
+        return State(keys, values, np.zeros(convolution, np.float32), np.zeros(1, np.int64))
+
+    def encode_chunks(self, inputs: Sequence[ChunkInput]) -> list[tuple[Encoded, Any]]:
+        return [self._chunk(one) for one in inputs]
+
+    def embed(self, tokens: Sequence[int]) -> Floats:
+        embedded: Floats = self._embeddings[list(tokens)]
+        return embedded
+
+    def open_cache(self) -> "OnnxCache":
+        return OnnxCache(self)
+
+    def next_log_probs(self, embeddings: Floats, past: KvPrefix) -> tuple[Floats, KvPrefix]:
+        """Log probabilities (B, vocabulary) after ``embeddings`` (B, n, D_llm), and keys and values with theirs."""
+        inputs = {"embeddings": embeddings, "keys": past.keys, "values": past.values}
+        log_probs, keys, values = self._run("language_model", inputs)
+        return log_probs, KvPrefix(keys, values)
+
+    def empty(self) -> KvPrefix:
+        """Keys and values of nothing."""
+        llm = self.config.llm
+        assert llm is not None
+        shape = (llm["num_hidden_layers"], 1, llm["num_key_value_heads"], 0, llm["head_dim"])
+        return KvPrefix(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+
+    def _run(self, name: str, inputs: dict[str, Any]) -> list[Any]:
+        graph = self._graphs[name]
+        if name not in self._sessions:
+            self._sessions[name] = _session(graph, self._folder, self._weights, self._threads)
+        found: list[Any] = self._sessions[name].run(list(graph.outputs), inputs)
+        return found
+
+    def _whole(self, features: Floats) -> Encoded:
+        frames = output_length(len(features))
+        # Two frames at least: of one the graph's sizes could not be told from constants.
+        longest = max(len(features), SUBSAMPLING_CONTEXT + SUBSAMPLING)
+        padded = np.zeros((1, longest, features.shape[1]), np.float32)
+        padded[0, : len(features)] = features
+        inputs = {"features": padded, "lengths": np.array([len(features)], np.int64)}
+        log_probs, speech = self._run("encoder", inputs)
+        return Encoded(log_probs[0, :frames], speech[0, : frames // self._stack])
+
+    def _chunk(self, chunk: ChunkInput) -> tuple[Encoded, State]:
+        inputs = {
+            "features": chunk.features[None],
+            "lengths": np.array([chunk.frames], np.int64),
+            **chunk.state._asdict(),
+        }
+        log_probs, speech, *state = self._run("encoder_chunk", inputs)
+        encoded = Encoded(log_probs[0, : chunk.frames], speech[0, : chunk.frames // self._stack])
+        return encoded, State(*state)
+
+    def _in_chunks(self, features: Floats, chunks: ChunkScheme) -> Encoded:
+        """A whole segment as a live stream would hear it."""
+        state = self.initial_state(chunks)
+        frames, step = output_length(len(features)), SUBSAMPLING * chunks.size
+        parts = []
+        for first in range(0, max(frames, 1), chunks.size):
+            window = np.zeros((step + LOOKAHEAD_FRAMES, features.shape[1]), np.float32)
+            own = features[SUBSAMPLING * first :][: len(window)]
+            window[: len(own)] = own
+            encoded, state = self._chunk(ChunkInput(window, min(chunks.size, frames - first), state))
+            parts.append(encoded)
+        return Encoded(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+class OnnxCache:
+    """Slots of keys and values, each an array of its own."""
+
+    def __init__(self, network: OnnxNetwork) -> None:
+        self._network = network
+        self._slots: dict[int, KvPrefix] = {}
+        self._free: list[int] = []
+
+    def allocate(self) -> int:
+        slot = self._free.pop() if self._free else len(self._slots)
+        self._slots[slot] = self._network.empty()
+        return slot
+
+    def free(self, slot: int) -> None:
+        self._slots[slot] = self._network.empty()
+        self._free.append(slot)
+
+    def fork(self, slot: int) -> int:
+        new = self.allocate()
+        self._slots[new] = self._slots[slot]
+        return new
+
+    def length(self, slot: int) -> int:
+        return self._slots[slot].length
+
+    def truncate(self, slot: int, length: int) -> None:
+        held = self._slots[slot]
+        if not 0 <= length <= held.length:
+            raise ValueError(f"slot {slot} holds {held.length} positions, not {length}")
+        if length < held.length:
+            self._slots[slot] = KvPrefix(*(np.ascontiguousarray(one[:, :, :, :length]) for one in held))
+
+    def export(self, slot: int) -> KvPrefix:
+        return self._slots[slot]
+
+    def load(self, slot: int, prefix: KvPrefix) -> None:
+        self._slots[slot] = prefix
+
+    def append(self, slots: Sequence[int], embeddings: Sequence[Floats]) -> Floats:
+        alike: dict[tuple[int, int], list[int]] = {}
+        for row, (slot, own) in enumerate(zip(slots, embeddings, strict=True)):
+            alike.setdefault((self._slots[slot].length, len(own)), []).append(row)
+        log_probs: list[Floats] = [np.zeros(0, np.float32)] * len(slots)
+        for rows in alike.values():
+            held = [self._slots[slots[row]] for row in rows]
+            past = held[0] if len(rows) == 1 else KvPrefix(*map(_joined, zip(*held, strict=True)))
+            found, whole = self._network.next_log_probs(np.stack([embeddings[row] for row in rows]), past)
+            for place, row in enumerate(rows):
+                log_probs[row] = found[place]
+                self._slots[slots[row]] = whole if len(rows) == 1 else _row(whole, place)
+        return np.stack(log_probs)
+
+
+def _row(whole: KvPrefix, row: int) -> KvPrefix:
+    """One row of a batch: a view, which keeps the batch in memory for as long as a text grows and no longer."""
+    return KvPrefix(whole.keys[:, row : row + 1], whole.values[:, row : row + 1])
+
+
+def _joined(rows: tuple[Floats, ...]) -> Floats:
+    return np.concatenate(rows, axis=1)
+
+
+def onnx_model(folder: Path, threads: int | None = None) -> Model:
+    """The model in ``folder`` with its graphs. Raises ``InputError`` if anything is missing, damaged or another's."""
+    config = read_config(folder)
+    check_complete(config)
+    network = OnnxNetwork(config, folder, _weights(folder), threads or 1)
+    return Model(network, load_cmvn(folder / CMVN), Tokenizer.load(folder))
+
+
+def _weights(folder: Path) -> dict[str, Floats]:
+    """The weights by their names, as float32."""
+    from safetensors import SafetensorError, safe_open
+
+    sums = saved_sums(folder)
+    weights: dict[str, Floats] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118
+                    weights[name] = np.ascontiguousarray(file.get_tensor(name), np.float32)
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
+        if path.name in sums and check_sum(path) != sums[path.name]:
+            raise InputError(f"{path}: the weights are damaged; they are not what was saved")
+    # Tied weights are stored once.
+    for one, other in ((_EMBEDDINGS, _HEAD), (_HEAD, _EMBEDDINGS)):
+        if one not in weights and other in weights:
+            weights[one] = weights[other]
+    if _EMBEDDINGS not in weights:
+        raise InputError(f"{folder}: the weights lack {_EMBEDDINGS!r}")
+    return weights
+
+
+def _session(graph: Graph, folder: Path, weights: dict[str, Any], threads: int) -> Any:
+    path = folder / graph.file
+    own = {name: value for name, value in weights.items() if name.startswith(graph.blocks)}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SEVERITY
+    # Threads that spin while they wait take the processor from whoever else is busy.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_external_initializers(list(own), list(own.values()))
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # Its own classes of errors have no common base.
+        raise InputError(
+            f"{path}: onnxruntime cannot run this graph with the model's weights ({reason(error)}); "
+            f"write the graphs anew by: nim4 export {folder}"
+        ) from None

@@ -1,0 +1,240 @@
+"""The search against Hugging Face's ``generate``, which it must agree with, and under guard."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nim4asr.audio.features import Floats
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.prompt import tokens_after, tokens_before
+from nim4asr.recognition.configuration import DecodingConfig
+from nim4asr.recognition.guards import runs_away
+from nim4asr.recognition.guidance import SoundGuide, guidance
+from nim4asr.recognition.hypothesis import Hypothesis, to_hypothesis
+from nim4asr.recognition.search import Samples, TextSearch, run
+from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
+
+
+def prompt(checkpoint: Checkpoint, length: int, seed: int = 1) -> Floats:
+    """Embeddings of a prompt around ``length`` speech embeddings of noise."""
+    assert checkpoint.tokenizer is not None
+    network = TorchNetwork(checkpoint.network)
+    before = network.embed(tokens_before(checkpoint.tokenizer, checkpoint.config.prompt))
+    after = network.embed(tokens_after(checkpoint.tokenizer, checkpoint.config.prompt))
+    noise = np.random.default_rng(seed).standard_normal((length, before.shape[1]), np.float32)
+    return np.concatenate([before, noise, after])
+
+
+def decode(
+    checkpoint: Checkpoint,
+    prompts: Sequence[Floats],
+    seconds: Sequence[float],
+    config: DecodingConfig,
+    posteriors: Sequence[Floats] | None = None,
+    hints: Sequence[str] = (),
+) -> list[Hypothesis]:
+    tokenizer = checkpoint.tokenizer
+    assert tokenizer is not None
+    network, cache = TorchNetwork(checkpoint.network), TorchCache(checkpoint.network.llm)
+    slots = [cache.allocate() for _ in prompts]
+    searches = []
+    for row, (slot, length) in enumerate(zip(slots, seconds, strict=True)):
+        guide = guidance(tokenizer, config, config.beams, posteriors[row] if posteriors else None, hints)
+        budget = config.budget(length)
+        searches.append(
+            TextSearch(cache, tokenizer, config, slot, budget, config.beams, guide, monotone=not hints)
+        )
+    run(network, cache, prompts, slots, searches)
+    # Every fork has been given back.
+    assert len(cache._free) == len(cache.lengths) - len(prompts)
+    return [to_hypothesis(tokenizer, s.best.tokens, s.best.log_probs, config) for s in searches]
+
+
+def generated(
+    checkpoint: Checkpoint, inputs: Floats, seconds: float, config: DecodingConfig, posteriors: Floats | None
+) -> Hypothesis:
+    """The same by Hugging Face's ``generate``, with guards and guidance as a logits processor."""
+    from transformers import LogitsProcessor
+
+    tokenizer, llm = checkpoint.tokenizer, checkpoint.network.llm
+    assert tokenizer is not None
+    budget, end = config.budget(seconds), tokenizer.end
+    guide = guidance(tokenizer, config, config.beams, posteriors, ())
+
+    class Processor(LogitsProcessor):  # type: ignore[misc]
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            scores = scores.clone()
+            for row, tokens in enumerate(input_ids.tolist()):
+                away = runs_away(tokenizer, tokens, config)
+                if away or len(tokens) >= budget:
+                    gain = 0.0 if guide is None else float(guide.gains(tokens, [end])[0])
+                    own = (-1e4 if away else max(float(scores[row, end]), -1e4)) + gain
+                    scores[row] = -torch.inf
+                    scores[row, end] = own
+                elif guide is not None:
+                    ids, values = guide.candidates(tokens, scores[row].numpy())
+                    scores[row] = -torch.inf
+                    scores[row, ids] = torch.from_numpy(values).float()
+            return scores
+
+    output: Any = llm.generate(
+        inputs_embeds=torch.from_numpy(inputs)[None],
+        attention_mask=torch.ones(1, len(inputs), dtype=torch.long),
+        max_new_tokens=budget + 1,
+        num_beams=config.beams,
+        do_sample=False,
+        **({"length_penalty": 0.0} if config.beams > 1 else {}),
+        eos_token_id=end,
+        pad_token_id=end,
+        logits_processor=[Processor()],
+        return_dict_in_generate=True,
+    )
+    tokens = output.sequences[0].tolist()
+    tokens = tokens[: tokens.index(end) + 1] if end in tokens else tokens
+    with torch.no_grad():
+        embedded = llm.get_input_embeddings()(torch.tensor(tokens))
+        whole = torch.cat([torch.from_numpy(inputs), embedded])[None]
+        log_probs = llm(inputs_embeds=whole).logits[0, len(inputs) - 1 : -1].log_softmax(-1)
+    own = log_probs[range(len(tokens)), tokens].tolist()
+    if len(tokens) > budget:
+        tokens, own = tokens[:budget], own[:budget]
+    return to_hypothesis(tokenizer, tokens, own, config)
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5, 8])
+@pytest.mark.parametrize("guided", [False, True])
+def test_generate_finds_the_same(toy_checkpoint: Checkpoint, beams: int, guided: bool) -> None:
+    config = DecodingConfig(beams=beams, tokens_per_second=6.0)
+    random = np.random.default_rng(beams)
+    for seed, seconds in enumerate((0.5, 1.0, 2.0, 3.0)):
+        inputs = prompt(toy_checkpoint, 3 + seed, seed)
+        logits = 3 * random.standard_normal((25, 256))
+        posteriors = (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
+        sound = posteriors if guided else None
+        (found,) = decode(toy_checkpoint, [inputs], [seconds], config, None if sound is None else [sound])
+        expected = generated(toy_checkpoint, inputs, seconds, config, sound)
+        assert found.text == expected.text
+        assert found.confidence == pytest.approx(expected.confidence, abs=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_texts_together_are_what_each_is_alone(toy_checkpoint: Checkpoint, beams: int) -> None:
+    config = DecodingConfig(beams=beams)
+    inputs = [prompt(toy_checkpoint, 6, 1), prompt(toy_checkpoint, 3, 2)]
+    together = decode(toy_checkpoint, inputs, [1.0, 0.5], config)
+    for row, seconds in enumerate([1.0, 0.5]):
+        (alone,) = decode(toy_checkpoint, [inputs[row]], [seconds], config)
+        assert alone.text == together[row].text
+        assert alone.confidence == pytest.approx(together[row].confidence, rel=1e-3)
+        assert 0 <= alone.confidence <= 1
+        assert "".join(token.text for token in alone.tokens).strip() == alone.text
+
+
+def test_each_sound_guides_its_own_beams(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two prompts alike; one's sound is all for the token 42, the other's for 43."""
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    inputs = [prompt(toy_checkpoint, 6)] * 2
+    sounds = [np.zeros((frames, 256), np.float32) for frames in (42, 43)]
+
+    def gains(guide: SoundGuide, written: list[int], candidates: list[int]) -> list[float]:
+        return [guide._weight * ((one == len(guide._log_probs)) - 1) for one in candidates]
+
+    monkeypatch.setattr(SoundGuide, "gains", gains)
+
+    def texts(posteriors: Any = sounds, **options: Any) -> list[str]:
+        config = DecodingConfig(**{"beams": 4, "phoneme_weight": 50.0, "candidates": 80, **options})
+        return [one.text for one in decode(toy_checkpoint, inputs, [1.0, 1.0], config, posteriors)]
+
+    first, second = texts()
+    # Until they would be loops.
+    assert first.startswith(tokenizer.decode([42] * 5)) and second.startswith(tokenizer.decode([43] * 5))
+    for plain in (texts(phoneme_weight=0.0), texts(beams=1), texts(posteriors=None)):
+        assert plain[0] == plain[1] not in (first, second)
+
+
+def babbling(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, cycle: Sequence[int]) -> None:
+    """Let the language model say ``cycle`` for ever."""
+    llm, step = checkpoint.network.llm, [0]
+    genuine = llm.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        output = genuine(*args, **kwargs)
+        output.logits[:] = -50.0
+        output.logits[..., cycle[step[0] % len(cycle)]] = 50.0
+        step[0] += 1
+        return output
+
+    monkeypatch.setattr(llm, "forward", forward)
+
+
+def test_the_budget_ends_a_babbler(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    # All different, so that no loop ends it first.
+    words = [i for i in range(5, 60) if i != tokenizer.end]
+    babbling(toy_checkpoint, monkeypatch, words)
+    config = DecodingConfig(tokens_per_second=4, spare_tokens=2)
+    (found,) = decode(toy_checkpoint, [prompt(toy_checkpoint, 4)], [2.0], config)
+    assert found.text == tokenizer.decode(words[:10]).strip()
+
+
+def test_a_loop_is_ended_and_cut(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert toy_checkpoint.tokenizer is not None
+    babbling(toy_checkpoint, monkeypatch, toy_checkpoint.tokenizer.encode("今天"))
+    (found,) = decode(toy_checkpoint, [prompt(toy_checkpoint, 4)], [30.0], DecodingConfig())
+    assert found.text == "今天"
+
+
+def test_a_beam_that_runs_away_wins_nothing(
+    toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop is by far the likeliest text, and every other is likelier than to end."""
+    tokenizer, llm = toy_checkpoint.tokenizer, toy_checkpoint.network.llm
+    assert tokenizer is not None
+    loop, others = tokenizer.encode("今")[-1], range(20, 40)
+    genuine = llm.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        output = genuine(*args, **kwargs)
+        output.logits[:] = -30.0
+        output.logits[..., list(others)] = 0.0
+        output.logits[..., loop] = 5.0
+        output.logits[..., tokenizer.end] = -5.0
+        return output
+
+    monkeypatch.setattr(llm, "forward", forward)
+    config = DecodingConfig(beams=4, phoneme_weight=0.0)
+    (found,) = decode(toy_checkpoint, [prompt(toy_checkpoint, 4)], [2.0], config)
+    # The loop ended for nothing would have been the best text of all.
+    assert set(found.text) > {"今"} and len(found.text) > 8
+
+
+def test_samples_follow_the_odds(toy_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, llm = toy_checkpoint.tokenizer, toy_checkpoint.network.llm
+    assert tokenizer is not None
+    genuine = llm.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        output = genuine(*args, **kwargs)
+        output.logits[:] = -50.0
+        # Odds of 1 to 2 at temperature 1, of 1 to 4 at a half.
+        output.logits[..., 30] = 0.0
+        output.logits[..., 31] = np.log(2.0)
+        return output
+
+    monkeypatch.setattr(llm, "forward", forward)
+    for temperature, share in ((1.0, 2 / 3), (0.5, 4 / 5)):
+        cache = TorchCache(llm)
+        samples = Samples(
+            cache, cache.allocate(), tokenizer.end, 20, 60, temperature, np.random.default_rng(0)
+        )
+        run(TorchNetwork(toy_checkpoint.network), cache, [prompt(toy_checkpoint, 3)], [0], [samples])
+        drawn = [token for tokens in samples.written for token in tokens]
+        assert len(drawn) == 20 * 60 and set(drawn) == {30, 31}
+        assert abs(drawn.count(31) / len(drawn) - share) < 0.04
+        assert len(cache._free) == len(cache.lengths) - 1

@@ -1,0 +1,204 @@
+"""onnxruntime's network against torch's, of a toy model and of nano, and what is wrong with graphs."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import DEMO
+
+from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.reading import read_audio
+from nim4asr.errors import InputError
+from nim4asr.model.checkpoint import Checkpoint, save
+from nim4asr.model.folder import bundled
+from nim4asr.model.shapes import ChunkScheme, output_length
+from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
+from nim4asr.recognition.events import Event, Final
+from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.streaming import Stream
+from nim4asr.runtime.export import export
+from nim4asr.runtime.loading import load
+from nim4asr.runtime.network import ChunkInput, Model
+from nim4asr.runtime.onnx_network import onnx_model
+from nim4asr.runtime.torch_network import torch_model
+
+
+@pytest.fixture(scope="session")
+def exported(toy_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy model with its graphs."""
+    folder = tmp_path_factory.mktemp("exported") / "toy"
+    save(toy_checkpoint, folder)
+    export(toy_checkpoint.network, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pair(toy_checkpoint: Checkpoint, exported: Path) -> tuple[Model, Model]:
+    return torch_model(toy_checkpoint), onnx_model(exported)
+
+
+def test_whole_segments_of_any_length(pair: tuple[Model, Model]) -> None:
+    random = np.random.default_rng(0)
+    features = [random.standard_normal((frames, 80), np.float32) for frames in (3, 7, 10, 11, 64, 301)]
+    for one in features:
+        (expected,), (found,) = (model.network.encode([one], None) for model in pair)
+        assert len(found.log_probs) == output_length(len(one)) and found.speech.shape == expected.speech.shape
+        np.testing.assert_allclose(found.log_probs, expected.log_probs, atol=1e-4)
+        np.testing.assert_allclose(found.speech, expected.speech, atol=1e-4)
+    together = pair[1].network.encode(features, None)
+    np.testing.assert_array_equal(
+        together[-1].log_probs, pair[1].network.encode(features[-1:], None)[0].log_probs
+    )
+
+
+@pytest.mark.parametrize("size", [4, 8, 16, 32])
+def test_chunks_of_any_size(pair: tuple[Model, Model], size: int) -> None:
+    """One graph serves them all, from state to state, the last chunk shorter."""
+    chunks = ChunkScheme(size, 64 // size)
+    random = np.random.default_rng(size)
+    states = [model.network.initial_state(chunks) for model in pair]
+    for number in range(5):
+        features = random.standard_normal((4 * size + 3, 80), np.float32)
+        frames = size if number < 4 else size - 1
+        if number == 4:
+            features[4 * frames + 3 :] = 0
+        found = []
+        for place, model in enumerate(pair):
+            ((encoded, states[place]),) = model.network.encode_chunks(
+                [ChunkInput(features, frames, states[place])]
+            )
+            found.append(encoded)
+        expected, own = found
+        assert own.log_probs.shape == expected.log_probs.shape == (frames, 256)
+        np.testing.assert_allclose(own.log_probs, expected.log_probs, atol=1e-4)
+        np.testing.assert_allclose(own.speech, expected.speech, atol=1e-4)
+
+
+@pytest.mark.parametrize("chunks", [ChunkScheme(4, 1), ChunkScheme(16, 4), ChunkScheme(5, 0)])
+def test_a_whole_segment_as_a_live_stream_hears_it(pair: tuple[Model, Model], chunks: ChunkScheme) -> None:
+    features = np.random.default_rng(1).standard_normal((333, 80), np.float32)
+    (expected,), (found,) = (model.network.encode([features], chunks) for model in pair)
+    np.testing.assert_allclose(found.log_probs, expected.log_probs, atol=1e-4)
+    if chunks.size % 4 == 0:
+        np.testing.assert_allclose(found.speech, expected.speech, atol=1e-4)
+
+
+def test_slots_hold_what_torch_s_hold(pair: tuple[Model, Model]) -> None:
+    """Appended to, forked, cut back, freed and taken again, alone and together."""
+    random = np.random.default_rng(2)
+    width = pair[0].network.embed([1]).shape[1]
+    caches = [model.network.open_cache() for model in pair]
+    # Each entry is a slot of either cache: their numbers are their own affair.
+    held = {name: [cache.allocate() for cache in caches] for name in "ab"}
+
+    def append(names: str, lengths: list[int]) -> None:
+        inputs = [random.standard_normal((length, width), np.float32) for length in lengths]
+        expected, found = (
+            cache.append([held[name][place] for name in names], inputs) for place, cache in enumerate(caches)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        np.testing.assert_allclose(np.exp(found).sum(-1), 1, atol=1e-5)
+
+    append("ab", [5, 3])
+    append("ab", [1, 1])
+    held["c"] = [cache.fork(slot) for cache, slot in zip(caches, held["a"], strict=True)]
+    append("acb", [1, 1, 2])
+    for cache, slot in zip(caches, held["c"], strict=True):
+        assert cache.length(slot) == 7
+        cache.truncate(slot, 4)
+        with pytest.raises(ValueError, match="holds 4 positions, not 9"):
+            cache.truncate(slot, 9)
+    append("ca", [3, 3])
+    for place, cache in enumerate(caches):
+        prefix = cache.export(held["a"][place])
+        cache.free(held["b"][place])
+        held["b"][place] = cache.allocate()
+        assert cache.length(held["b"][place]) == 0
+        cache.load(held["b"][place], prefix)
+    append("bc", [1, 4])
+
+
+def rounded(events: list[Event]) -> list[object]:
+    return [
+        (event.time, event.segment.text, event.segment.phonemes) if isinstance(event, Final) else event
+        for event in events
+    ]
+
+
+@pytest.mark.parametrize("milliseconds", [160, 640, 1280])
+@pytest.mark.parametrize("mode", ["refresh", "final"])
+def test_nano_says_the_same_live(milliseconds: int, mode: str) -> None:
+    samples = np.concatenate([read_audio(path) for path in sorted(DEMO.glob("*.flac"))])
+    config = StreamingConfig(mode, milliseconds / 1000)  # type: ignore[arg-type]
+    said = []
+    for runtime in ("torch", "onnx"):
+        stream = Stream(load(runtime=runtime), config)  # type: ignore[arg-type]
+        said.append(rounded([*stream.feed(samples), *stream.finish()]))
+    assert said[0] == said[1] and len(said[0]) > 8
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_nano_writes_the_same_of_recordings(beams: int) -> None:
+    config = RecognitionConfig(decoding=DecodingConfig(beams=beams))
+    by_torch, by_onnx = (
+        Recogniser.load(runtime=runtime, config=config)  # type: ignore[arg-type]
+        for runtime in ("torch", "onnx")
+    )
+    for path in sorted(DEMO.glob("*.flac")):
+        for expected, found in zip(
+            by_torch.transcribe(path).segments, by_onnx.transcribe(path).segments, strict=True
+        ):
+            assert found.text == expected.text and found.phonemes == expected.phonemes
+            assert found.confidence == pytest.approx(expected.confidence, abs=1e-3)
+            assert [token.log_prob for token in found.tokens] == pytest.approx(
+                [token.log_prob for token in expected.tokens], abs=1e-3
+            )
+
+
+def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floats) -> None:
+    def broken(name: str) -> Path:
+        shutil.copytree(exported, tmp_path / name)
+        return tmp_path / name
+
+    def hears(folder: Path) -> None:
+        Recogniser(onnx_model(folder)).transcribe((speech, SAMPLE_RATE))
+
+    hears(exported)
+    missing = broken("missing")
+    (missing / "encoder_chunk.onnx").unlink()
+    with pytest.raises(
+        InputError, match=r"encoder_chunk.onnx: this graph of the model is missing.*nim4 export"
+    ):
+        hears(missing)
+    cut = broken("cut")
+    data = (cut / "language_model.onnx").read_bytes()
+    (cut / "language_model.onnx").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"language_model.onnx: onnxruntime cannot run this graph"):
+        hears(cut)
+    other = broken("other")
+    shutil.copy(bundled() / "encoder.onnx", other)
+    with pytest.raises(InputError, match=r"encoder.onnx: onnxruntime cannot run this graph with the model's"):
+        hears(other)
+    unknown = broken("unknown")
+    data = (unknown / "encoder.onnx").read_bytes()
+    (unknown / "encoder.onnx").write_bytes(data.replace(b"Softmax", b"Hardmux"))
+    with pytest.raises(InputError, match=r"encoder.onnx: onnxruntime cannot run this graph"):
+        hears(unknown)
+    damaged = broken("damaged")
+    weights = bytearray((damaged / "model.safetensors").read_bytes())
+    weights[-1000] ^= 1
+    (damaged / "model.safetensors").write_bytes(bytes(weights))
+    with pytest.raises(InputError, match="the weights are damaged"):
+        hears(damaged)
+
+
+def test_only_qwen3_can_be_exported(toy_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from nim4asr.model.nim4 import Nim4
+
+    network = Nim4(toy_checkpoint.config)
+    network.llm = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=24, n_layer=1, n_head=2))
+    with pytest.raises(InputError, match="qwen3"):
+        export(network, tmp_path)

@@ -11,6 +11,7 @@ from nim4asr.hotwords.index import HotwordIndex, build, longest
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import certain
 from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.recognition.hinting import Hinting
 
 
 def index(*texts: str) -> HotwordIndex:
@@ -136,3 +137,20 @@ def test_under_a_name_there_must_be_voice() -> None:
     assert names.search(log_probs) == []
     log_probs[np.arange(1, 2 * len(said), 2), said] = math.log(0.6)
     assert [h.text for h in names.search(log_probs)] == ["天安门广场"]
+
+
+def test_who_listens_goes_on_with_the_names_there_were() -> None:
+    index = HotwordIndex()
+    index.add([Name("北京大学")])
+    before, hinting = index.listen(), Hinting(index)
+    log_probs = certain(TABLE.encode([*pronounce("北京大学"), *pronounce("上海市")]))
+    before.feed(log_probs[:9])
+    index.remove(["北京大学"])
+    index.add([Name("上海市")])
+    before.feed(log_probs[9:])
+    assert [hit.text for hit in before.hits()] == ["北京大学"]
+    assert [hit.text for hit in index.search(log_probs)] == ["上海市"]
+    # A stream's list is that of the moment it was given in, for all its segments.
+    later = hinting.listen()
+    later.feed(log_probs)
+    assert [hit.text for hit in later.heard().hits] == ["北京大学"]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +65,15 @@ def add_parser(commands: Any) -> None:
 def run_build(options: argparse.Namespace) -> int:
     """Build; bad lines are named on stderr, and the rest is built all the same."""
     from nim4asr.hotwords.database import save
-    from nim4asr.hotwords.index import build
+    from nim4asr.hotwords.index import build, warm_up
 
     if options.output.is_dir() or not options.output.name:
         raise InputError(f"{options.output}: this is a folder; name a file for the database with -o")
     database, built = build(options.lists, options.workers, lambda items: progress(items, "pronouncing"))
     save(database, options.output)
+    if find_spec("numba") is not None:
+        # A quarter of a minute, the first time on a machine: here nobody waits for words.
+        warm_up()
     for problem in built.problems[:SHOWN]:
         print(f"nim4: {problem}", file=sys.stderr)
     if len(built.problems) > SHOWN:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nim4asr.hotwords.database import Database
+from nim4asr.hotwords.kernels import Kernels
 
 Array = NDArray[Any]
 
@@ -43,7 +43,8 @@ def weigh(
     with tones, evidence) each. Under a name there must be voice, not only what might have been one: half as many frames
     as it has phonemes.
     """
-    weighed: Array = _weigh(
+    weighed: Array = KERNELS(
+        "_weigh",
         matches,
         log_probs,
         (database.node, database.owner, database.sections["said"], database.sections["weight"]),
@@ -54,7 +55,6 @@ def weigh(
     return weighed
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _weigh(
     found: Array,
     log_probs: Array,
@@ -103,13 +103,10 @@ def _weigh(
     return weighed[:number]
 
 
-# Several comparisons at a time.
-@njit(cache=True, fastmath={"reassoc", "nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _greatest(row: Array) -> float:
     return row.max()  # type: ignore[no-any-return]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _alignment_cost(log_probs: Array, best: Array, labels: Array) -> float:
     """What ``labels`` (N,) cost at least, by CTC's rules, over all of ``log_probs`` (T, phonemes).
 
@@ -128,3 +125,9 @@ def _alignment_cost(log_probs: Array, best: Array, labels: Array) -> float:
             symbol = 0 if state % 2 == 0 else np.int64(labels[state // 2])
             spent[state] = here + (best[t] - log_probs[t, symbol])
     return float(min(spent[states - 1], spent[states - 2]))
+
+
+# Several comparisons at a time.
+KERNELS = Kernels(
+    _greatest, _alignment_cost, _weigh, options={"_greatest": {"fastmath": {"reassoc", "nnan", "nsz"}}}
+)

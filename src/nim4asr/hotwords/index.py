@@ -1,10 +1,11 @@
 """Names that can be found by their sound: a large database, shared, under a small list that changes at any time."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,13 @@ from nim4asr.hotwords.database import (
     pronounce_name,
     save,
 )
+from nim4asr.hotwords.evidence import KERNELS as WEIGHING
 from nim4asr.hotwords.evidence import EvidenceConfig, weigh
 from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.names import Name, Problem, read_names
+from nim4asr.hotwords.search import KERNELS as WALKING
 from nim4asr.hotwords.search import SearchConfig, Walk, certain, toneless_costs
+from nim4asr.phonemes import TABLE, pronounce
 
 Array = NDArray[Any]
 
@@ -68,11 +72,40 @@ def build(
     return database, Built(len(names), len(database.owner), silent, tuple(order))
 
 
+def warm_up() -> None:
+    """Compile the search now, where numba is installed, rather than when that pays: it takes a quarter of a minute."""
+    for kernels in (WALKING, WEIGHING):
+        kernels.compile_now = True
+    index = HotwordIndex()
+    index.add([Name("北京")])
+    phonemes = TABLE.encode(pronounce("北京"))
+    index.search_phonemes(phonemes)
+    # As a database in a file has them: mapped, and read-only.
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "one.db"
+        index.save(path)
+        HotwordIndex.load(path).search_phonemes(phonemes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """Names added to databases, and removed from them. Never changed: who searches keeps those that he began with."""
+
+    added: Mapping[str, Pronounced] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+
+    @cached_property
+    def layer(self) -> Database:
+        """The names added."""
+        return assemble(list(self.added.values()))
+
+
 class HotwordIndex:
     """What to listen for: databases, names added since, and names removed since.
 
     ``HotwordIndex.load("names.db")`` opens a database or reads a list. An index laid over another one's
-    databases shares them.
+    databases shares them. Names may be added and removed while others search, in any thread: whoever listens already
+    goes on with the names that there were.
     """
 
     def __init__(
@@ -84,8 +117,7 @@ class HotwordIndex:
         self.databases = tuple(databases)
         self.config = config or SearchConfig()
         self.evidence = evidence or EvidenceConfig()
-        self._added: dict[str, Pronounced] = {}
-        self._removed: set[str] = set()
+        self._changes = _Changes()
 
     @classmethod
     def load(cls, path: str | Path, config: SearchConfig | None = None) -> "HotwordIndex":
@@ -105,36 +137,36 @@ class HotwordIndex:
         without changing this one.
         """
         above = HotwordIndex(self.databases, config or self.config, self.evidence)
-        above._added, above._removed = dict(self._added), set(self._removed)
+        above._changes = self._changes
         return above
 
     def add(self, names: Iterable[Name]) -> dict[str, str]:
         """Listen for more names, at once; returns those that will never be heard, each with the reason."""
         silent = {}
+        added: dict[str, Pronounced] = {}
         for name in names:
-            one, reason = pronounce_name(name)
-            self._added[name.text] = one
-            self._removed.discard(name.text)
+            added[name.text], reason = pronounce_name(name)
             if reason:
                 silent[name.text] = reason
-        self.__dict__.pop("layer", None)
+        before = self._changes
+        self._changes = _Changes({**before.added, **added}, before.removed - added.keys())
         return silent
 
     def remove(self, texts: Iterable[str]) -> None:
         """Listen for these no more."""
-        for text in texts:
-            self._added.pop(text, None)
-            self._removed.add(text)
-        self.__dict__.pop("layer", None)
+        gone, before = set(texts), self._changes
+        added = {text: one for text, one in before.added.items() if text not in gone}
+        self._changes = _Changes(added, before.removed | gone)
 
     def texts(self) -> Iterator[str]:
         """The text of every name."""
+        changes = self._changes
         for database in self.databases:
             for name in range(len(database)):
                 text = database.text(name)
-                if text not in self._removed and text not in self._added:
+                if text not in changes.removed and text not in changes.added:
                     yield text
-        yield from self._added
+        yield from changes.added
 
     def save(self, path: Path) -> int:
         """Write all names as one database; returns how many. Raises ``InputError`` if it cannot be written."""
@@ -167,30 +199,34 @@ class HotwordIndex:
         return listener.hits()
 
     def __len__(self) -> int:
-        return sum(len(one) for one in self.databases) + len(self._added)
+        return sum(len(one) for one in self.databases) + len(self._changes.added)
 
     def _pronounced(self) -> Iterator[Pronounced]:
+        changes = self._changes
         for database in self.databases:
             for one in database.pronounced():
-                if one.name.text not in self._removed and one.name.text not in self._added:
+                if one.name.text not in changes.removed and one.name.text not in changes.added:
                     yield one
-        yield from self._added.values()
+        yield from changes.added.values()
 
     def hides(self, database: Database, text: str) -> bool:
         """Whether a name of the database is removed here, or said in another way."""
-        return text in self._removed or (text in self._added and database in self.databases)
+        changes = self._changes
+        return text in changes.removed or (text in changes.added and database in self.databases)
 
-    @cached_property
+    @property
     def layer(self) -> Database:
         """The names added here."""
-        return assemble(list(self._added.values()))
+        return self._changes.layer
 
 
 class Listener:
     """A search in progress over one utterance."""
 
     def __init__(self, index: HotwordIndex, config: SearchConfig) -> None:
-        self._index, self._config = index, config
+        # Of its own: names that are added or removed meanwhile are for those who listen next.
+        index = self._index = index.over()
+        self._config = config
         evidence = self._evidence = index.evidence
         names = max(1, len(index))
         # A path with tones is hardly ever likelier than the one without: so much is to be had at the most.

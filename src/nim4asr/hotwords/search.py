@@ -10,8 +10,8 @@ tokens in the same place the cheaper survives (Viterbi). The greedy path costs n
 score 1; a token is given up when it has spent more than its sounds allow. In silence, where no sound is anywhere
 near the blank, no token begins.
 
-The walk is compiled by numba: retrieval has a millisecond, and its steps depend on one another. It is one function:
-with the end of a frame in another it took a fifth longer, with a move's in a third two fifths.
+The walk is compiled (``nim4asr.hotwords.kernels``): retrieval has a millisecond, and its steps depend on one another.
+It is one function: with the end of a frame in another it took a fifth longer, with a move's in a third two fifths.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nim4asr.hotwords.database import NAME_ENDS, Database
+from nim4asr.hotwords.kernels import Kernels
 from nim4asr.phonemes import BLANK, TABLE
 
 Array = NDArray[Any]
@@ -100,7 +100,8 @@ class Walk:
         """Hear the next frames, of which ``costs`` (T, sounds) are ``toneless_costs``."""
         if len(costs) and len(self.database.labels) > 1:
             config, database = self.config, self.database
-            self._count, self._found, self._number = _walk(
+            self._count, self._found, self._number = KERNELS(
+                "_walk",
                 (database.labels, database.child, database.roots),
                 costs,
                 self.frames,
@@ -126,7 +127,7 @@ class Walk:
 
 def toneless_costs(log_probs: Array) -> Array:
     """Costs (T, sounds) of log posteriors (T, phonemes), the tones of a sound summed; infinite for what is far off."""
-    costs: Array = _toneless(np.ascontiguousarray(log_probs, np.float32), _STARTS)
+    costs: Array = KERNELS("_toneless", np.ascontiguousarray(log_probs, np.float32), _STARTS)
     return costs
 
 
@@ -138,8 +139,6 @@ def certain(phonemes: Sequence[int]) -> Array:
     return log_probs
 
 
-# Reordered sums and maxima are computed several at a time.
-@njit(cache=True, fastmath={"reassoc", "nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _toneless(log_probs: Array, starts: Array) -> Array:
     frames, sounds = len(log_probs), len(starts) - 1
     costs = np.full((frames, sounds), np.inf, np.float32)
@@ -165,8 +164,7 @@ def _toneless(log_probs: Array, starts: Array) -> Array:
     return costs
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _child(labels: Array, low: int, last: int, label: int) -> int:
+def _child(labels: Array, low: Any, last: Any, label: int) -> Any:
     """Which of the nodes from ``low`` to ``last``, in the order of their labels, has this one; -1 if none."""
     high = last
     while low < high:
@@ -178,8 +176,7 @@ def _child(labels: Array, low: int, last: int, label: int) -> int:
     return low if low < last and labels[low] & 0x7F == label else -1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _slot(keys: Array, key: int) -> int:
+def _slot(keys: Array, key: Any) -> Any:
     """Where ``key`` stands among ``keys``, or the free place (-1) that is its own."""
     slot = (key * 0x9E3779B1 >> 7) % len(keys)
     while keys[slot] != -1 and keys[slot] != key:
@@ -187,7 +184,6 @@ def _slot(keys: Array, key: int) -> int:
     return slot
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _tell(
     found: Array, number: int, latest: Any, match: tuple[float, float, float, float, float]
 ) -> tuple[Array, int]:
@@ -215,7 +211,6 @@ def _tell(
     return found, number
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _walk(
     trie: tuple[Array, Array, Array],
     costs: Array,
@@ -347,3 +342,9 @@ def _walk(
                 soundings[count], spents[count] = m_sounding[i], m_spent[i]
                 count += 1
     return count, found, number
+
+
+# Reordered sums and maxima are computed several at a time.
+KERNELS = Kernels(
+    _toneless, _child, _slot, _tell, _walk, options={"_toneless": {"fastmath": {"reassoc", "nnan", "nsz"}}}
+)

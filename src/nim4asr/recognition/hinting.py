@@ -29,7 +29,10 @@ _BESIDE = 0.3
 
 @dataclass(frozen=True)
 class Hinting:
-    """``hotwords`` to listen for, names ``given`` as hints outright, and how hits become hints."""
+    """``hotwords`` to listen for, names ``given`` as hints outright, and how hits become hints.
+
+    Of the hotwords as they are when it is made: later changes of the index do not reach it.
+    """
 
     hotwords: "HotwordIndex | None" = None
     given: tuple[str, ...] = ()
@@ -41,6 +44,9 @@ class Hinting:
         for hint in self.given:
             # What makes a name makes a hint.
             Name(hint)
+        if self.hotwords is not None:
+            # The names that there are now, whatever becomes of the caller's index.
+            object.__setattr__(self, "hotwords", self.hotwords.over())
 
     def listen(self) -> "HintListener":
         """A listener for one segment."""

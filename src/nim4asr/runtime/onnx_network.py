@@ -1,8 +1,8 @@
 """The network run by onnxruntime, on a processor: exported graphs and the model's own safetensors, without torch.
 
-The weights are read once, as float32, and given to all graphs. What an encoder hears is encoded a row at a time: on a
-processor a batch brings nothing. The language model's rows of one length, such as the beams of a text, share a call,
-for each call reads all of its weights.
+Each graph is made ready when it is first needed, with its own weights from the file, as float32. What the encoder hears
+is encoded a row at a time: on a processor a batch brings nothing. The language model's rows of one length, such as the
+beams of a text, share a call, for each call reads all of its weights.
 """
 
 from collections.abc import Sequence
@@ -51,16 +51,13 @@ class KvPrefix(NamedTuple):
 class OnnxNetwork:
     """Graphs and weights behind the calls of ``nim4asr.runtime.network.Network``."""
 
-    def __init__(self, config: Nim4Config, folder: Path, weights: dict[str, Floats], threads: int) -> None:
+    def __init__(self, config: Nim4Config, folder: Path, threads: int) -> None:
         check_complete(config)
         assert config.llm is not None and config.adaptor is not None
         self.config = config
         self._stack = config.adaptor.stack
-        self._embeddings = weights[_EMBEDDINGS]
-        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(one) for name, one in weights.items()}
-        # Tokens are embedded here, not in a graph.
-        del values[_EMBEDDINGS]
-        self._weights, self._folder, self._threads = values, folder, threads
+        self._folder, self._threads = folder, threads
+        self._embeddings = _weights(folder, (_EMBEDDINGS,))[_EMBEDDINGS]
         self._graphs = {graph.name: graph for graph in GRAPHS}
         self._sessions: dict[str, Any] = {}
         # A model without one of its graphs is told of now; each is made ready when it is first needed.
@@ -108,7 +105,7 @@ class OnnxNetwork:
     def _run(self, name: str, inputs: dict[str, Any]) -> list[Any]:
         graph = self._graphs[name]
         if name not in self._sessions:
-            self._sessions[name] = _session(graph, self._folder, self._weights, self._threads)
+            self._sessions[name] = _session(graph, self._folder, self._threads)
         found: list[Any] = self._sessions[name].run(list(graph.outputs), inputs)
         return found
 
@@ -212,44 +209,53 @@ def onnx_model(folder: Path, threads: int | None = None) -> Model:
     """The model in ``folder`` with its graphs. Raises ``InputError`` if anything is missing, damaged or another's."""
     config = read_config(folder)
     check_complete(config)
-    network = OnnxNetwork(config, folder, _weights(folder), threads or 1)
+    _check_sums(folder)
+    network = OnnxNetwork(config, folder, threads or 1)
     return Model(network, load_cmvn(folder / CMVN), Tokenizer.load(folder))
 
 
-def _weights(folder: Path) -> dict[str, Floats]:
-    """The weights by their names, as float32."""
+def _check_sums(folder: Path) -> None:
+    sums = saved_sums(folder)
+    for path in weight_files(folder):
+        if path.name in sums and check_sum(path) != sums[path.name]:
+            raise InputError(f"{path}: the weights are damaged; they are not what was saved")
+
+
+def _weights(folder: Path, blocks: tuple[str, ...]) -> dict[str, Floats]:
+    """The weights whose names begin with one of ``blocks``, as float32. Tied ones have both their names."""
     from safetensors import SafetensorError, safe_open
 
-    sums = saved_sums(folder)
     weights: dict[str, Floats] = {}
     for path in weight_files(folder):
         try:
             with safe_open(path, framework="numpy") as file:
-                for name in file.keys():  # noqa: SIM118
-                    weights[name] = np.ascontiguousarray(file.get_tensor(name), np.float32)
+                names = set(file.keys())
+                for name in names:
+                    twin = {_EMBEDDINGS: _HEAD, _HEAD: _EMBEDDINGS}.get(name, name)
+                    for known in {name} if twin in names else {name, twin}:
+                        if known.startswith(blocks):
+                            weights[known] = np.ascontiguousarray(file.get_tensor(name), np.float32)
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
-        if path.name in sums and check_sum(path) != sums[path.name]:
-            raise InputError(f"{path}: the weights are damaged; they are not what was saved")
-    # Tied weights are stored once.
-    for one, other in ((_EMBEDDINGS, _HEAD), (_HEAD, _EMBEDDINGS)):
-        if one not in weights and other in weights:
-            weights[one] = weights[other]
-    if _EMBEDDINGS not in weights:
+    if _EMBEDDINGS.startswith(blocks) and _EMBEDDINGS not in weights:
         raise InputError(f"{folder}: the weights lack {_EMBEDDINGS!r}")
     return weights
 
 
-def _session(graph: Graph, folder: Path, weights: dict[str, Any], threads: int) -> Any:
+def _session(graph: Graph, folder: Path, threads: int) -> Any:
+    """The graph, ready to run with its weights, which it alone holds from now on."""
     path = folder / graph.file
-    own = {name: value for name, value in weights.items() if name.startswith(graph.blocks)}
+    weights = _weights(folder, graph.blocks)
+    # Tokens are embedded by the network, not by its graphs.
+    weights.pop(_EMBEDDINGS, None)
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in weights.values()]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _SEVERITY
     # Threads that spin while they wait take the processor from whoever else is busy.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_external_initializers(list(own), list(own.values()))
+    options.add_external_initializers(list(weights), values)
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # Its own classes of errors have no common base.

@@ -78,6 +78,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("manifests", nargs="*", type=Path)
     parser.add_argument("--limit", type=int, default=60, help="utterances of each manifest (default: 60)")
     parser.add_argument("--model")
+    parser.add_argument("--runtime", choices=("onnx", "torch"), help="default: the model's")
     parser.add_argument("--large", action="store_true", help="the 2.3 B shape with random weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
@@ -97,14 +98,18 @@ def processor(on_gpu: bool | None = None) -> str:
 
 
 def small(options: argparse.Namespace) -> dict[str, Any]:
-    recogniser = Recogniser.load(options.model)
+    recogniser = Recogniser.load(options.model, runtime=options.runtime)
     recordings = [
         read_audio(one.source())
         for path in options.manifests
         for one in spread([u for u in read_manifest(path) if u.split == "dev"], options.limit)
     ]
     warm(recogniser, recordings[0])
-    found: dict[str, Any] = {"model": recogniser.model.config.name, "utterances": len(recordings)}
+    found: dict[str, Any] = {
+        "model": recogniser.model.config.name,
+        "runtime": options.runtime or "default",
+        "utterances": len(recordings),
+    }
     found["samples"] = samples = {}
     for mode in ("refresh", "final"):
         tell(f"delays of mode {mode}")

@@ -25,7 +25,8 @@ Hear = Callable[[Any, str], str]
 
 
 def nim4asr(model: str, beams: int = 1) -> Hear:
-    from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig
+    from nim4asr.model.decoding import DecodingConfig
+    from nim4asr.recognition.configuration import RecognitionConfig
     from nim4asr.recognition.offline import Recogniser
 
     config = RecognitionConfig(decoding=DecodingConfig(beams=beams))

@@ -27,7 +27,8 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
 from nim4asr.audio.voice_activity import VoiceActivityConfig, cut_speech
 from nim4asr.data.manifest import read_manifest
-from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
+from nim4asr.model.decoding import DecodingConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.engine import Engine
 from nim4asr.recognition.offline import Recogniser
 

@@ -38,11 +38,12 @@ from nim4asr.evaluation.latency import (
     revisions,
     word_delays,
 )
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.model.slot_cache import SlotCache
 from nim4asr.recipes.nim4_2b3 import network as large_network
-from nim4asr.recognition.configuration import DecodingConfig, StreamingConfig
+from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.engine import Engine
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.streaming import Stream

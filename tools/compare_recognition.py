@@ -45,7 +45,8 @@ def record(
     """A row for each utterance: its id, the mode and all that was said of it."""
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.hotwords.names import Name
-    from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
+    from nim4asr.model.decoding import DecodingConfig
+    from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
     from nim4asr.recognition.offline import Recogniser
 
     utterances = [one for path in manifests for one in select(path, split, limit)]

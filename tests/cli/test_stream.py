@@ -128,13 +128,13 @@ def test_evaluate_streaming(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     manifest = tmp_path / "m.jsonl"
     row = {"id": "a", "audio": str(CLIP), "text": "what do you want", "language": "en"}
     manifest.write_text(json.dumps(row) + "\n")
-    assert main(["evaluate", str(manifest), "--streaming", "--chunk", "320"]) == 0
+    assert main(["evaluate", str(manifest), "--streaming", "--chunk", "320", "--beams", "2"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["streaming"] == {"mode": "refresh", "chunk": 0.32}
+    assert summary["streaming"] == {"mode": "refresh", "chunk": 0.32} and summary["beams"] == 2
     assert summary["total"]["utterances"] == 1
     for wrong, said in (
         (["--mode", "final"], "add --streaming"),
-        (["--streaming", "--beams", "2"], "recordings"),
+        (["--streaming", "--chunk-frames", "8"], "recordings"),
     ):
         assert main(["evaluate", str(manifest), *wrong]) == 1
         assert said in capsys.readouterr().err

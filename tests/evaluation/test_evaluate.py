@@ -11,6 +11,8 @@ from nim4asr.evaluation.evaluate import evaluate
 from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
+from nim4asr.model.decoding import DecodingConfig
+from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.result import Segment, Transcript
 
 
@@ -20,10 +22,12 @@ class Parrot:
     class Model:
         class Config:
             name = "parrot"
+            decoding = DecodingConfig()
 
         config = Config()
 
     model = Model()
+    config = RecognitionConfig()
 
     def __init__(self, answers: dict[str, tuple[str, str]]) -> None:
         self.answers = answers

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nim4asr.recognition.configuration import DecodingConfig
+from nim4asr.model.decoding import DecodingConfig
 
 CONFIG = DecodingConfig()
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.guards import loop_length, runs_away, text_runs_away, without_loop
 from nim4asr.recognition.hypothesis import to_hypothesis
 

@@ -12,10 +12,11 @@ from nim4asr.hotwords.hints import HintConfig
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import certain
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition import engine as engines
 from nim4asr.recognition import utterance
-from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Final, Partial
 from nim4asr.recognition.hinting import Hinting, supported, with_hits
 from nim4asr.recognition.hypothesis import Hypothesis

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from nim4asr.audio.features import Floats
 from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import tokens_after, tokens_before
-from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.guards import runs_away
 from nim4asr.recognition.guidance import SoundGuide, guidance
 from nim4asr.recognition.hypothesis import Hypothesis, to_hypothesis

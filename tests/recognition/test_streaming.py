@@ -9,8 +9,9 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import Cause, VoiceActivityConfig
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.shapes import ChunkScheme
-from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.result import Segment

@@ -46,7 +46,8 @@ for name in ("torch", "transformers", "onnx", "accelerate"):
 import nim4asr
 from nim4asr.audio.reading import read_audio
 from nim4asr.hotwords.names import Name
-from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig
+from nim4asr.model.decoding import DecodingConfig
+from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.offline import Recogniser
 names = nim4asr.HotwordIndex()
 names.add([Name("中国人")])

@@ -11,9 +11,10 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, save
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.folder import bundled
 from nim4asr.model.shapes import ChunkScheme, output_length
-from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig, StreamingConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final
 from nim4asr.recognition.offline import Recogniser
 from nim4asr.recognition.streaming import Stream

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.nim4 import Nim4, Prompt
-from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.search import TextSearch, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
 from nim4asr.training.rl import advantages_of

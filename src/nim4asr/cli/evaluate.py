@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nim4asr.cli.options import (
+    add_decoding_options,
     add_hotword_options,
     add_model_options,
     add_offline_options,
     add_streaming_options,
+    decoding_config,
     load_hotwords,
     load_recogniser,
     streaming_config,
@@ -35,6 +37,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--streaming", action="store_true", help="recognise as a live stream would")
     add_streaming_options(parser)
     add_hotword_options(parser)
+    add_decoding_options(parser)
     add_offline_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -49,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     from nim4asr.hotwords.hints import HintConfig
     from nim4asr.recognition.configuration import StreamingConfig
 
-    if options.streaming and (options.beams != 1 or options.chunk_frames is not None):
-        raise InputError("--beams and --chunk-frames are for recordings; --streaming has --mode and --chunk")
+    if options.streaming and options.chunk_frames is not None:
+        raise InputError("--chunk-frames is for recordings; --streaming has --chunk")
     if options.compare is not None:
         if options.report is None:
             raise InputError("--compare needs --report DIR, where this evaluation's alignments go")
@@ -62,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     utterances = select(options.manifest, options.split, options.limit)
     hotwords = load_hotwords(options)
     recogniser = load_recogniser(options)
+    live = replace(live, decoding=decoding_config(options, recogniser.model))
     summary = evaluate(
         recogniser,
         utterances,

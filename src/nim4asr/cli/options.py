@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nim4asr.hotwords.hints import HintConfig
     from nim4asr.hotwords.index import HotwordIndex
+    from nim4asr.model.decoding import DecodingConfig
     from nim4asr.recognition.configuration import StreamingConfig
     from nim4asr.recognition.offline import Recogniser
+    from nim4asr.runtime.network import Model
 
 # As many as a prompt holds (nim4asr.model.prompt, which is not imported for it).
 MOST_HINTS = 20
@@ -35,14 +37,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_offline_options(parser: argparse.ArgumentParser) -> None:
-    """``--beams``, ``--chunk-frames``."""
+def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+    """``--beams``."""
     parser.add_argument(
         "--beams",
         type=int,
-        default=1,
-        help="beam width; 1 is greedy, more are guided by the phonemes heard (default: 1)",
+        help="beam width; 1 is greedy, more are guided by the phonemes heard (default: the model's)",
     )
+
+
+def add_offline_options(parser: argparse.ArgumentParser) -> None:
+    """``--chunk-frames``."""
     parser.add_argument(
         "--chunk-frames",
         type=int,
@@ -151,21 +156,36 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
     Raises ``InputError`` for what cannot be.
     """
     from nim4asr.errors import InputError
+    from nim4asr.hotwords.hints import HintConfig
+    from nim4asr.model.decoding import DecodingConfig
     from nim4asr.model.shapes import ChunkScheme
-    from nim4asr.recognition.configuration import DecodingConfig, RecognitionConfig
+    from nim4asr.recognition.configuration import RecognitionConfig
     from nim4asr.recognition.offline import Recogniser
-    from nim4asr.runtime.loading import MOST_THREADS
+    from nim4asr.runtime.loading import MOST_THREADS, load
 
-    config = None
-    if hasattr(options, "beams"):
-        try:
-            chunks = None if options.chunk_frames is None else ChunkScheme(options.chunk_frames)
-            decoding = DecodingConfig(beams=options.beams)
-            config = RecognitionConfig(decoding=decoding, chunks=chunks, hints=hint_config(options))
-        except ValueError as error:
-            raise InputError(str(error)) from None
+    chunks, hints = None, None
+    try:
+        if getattr(options, "chunk_frames", None) is not None:
+            chunks = ChunkScheme(options.chunk_frames)
+        if getattr(options, "beams", None) is not None:
+            # Told before the model is loaded.
+            DecodingConfig(beams=options.beams)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    if hasattr(options, "most_hints"):
+        hints = hint_config(options)
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
         raise InputError(f"--threads must be from 1 to {MOST_THREADS}, not {options.threads}")
-    return Recogniser.load(
-        options.model, options.device, options.dtype, config, options.runtime, options.threads
+    model = load(options.model, options.runtime, options.device, options.dtype, options.threads)
+    config = RecognitionConfig(
+        decoding=decoding_config(options, model), chunks=chunks, hints=hints or HintConfig()
     )
+    return Recogniser(model, config)
+
+
+def decoding_config(options: argparse.Namespace, model: "Model") -> "DecodingConfig | None":
+    """The model's own way to search with the beams of ``--beams``; None, its own altogether, if they are not given."""
+    from dataclasses import replace
+
+    beams = getattr(options, "beams", None)
+    return None if beams is None else replace(model.config.decoding, beams=beams)

@@ -6,13 +6,16 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nim4asr.cli.options import (
+    add_decoding_options,
     add_hint_option,
     add_hotword_options,
     add_model_options,
     add_streaming_options,
+    decoding_config,
     load_hotwords,
     load_recogniser,
     streaming_config,
@@ -37,6 +40,7 @@ def add_parser(commands: Any) -> None:
     add_hotword_options(parser)
     add_hint_option(parser)
     add_streaming_options(parser)
+    add_decoding_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -48,8 +52,10 @@ def run(options: argparse.Namespace) -> int:
     if options.pace and options.mic:
         raise InputError("--pace is for files; a microphone has its own pace")
     hotwords = load_hotwords(options)
+    config = streaming_config(options)
     recogniser = load_recogniser(options)
-    stream = recogniser.stream(streaming_config(options), hints=options.hint, hotwords=hotwords)
+    config = replace(config, decoding=decoding_config(options, recogniser.model))
+    stream = recogniser.stream(config, hints=options.hint, hotwords=hotwords)
     show = _shower(options.json, sys.stdout)
     blocks = _microphone() if options.mic else _file(options.audio, options.pace)
     try:

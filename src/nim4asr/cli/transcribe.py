@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nim4asr.cli.options import (
+    add_decoding_options,
     add_hint_option,
     add_hotword_options,
     add_model_options,
@@ -33,6 +34,7 @@ def add_parser(commands: Any) -> None:
     )
     add_hotword_options(parser)
     add_hint_option(parser)
+    add_decoding_options(parser)
     add_offline_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)

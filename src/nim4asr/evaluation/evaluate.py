@@ -189,6 +189,9 @@ def evaluate(
         "model": recogniser.model.config.name,
         "normalisation": NAME,
         "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk},
+        "beams": (
+            (recogniser.config if live is None else live).decoding or recogniser.model.config.decoding
+        ).beams,
         "total": total.summary(hotwords is not None),
         "languages": {name: one.summary(hotwords is not None) for name, one in sorted(by_language.items())},
         "slices": slices(heard),

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from nim4asr.recognition.configuration import LONGEST_WORD
+from nim4asr.model.decoding import LONGEST_WORD
 
 LONGER = 1.5
 OVERLAP = 0.1

@@ -6,6 +6,7 @@ from pathlib import Path
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
 from nim4asr.training.alignment import Alignment
@@ -61,6 +62,8 @@ def network(vocabulary: int = VOCABULARY) -> Nim4Config:
         },
         # Every token of wording is one that the small model must attend around.
         prompt=PromptConfig(system="", task="", hints="\n", separator=","),
+        # So small a language model strays from the sound; the phoneme head keeps it there.
+        decoding=DecodingConfig(beams=8),
     )
 
 

@@ -15,7 +15,7 @@ of the speech, and the next chunk's speech goes there. Beams grow in forks of th
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,7 +156,7 @@ class Engine:
         """
         if self.most_streams is not None and self.live_streams >= self.most_streams:
             raise OverloadedError(f"all {self.most_streams} streams are in use; try again later")
-        config = config or StreamingConfig()
+        config = self._complete(config or StreamingConfig())
         chunks = config.chunks(self._stack)
         frontend = StreamFrontend(self.model.cmvn, chunks.size, config.voice_activity, rate, channels)
         handle = StreamHandle(config, Hinting(hotwords, tuple(hints), config.hints), frontend, chunks)
@@ -172,11 +172,15 @@ class Engine:
         end: SpeechEnd,
     ) -> StreamHandle:
         """A segment of a recording, as one chunk of all its features; its ``Final`` comes from ``step``."""
-        live = StreamingConfig("final", decoding=config.decoding, hints=config.hints)
+        live = self._complete(StreamingConfig("final", decoding=config.decoding, hints=config.hints))
         handle = StreamHandle(live, hinting, None, None, config.chunks, deque([start, chunk, end]))
         handle.finished = True
         self._streams.append(handle)
         return handle
+
+    def _complete(self, config: StreamingConfig) -> StreamingConfig:
+        """With the model's own decoding where none is asked for."""
+        return config if config.decoding else replace(config, decoding=self.model.config.decoding)
 
     def drop(self, handle: StreamHandle) -> None:
         """Forget the stream at once, with whatever it still had to say."""

@@ -5,9 +5,9 @@ A third one, the budget of tokens, is ``DecodingConfig.budget``.
 
 from collections.abc import Sequence
 
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import in_word
-from nim4asr.recognition.configuration import DecodingConfig
 
 
 def loop_length(tokens: Sequence[int], config: DecodingConfig) -> int:

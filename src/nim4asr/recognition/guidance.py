@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.audio.features import Floats
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, settled, spoken_form, tokenize
-from nim4asr.recognition.configuration import DecodingConfig
 
 # So many phonemes at the end of a word may change with its next letters.
 _UNCERTAIN = 2

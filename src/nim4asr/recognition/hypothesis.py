@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.guards import without_runaway
 from nim4asr.recognition.result import Token
 

@@ -17,8 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from nim4asr.audio.features import Floats
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.guards import runs_away
 from nim4asr.recognition.guidance import Guidance
 from nim4asr.runtime.network import KvCache, Network

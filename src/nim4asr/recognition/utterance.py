@@ -72,7 +72,9 @@ class Utterance:
         state: object,
         recorded: bool,
     ) -> None:
+        assert config.decoding is not None
         self._config, self._tokenizer, self._stack = config, tokenizer, stack
+        self._decoding = config.decoding
         self._recorded = recorded
         self.start, self.listener = start, listener
         self.slot, self.positions, self.state = slot, positions, state
@@ -120,7 +122,7 @@ class Utterance:
 
     def open_search(self, cache: KvCache, order: Order) -> TextSearch:
         """The search for the text that was ordered."""
-        config = self._config.decoding
+        config = self._decoding
         final = order.end is not None
         beams = config.beams if final else 1
         seconds = self.seconds if order.end is None else order.end.time - self.start
@@ -169,7 +171,7 @@ class Utterance:
         tokens = written.tokens
         if tokens and tokens[-1] == self._tokenizer.end:
             tokens = tokens[:-1]
-        tokens = tuple(without_runaway(self._tokenizer, tokens, self._config.decoding, self._stable))
+        tokens = tuple(without_runaway(self._tokenizer, tokens, self._decoding, self._stable))
         self._tokens, self._token_log_probs = tokens, written.log_probs[: len(tokens)]
         self._hinted = order.hinted
         if self._chunks >= self._config.free_chunks:
@@ -200,14 +202,14 @@ class Utterance:
         return np.concatenate([np.zeros((0, len(TABLE)), np.float32), *self._log_probs])
 
     def _guidance(self, beams: int, hints: tuple[str, ...]) -> Guidance | None:
-        return guidance(self._tokenizer, self._config.decoding, beams, self._posteriors(), hints)
+        return guidance(self._tokenizer, self._decoding, beams, self._posteriors(), hints)
 
     def _segment(self, end: float, written: Written | None, heard: Heard) -> Segment:
         hypothesis = NOTHING
         if written is not None and written.tokens:
             least = 0 if self._config.second_pass else self._stable
             hypothesis = to_hypothesis(
-                self._tokenizer, written.tokens, written.log_probs, self._config.decoding, least
+                self._tokenizer, written.tokens, written.log_probs, self._decoding, least
             )
         segment = to_segment(self.start, end, hypothesis, self._posteriors())
         return with_hits(segment, heard)

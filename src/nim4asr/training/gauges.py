@@ -11,8 +11,8 @@ from nim4asr.data.batches import Collator, Drawn, SpeechBatch
 from nim4asr.data.store import FeatureStore
 from nim4asr.evaluation.error_rate import ErrorCount
 from nim4asr.evaluation.normalisation import tokens
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.phonemes import TABLE
-from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.ctc import greedy_path
 from nim4asr.recognition.hypothesis import to_hypothesis
 from nim4asr.recognition.search import TextSearch, run

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.recognition.configuration import DecodingConfig
 from nim4asr.recognition.search import Samples, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
 

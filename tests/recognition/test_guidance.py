@@ -170,7 +170,10 @@ def test_prefixes_with_equal_phonemes_in_a_row(frames: int, labels: list[int], s
     begun = 0.0
     for place, label in enumerate(labels):
         last = labels[place - 1] if place else 0
-        in_phoneme, in_blank, begun = _extended(log_probs, in_phoneme, in_blank, last, label)
+        # Beside another sequence, with which it must not mingle.
+        both = (np.stack([one, one[::-1]]) for one in (in_phoneme, in_blank))
+        found = _extended(log_probs, *both, np.array([last, 1]), np.array([label, 2]))
+        in_phoneme, in_blank, begun = (one[0] for one in found)
     exactly = beginning = 0.0
     for path in itertools.product(range(3), repeat=frames):
         said = greedy_path(path)

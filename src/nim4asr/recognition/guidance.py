@@ -35,6 +35,8 @@ _UNCERTAIN = 2
 _HAS_NUMBER = re.compile(r"[^\W\D]|[$€£¥%℃°]")
 # So many nats below the likeliest, a probability adds nothing to a sum.
 _NEGLIGIBLE = 40.0
+# So many frames are computed before it is asked whether the rest matters.
+_AT_ONCE = 64
 # For the impossible: finite, so that among impossible texts the language model's order stands.
 _FLOOR = -1e4
 
@@ -71,6 +73,11 @@ class SoundGuide:
             (): _Prefix(np.full(len(blank), -math.inf), blank, 0.0)
         }
         self._labels: dict[tuple[str, int], tuple[int, ...]] = {}
+        # Log probabilities of all that begins with a sequence, and of it alone. Kept for all that was ever asked for,
+        # unlike the prefixes: texts that are homophones ask for the same.
+        self._known: dict[tuple[int, ...], tuple[float, float]] = {}
+        # The prefixes of what is asked for now.
+        self._heard: dict[tuple[int, ...], _Prefix] = {}
         # A text that those asked for now begin with, and its phonemes: only what follows need be pronounced.
         self._settled: tuple[str, tuple[int, ...]] = ("", ())
 
@@ -79,20 +86,51 @@ class SoundGuide:
         text = self._text_of(written)
         start = text[: settled(text)]
         self._settled = (start, self._sounds(start))
-        labels = self._begun_with(text)
-        # Kept for the candidates, and for what will be written next; those of candidates would fill the memory.
-        self._prefixes[labels] = self._prefix(labels)
-        before = self._begun(labels)
-        return [self._weight * (self._after(written, one) - before) for one in candidates]
+        before = self._begun_with(text)
+        after = [
+            self._sounds(text) if one == self._end else self._begun_with(self._text_of([*written, one]))
+            for one in candidates
+        ]
+        self._hear([before, *after])
+        # Kept for what will be written next; those of the candidates would fill the memory.
+        self._prefixes.setdefault(before, self._heard[before])
+        odds = [self._known[labels][one == self._end] for labels, one in zip(after, candidates, strict=True)]
+        self._heard.clear()
+        return [self._weight * (one - self._known[before][0]) for one in odds]
 
-    def _after(self, written: Sequence[int], token: int) -> float:
-        if token != self._end:
-            return self._begun(self._begun_with(self._text_of([*written, token])))
-        whole = self._prefix(self._sounds(self._text_of(written)))
-        return max(float(np.logaddexp(whole.in_phoneme[-1], whole.in_blank[-1])), _FLOOR)
+    def _hear(self, wanted: Sequence[tuple[int, ...]]) -> None:
+        """Find the odds of all that is ``wanted``: of so many sequences at a time, each a phoneme longer."""
+        growing: list[tuple[tuple[int, ...], int]] = []
+        for labels in dict.fromkeys(wanted):
+            if labels not in self._known or labels == wanted[0]:
+                known = len(labels)
+                while labels[:known] not in self._prefixes:
+                    known -= 1
+                self._heard[labels[:known]] = self._prefixes[labels[:known]]
+                growing.append((labels, known))
+        while growing := [(labels, known) for labels, known in growing if known < len(labels)]:
+            longer = dict.fromkeys(labels[: known + 1] for labels, known in growing)
+            missing = [labels for labels in longer if labels not in self._heard]
+            if missing:
+                self._heard.update(zip(missing, self._extended(missing), strict=True))
+            growing = [(labels, known + 1) for labels, known in growing]
+        for labels in wanted:
+            if labels not in self._known:
+                prefix = self._heard[labels]
+                alone = float(np.logaddexp(prefix.in_phoneme[-1], prefix.in_blank[-1]))
+                self._known[labels] = max(prefix.begun, _FLOOR), max(alone, _FLOOR)
 
-    def _begun(self, labels: tuple[int, ...]) -> float:
-        return max(self._prefix(labels).begun, _FLOOR)
+    def _extended(self, longer: Sequence[tuple[int, ...]]) -> list[_Prefix]:
+        """The prefixes of sequences, all but the last phoneme of which are known."""
+        before = [self._heard[labels[:-1]] for labels in longer]
+        found = _extended(
+            self._log_probs,
+            np.stack([one.in_phoneme for one in before]),
+            np.stack([one.in_blank for one in before]),
+            np.array([labels[-2] if len(labels) > 1 else BLANK for labels in longer]),
+            np.array([labels[-1] for labels in longer]),
+        )
+        return [_Prefix(*rows) for rows in zip(*found, strict=True)]
 
     def _begun_with(self, text: str) -> tuple[int, ...]:
         """The phonemes that ``text``, which may go on, begins with for certain."""
@@ -111,18 +149,6 @@ class SoundGuide:
             labels = TABLE.encode(phoneme for one in said for phoneme in one)
             self._labels[text, uncertain] = (*before, *labels)
         return self._labels[text, uncertain]
-
-    def _prefix(self, labels: tuple[int, ...]) -> _Prefix:
-        known = len(labels)
-        while labels[:known] not in self._prefixes:
-            known -= 1
-        prefix = self._prefixes[labels[:known]]
-        for place in range(known, len(labels)):
-            last = labels[place - 1] if place else BLANK
-            prefix = _Prefix(
-                *_extended(self._log_probs, prefix.in_phoneme, prefix.in_blank, last, labels[place])
-            )
-        return prefix
 
 
 class HintGuide:
@@ -254,9 +280,14 @@ def _begun(text: str, hint: str) -> int:
 
 
 def _extended(
-    log_probs: _Frames, in_phoneme: _Frames, in_blank: _Frames, last: int, label: int
-) -> tuple[_Frames, _Frames, float]:
-    """The forward variables of a sequence that ends in ``last``, with ``label`` after it (Graves et al. 2006).
+    log_probs: _Frames,
+    in_phoneme: _Frames,
+    in_blank: _Frames,
+    last: NDArray[np.int64],
+    label: NDArray[np.int64],
+) -> tuple[_Frames, _Frames, _Frames]:
+    """The forward variables (N, T + 1) of sequences that end in ``last`` (N,), with ``label`` (N,) after it, and their
+    log probabilities (N,) to be begun (Graves et al. 2006).
 
     With e_t the log probability of entering the phoneme in frame t, and l_t, b_t those of staying in it and in blank,
 
@@ -265,18 +296,39 @@ def _extended(
 
     are linear recurrences, and so running sums once what each frame multiplies by is taken out.
     """
-    frames = len(log_probs)
-    phoneme, blank = np.full(frames + 1, -np.inf), np.full(frames + 1, -np.inf)
-    # The sequence before has ended with some probability in few of the frames; none of the others can count.
-    ended = np.maximum(in_phoneme[:-1], in_blank[:-1])
-    near = np.flatnonzero(ended >= ended.max(initial=-np.inf) - _NEGLIGIBLE)
-    first = int(near[0]) if len(near) else 0
+    rows, frames = len(label), len(log_probs)
+    phoneme, blank = np.full((rows, frames + 1), -np.inf), np.full((rows, frames + 1), -np.inf)
+    begun = np.full(rows, -np.inf)
+    # A sequence has ended with some probability in few of the frames; none of the others can count.
+    ended = np.maximum(in_phoneme[:, :-1], in_blank[:, :-1])
+    near = (ended >= ended.max(axis=1, initial=-np.inf, keepdims=True) - _NEGLIGIBLE).any(axis=0).nonzero()[0]
+    if not len(near):
+        return phoneme, blank, begun
     # Between two equal phonemes there must be a blank.
-    entered = in_blank[first:-1] if label == last else np.logaddexp(in_blank[first:-1], in_phoneme[first:-1])
-    entered = entered + log_probs[first:, label]
-    stay = np.cumsum(log_probs[first:, label])
-    phoneme[first + 1 :] = stay + np.logaddexp.accumulate(entered - stay)
-    wait = np.cumsum(log_probs[first:, BLANK])
-    left = phoneme[first + 1 : -1] - wait[:-1]
-    blank[first + 2 :] = wait[1:] + np.logaddexp.accumulate(left)
-    return phoneme, blank, float(np.logaddexp.reduce(entered))
+    between = (label == last)[:, None]
+    begin, last_near = int(near[0]), int(near[-1])
+    most = np.full(rows, -np.inf)
+    while begin < frames:
+        end = min(begin + _AT_ONCE, frames)
+        staying, waiting = log_probs[begin:end, label].T, log_probs[begin:end, BLANK]
+        before = in_blank[:, begin:end]
+        entered = np.where(between, before, np.logaddexp(before, in_phoneme[:, begin:end])) + staying
+        begun = np.logaddexp(begun, np.logaddexp.reduce(entered, axis=1))
+        phoneme[:, begin : end + 1] = _recurrence(phoneme[:, begin], staying, entered)
+        blank[:, begin : end + 1] = _recurrence(blank[:, begin], waiting, phoneme[:, begin:end] + waiting)
+        begin = end
+        # Once nothing enters them any more and little of them is left, they are over.
+        now = np.maximum(phoneme[:, begin], blank[:, begin])
+        most = np.maximum(most, np.maximum(phoneme, blank).max(axis=1))
+        if begin > last_near and bool((now < most - _NEGLIGIBLE).all()):
+            break
+    return phoneme, blank, begun
+
+
+def _recurrence(start: _Frames, factors: _Frames, summands: _Frames) -> _Frames:
+    """x_(t+1) = log(exp(x_t + f_t) + exp(s_t)) from x_0 ``start`` (N,): (N, T + 1)."""
+    total = np.broadcast_to(np.cumsum(factors, axis=-1), summands.shape)
+    whole = np.concatenate([start[:, None], summands - total], axis=1)
+    np.logaddexp.accumulate(whole, axis=1, out=whole)
+    whole[:, 1:] += total
+    return whole

@@ -7,7 +7,7 @@ are heard by the model's phoneme head. A list of each size holds every listed na
 of more names than there are is filled up with made-up ones. For each size: the build, the file, opening it, and what
 ``nim4asr.evaluation.retrieval`` tells, on all names and on those of three characters and more. Beside it, in the same
 run: an Aho-Corasick automaton (pyahocorasick) over the best path's phonemes; a scan of all keys with rapidfuzz; and
-the list pasted into the prompt, as other recognisers have it. Noise says how many hints nobody gave cause for. Writes
+the list pasted into the prompt, as other recognizers have it. Noise says how many hints nobody gave cause for. Writes
 JSON, with machine and date, and a plot.
 """
 
@@ -33,7 +33,7 @@ from nim4asr.data.manifest import read_manifest
 from nim4asr.data.preparation import read_texts
 from nim4asr.errors import InputError
 from nim4asr.evaluation.entities import NameList
-from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.normalization import tokens
 from nim4asr.evaluation.retrieval import Spoken, retrieval
 from nim4asr.hotwords.database import Database, Pronounced, assemble, load, pronounce_all, save
 from nim4asr.hotwords.hints import HintConfig, choose
@@ -43,7 +43,7 @@ from nim4asr.model.prompt import tokens_before
 from nim4asr.phonemes import TABLE
 from nim4asr.phonemes.mandarin import is_han
 from nim4asr.recognition.ctc import greedy_path
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 
 LEAST_CHARACTERS = 3
 # A scan of more keys than these takes minutes an utterance.
@@ -57,11 +57,11 @@ def main() -> None:
     texts = [
         one for one in dict.fromkeys(read_texts(options.names)) if len(one) > 1 and all(map(is_han, one))
     ]
-    recogniser = Recogniser.load(options.model)
+    recognizer = Recognizer.load(options.model)
     utterances = spread([one for one in read_manifest(options.manifest) if one.split == "dev"], options.limit)
     tell("listening")
-    spoken = [Spoken(one.text, posteriors(recogniser, read_audio(one.source()))) for one in utterances]
-    noise = [posteriors(recogniser, one) for one in noises(options.noise)] if options.noise else []
+    spoken = [Spoken(one.text, posteriors(recognizer, read_audio(one.source()))) for one in utterances]
+    noise = [posteriors(recognizer, one) for one in noises(options.noise)] if options.noise else []
     every = NameList(texts)
     said = sorted(set().union(*(every.said(tokens(one.text)) for one in spoken)))
     others = sorted(set(texts) - set(said))
@@ -69,11 +69,11 @@ def main() -> None:
     row: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": processor(),
-        "model": recogniser.model.config.name,
+        "model": recognizer.model.config.name,
         "utterances": len(spoken),
         "names_said": len(said),
         "sizes": [],
-        "prompt": pasted(recogniser, texts),
+        "prompt": pasted(recognizer, texts),
     }
     for size in options.sizes:
         tell(f"{size} names")
@@ -105,8 +105,8 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
-def posteriors(recogniser: Recogniser, samples: Any) -> Any:
-    return recogniser.log_posteriors(SpeechSegment(0.0, samples))
+def posteriors(recognizer: Recognizer, samples: Any) -> Any:
+    return recognizer.log_posteriors(SpeechSegment(0.0, samples))
 
 
 def noises(path: Path, most: int = 200) -> Iterator[Any]:
@@ -229,9 +229,9 @@ def milliseconds(call: Callable[[Any], object], items: Sequence[Any]) -> dict[st
     return {f"p{q}": round(float(np.percentile(taken, q)), 3) for q in (50, 99)}
 
 
-def pasted(recogniser: Recogniser, texts: Sequence[str]) -> list[dict[str, Any]]:
+def pasted(recognizer: Recognizer, texts: Sequence[str]) -> list[dict[str, Any]]:
     """Reading a prompt into which the first names of a list are pasted."""
-    model = recogniser.model
+    model = recognizer.model
     cache = model.network.open_cache()
     rows = []
     for count in (0, *PASTED):

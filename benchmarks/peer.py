@@ -1,9 +1,9 @@
-"""One recogniser over a folder of clips, in a process of its own: nim4asr or a peer, in whatever environment it lives.
+"""One recognizer over a folder of clips, in a process of its own: nim4asr or a peer, in whatever environment it lives.
 
     python peer.py NAME MODEL CLIPS
 
 ``CLIPS`` holds 16 kHz mono WAV files named ``LANGUAGE-NUMBER.wav``. Prints a JSON line a clip: its text and the
-processor seconds that it took. Run by ``benchmarks/peers.py``; needs numpy and the recogniser's own package alone.
+processor seconds that it took. Run by ``benchmarks/peers.py``; needs numpy and the recognizer's own package alone.
 """
 
 import json
@@ -27,11 +27,11 @@ Hear = Callable[[Any, str], str]
 def nim4asr(model: str, beams: int = 1) -> Hear:
     from nim4asr.model.decoding import DecodingConfig
     from nim4asr.recognition.configuration import RecognitionConfig
-    from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.offline import Recognizer
 
-    config = RecognitionConfig(decoding=DecodingConfig(beams=beams))
-    recogniser = Recogniser.load(model or None, config=config)
-    return lambda samples, language: recogniser.transcribe((samples, 16_000)).text
+    config = RecognitionConfig(decoding=DecodingConfig(beam_size=beams))
+    recognizer = Recognizer.load(model or None, config=config)
+    return lambda samples, language: recognizer.transcribe((samples, 16_000)).text
 
 
 def moonshine(model: str) -> Hear:
@@ -67,13 +67,13 @@ def vosk(model: str) -> Hear:
     def hear(samples: Any, language: str) -> str:
         if language not in models:
             models[language] = Model(str(Path(model) / language))
-        recogniser = KaldiRecognizer(models[language], 16_000)
+        recognizer = KaldiRecognizer(models[language], 16_000)
         parts = []
         pcm = (samples * 32767).astype("<i2").tobytes()
         for start in range(0, len(pcm), 8000):
-            if recogniser.AcceptWaveform(pcm[start : start + 8000]):
-                parts.append(json.loads(recogniser.Result())["text"])
-        parts.append(json.loads(recogniser.FinalResult())["text"])
+            if recognizer.AcceptWaveform(pcm[start : start + 8000]):
+                parts.append(json.loads(recognizer.Result())["text"])
+        parts.append(json.loads(recognizer.FinalResult())["text"])
         return " ".join(parts)
 
     return hear

@@ -1,4 +1,4 @@
-"""nim4asr beside other recognisers on the same clips, in one run: speed, memory, cold start, errors.
+"""nim4asr beside other recognizers on the same clips, in one run: speed, memory, cold start, errors.
 
     python benchmarks/peers.py MANIFEST... [--limit N] --peer NAME=PYTHON=MODEL ... [--output DIR]
 
@@ -27,7 +27,7 @@ import numpy as np
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance, read_manifest
 from nim4asr.evaluation.error_rate import ErrorCount
-from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.normalization import tokens
 
 CHILD = Path(__file__).parent / "peer.py"
 ENGLISH = ("moonshine-tiny", "pocketsphinx")
@@ -62,16 +62,16 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": processor(),
         "clips": len(utterances),
-        "recognisers": {},
+        "recognizers": {},
     }
     with tempfile.TemporaryDirectory() as place:
         clips = Path(place)
         said = {name: one for name, one in zip(written(utterances, clips), utterances, strict=True)}
         for peer in peers:
             print(f"{time.strftime('%H:%M:%S')} {peer.name}", file=sys.stderr, flush=True)
-            row["recognisers"][peer.name] = measured(peer, clips, said)
+            row["recognizers"][peer.name] = measured(peer, clips, said)
     for peer in peers:
-        print(peer.name, json.dumps(row["recognisers"][peer.name]))
+        print(peer.name, json.dumps(row["recognizers"][peer.name]))
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "peers.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
 

@@ -30,7 +30,7 @@ from nim4asr.data.manifest import read_manifest
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.engine import Engine
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 
 RUNTIMES = ("torch", "onnx")
 STREAMS = (1, 8, 32)
@@ -134,16 +134,16 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
     clips = recordings(options)
     sound = sum(map(len, clips)) / SAMPLE_RATE
     row: dict[str, Any] = {}
-    base = Recogniser.load(runtime=options.runtime, threads=1)
+    base = Recognizer.load(runtime=options.runtime, threads=1)
     for beams in (1, 8):
-        config = RecognitionConfig(decoding=DecodingConfig(beams=beams))
-        recogniser = Recogniser(base.model, config)
-        recogniser.transcribe((clips[0], SAMPLE_RATE))
+        config = RecognitionConfig(decoding=DecodingConfig(beam_size=beams))
+        recognizer = Recognizer(base.model, config)
+        recognizer.transcribe((clips[0], SAMPLE_RATE))
         taken = []
         for _ in range(3):
             began = time.process_time()
             for clip in clips:
-                recogniser.transcribe((clip, SAMPLE_RATE))
+                recognizer.transcribe((clip, SAMPLE_RATE))
             taken.append((time.process_time() - began) / sound)
         row["recordings" if beams == 1 else f"recordings_{beams}_beams"] = round(statistics.median(taken), 4)
     continuous = without_pauses(clips, 60.0)
@@ -156,7 +156,7 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
 
 def held(options: argparse.Namespace) -> dict[str, Any]:
     """How many streams one engine holds in real time."""
-    base = Recogniser.load(runtime=options.runtime, threads=1)
+    base = Recognizer.load(runtime=options.runtime, threads=1)
     continuous = without_pauses(recordings(options), 60.0)
     live(base, continuous, 1)
     loads: dict[int, float] = {}
@@ -170,15 +170,15 @@ def held(options: argparse.Namespace) -> dict[str, Any]:
 
 def without_pauses(clips: Sequence[Floats], seconds: float) -> Floats:
     """Speech without a break, repeated if there is less."""
-    tight = VoiceActivityConfig(end_silence=0.1, padding=0.0)
+    tight = VoiceActivityConfig(min_silence_s=0.1, speech_pad_s=0.0)
     parts = [segment.samples for segment in cut_speech(clips, tight)]
     return np.resize(np.concatenate(parts), round(seconds * SAMPLE_RATE))
 
 
-def live(recogniser: Recogniser, samples: Floats, count: int) -> tuple[float, float]:
+def live(recognizer: Recognizer, samples: Floats, count: int) -> tuple[float, float]:
     """Processor and wall seconds of ``count`` streams of speech without pauses, a second of sound."""
-    config = StreamingConfig(voice_activity=VoiceActivityConfig(end_silence=5.0))
-    engine = Engine(recogniser.model)
+    config = StreamingConfig(voice_activity=VoiceActivityConfig(min_silence_s=5.0))
+    engine = Engine(recognizer.model)
     handles = [engine.open(config) for _ in range(count)]
     processor, wall = time.process_time(), time.perf_counter()
     for frame in range(SECONDS * 10):

@@ -45,7 +45,7 @@ from nim4asr.model.slot_cache import SlotCache
 from nim4asr.recipes.nim4_2b3 import network as large_network
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.engine import Engine
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.streaming import Stream
 
 MARKS = (10, 60, 300)
@@ -99,15 +99,15 @@ def processor(on_gpu: bool | None = None) -> str:
 
 
 def small(options: argparse.Namespace) -> dict[str, Any]:
-    recogniser = Recogniser.load(options.model, runtime=options.runtime)
+    recognizer = Recognizer.load(options.model, runtime=options.runtime)
     recordings = [
         read_audio(one.source())
         for path in options.manifests
         for one in spread([u for u in read_manifest(path) if u.split == "dev"], options.limit)
     ]
-    warm(recogniser, recordings[0])
+    warm(recognizer, recordings[0])
     found: dict[str, Any] = {
-        "model": recogniser.model.config.name,
+        "model": recognizer.model.config.name,
         "runtime": options.runtime or "default",
         "utterances": len(recordings),
     }
@@ -117,14 +117,14 @@ def small(options: argparse.Namespace) -> dict[str, Any]:
         config = StreamingConfig(mode)
         silence = np.zeros(SAMPLE_RATE, np.float32)
         replays = [
-            replay(Stream(recogniser.model, config), np.concatenate([one, silence])) for one in recordings
+            replay(Stream(recognizer.model, config), np.concatenate([one, silence])) for one in recordings
         ]
-        found[mode], samples[mode] = delays(replays, config.voice_activity.padding)
+        found[mode], samples[mode] = delays(replays, config.voice_activity.speech_pad_s)
     continuous = without_pauses(recordings, MARKS[-1])
     tell("work a second")
-    found["work"] = work(recogniser, continuous)
+    found["work"] = work(recognizer, continuous)
     tell("streams held")
-    found["streams"] = streams(recogniser, continuous)
+    found["streams"] = streams(recognizer, continuous)
     return found
 
 
@@ -132,9 +132,9 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
     return list(items[:: max(1, len(items) // most)])[:most]
 
 
-def warm(recogniser: Recogniser, samples: Floats) -> None:
-    replay(Stream(recogniser.model), samples)
-    recogniser.transcribe((samples, SAMPLE_RATE))
+def warm(recognizer: Recognizer, samples: Floats) -> None:
+    replay(Stream(recognizer.model), samples)
+    recognizer.transcribe((samples, SAMPLE_RATE))
 
 
 def delays(replays: Sequence[Replay], padding: float) -> tuple[dict[str, Any], dict[str, list[float]]]:
@@ -165,26 +165,26 @@ def share(part: int, whole: int) -> float | None:
 
 def without_pauses(recordings: Sequence[Floats], seconds: float) -> Floats:
     """Speech without a break, of at least ``seconds``, repeated if there is less."""
-    tight = VoiceActivityConfig(end_silence=0.1, padding=0.0)
+    tight = VoiceActivityConfig(min_silence_s=0.1, speech_pad_s=0.0)
     parts = [segment.samples for segment in cut_speech(recordings, tight)]
     return np.resize(np.concatenate(parts), round(seconds * SAMPLE_RATE))
 
 
-def work(recogniser: Recogniser, samples: Floats) -> list[dict[str, Any]]:
+def work(recognizer: Recognizer, samples: Floats) -> list[dict[str, Any]]:
     """Computing a second of sound, in the ten seconds before each mark of one stream that never pauses.
 
     Ours cuts it at 30 s, as it would any; the other way reads all that was said since the stream's start.
     """
     # Only the longest length ends a segment.
-    config = StreamingConfig(voice_activity=VoiceActivityConfig(end_silence=5.0))
+    config = StreamingConfig(voice_activity=VoiceActivityConfig(min_silence_s=5.0))
     computing = np.median(
-        [replay(Stream(recogniser.model, config), samples).computing for _ in range(3)], axis=0
+        [replay(Stream(recognizer.model, config), samples).computing for _ in range(3)], axis=0
     )
     rows = []
     for mark in MARKS:
         ours = float(computing[(mark - 10) * 10 : mark * 10].sum()) / 10
         heard = SpeechSegment(0.0, samples[: mark * SAMPLE_RATE])
-        again = median_seconds(lambda heard=heard: from_the_start(recogniser, heard), 3) / CHUNK
+        again = median_seconds(lambda heard=heard: from_the_start(recognizer, heard), 3) / CHUNK
         rows.append({"second": mark, "ours": round(ours, 4), "re_encoding": round(again, 4)})
     for row in rows:
         row["ours_to_first"] = round(row["ours"] / rows[0]["ours"], 3)
@@ -192,13 +192,13 @@ def work(recogniser: Recogniser, samples: Floats) -> list[dict[str, Any]]:
     return rows
 
 
-def from_the_start(recogniser: Recogniser, heard: SpeechSegment) -> None:
-    """What a recogniser without caches does at a chunk: everything, but for the text that it keeps.
+def from_the_start(recognizer: Recognizer, heard: SpeechSegment) -> None:
+    """What a recognizer without caches does at a chunk: everything, but for the text that it keeps.
 
     It is given the favour of writing as few tokens as a refresh does.
     """
-    budget = DecodingConfig(tokens_per_second=1e-9, spare_tokens=REFRESHED)
-    Recogniser(recogniser.model, replace(recogniser.config, decoding=budget)).recognise([heard])
+    budget = DecodingConfig(tokens_per_second=1e-9, extra_tokens=REFRESHED)
+    Recognizer(recognizer.model, replace(recognizer.config, decoding=budget)).recognize([heard])
 
 
 def median_seconds(call: Callable[[], object], times: int, patience: float = 60.0) -> float:
@@ -215,13 +215,13 @@ def tell(phase: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {phase}", file=sys.stderr, flush=True)
 
 
-def streams(recogniser: Recogniser, samples: Floats, seconds: int = 12) -> dict[str, Any]:
+def streams(recognizer: Recognizer, samples: Floats, seconds: int = 12) -> dict[str, Any]:
     """How many streams are held in real time: their computing takes no longer than their sound."""
-    config = StreamingConfig(voice_activity=VoiceActivityConfig(end_silence=5.0))
+    config = StreamingConfig(voice_activity=VoiceActivityConfig(min_silence_s=5.0))
     loads: dict[int, float] = {}
     count = 1
     while count == 1 or (loads[count // 2] < 1 and count <= 256):
-        engine = Engine(recogniser.model)
+        engine = Engine(recognizer.model)
         handles = [engine.open(config) for _ in range(count)]
         began = time.perf_counter()
         for frame in range(seconds * 10):
@@ -237,7 +237,7 @@ def streams(recogniser: Recogniser, samples: Floats, seconds: int = 12) -> dict[
     heard = SpeechSegment(0.0, samples[: seconds * SAMPLE_RATE])
     # The other way, at the middle of the same stretch, which is its mean.
     middle = SpeechSegment(0.0, heard.samples[: len(heard.samples) // 2])
-    again = median_seconds(lambda: from_the_start(recogniser, middle), 3) / CHUNK
+    again = median_seconds(lambda: from_the_start(recognizer, middle), 3) / CHUNK
     return {
         "load": {str(count): round(load, 3) for count, load in loads.items()},
         "held": held,
@@ -284,7 +284,7 @@ def one_chunk(network: Nim4, chunks: ChunkScheme, seconds: int, device: str) -> 
     dim = network.llm.get_input_embeddings().embedding_dim
     rand = lambda *shape: torch.randn(*shape, device=device, dtype=torch.bfloat16) * 0.02  # noqa: E731
     cache = SlotCache(network.llm, capacity=1024)
-    slot = cache.take()
+    slot = cache.allocate()
     cache.extend([slot], [rand(30 + round(seconds * 6.25), dim)])
     held = cache.lengths[slot]
     state = network.encoder.initial_state(1, chunks)
@@ -307,22 +307,22 @@ def one_chunk(network: Nim4, chunks: ChunkScheme, seconds: int, device: str) -> 
         wait(cache.extend([slot], [rand(positions, dim)]), device)
 
     def refresh() -> None:
-        cache.rewind(slot, held)
+        cache.truncate(slot, held)
         listen()
         read(slot, chunks.size // 4 + 5 + kept)
         for _ in range(REFRESHED):
             read(slot, 1)
 
-    again = cache.take()
+    again = cache.allocate()
 
     def re_encode() -> None:
-        cache.rewind(again, 0)
+        cache.truncate(again, 0)
         listen_again()
         read(again, held + 5 + kept)
         for _ in range(REFRESHED):
             read(again, 1)
 
-    cache.rewind(slot, held)
+    cache.truncate(slot, held)
     times = {
         "encoder": median_seconds(listen, 3),
         "refresh": median_seconds(refresh, 3),

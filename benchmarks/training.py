@@ -37,7 +37,7 @@ from nim4asr.phonemes import TABLE
 from nim4asr.recipes import RECIPES, training_programme
 from nim4asr.training.asynchronous import AsynchronousIaSft
 from nim4asr.training.objective import mean_loss
-from nim4asr.training.optimiser import build_optimiser
+from nim4asr.training.optimizer import build_optimizer
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.programme import Programme
 from nim4asr.training.rl import Rl
@@ -112,7 +112,7 @@ def measured(programme: Programme, name: str, steps: int, device: torch.device) 
     network = Nim4(programme.network(len(tokenizer))).to(device).train()
     learner = Learner(network, tokenizer, keywords=KeywordSet([COMMON[:2], COMMON[4:6]]))
     objective = stage.objective(learner)
-    optimiser = build_optimiser(objective.named_parameters(), stage.loop.optimiser)
+    optimizer = build_optimizer(objective.named_parameters(), stage.loop.optimizer)
     batch = batch_of(stage, default_rng(0)).to(device)
     objective.open()
     half = in_half(programme, device)
@@ -124,8 +124,8 @@ def measured(programme: Programme, name: str, steps: int, device: torch.device) 
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             loss = mean_loss(objective(ready, default_rng(number)))
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     for number in range(2):
         step(number)

@@ -154,7 +154,7 @@ def hear_samples(random: Random, folder: Path) -> None:
 
 def pronounce_text(random: Random, folder: Path) -> None:
     """Any text, for the phonemes and for the error rates."""
-    from nim4asr.evaluation.normalisation import tokens, written_tokens
+    from nim4asr.evaluation.normalization import tokens, written_tokens
     from nim4asr.phonemes import pronounce, pronunciations
 
     given = text(random)
@@ -199,7 +199,7 @@ def open_database(random: Random, folder: Path) -> None:
 
 
 def open_model(random: Random, folder: Path) -> None:
-    """An edited configuration or normalisation."""
+    """An edited configuration or normalization."""
     import torch
 
     from nim4asr.model.configuration import Nim4Config
@@ -265,13 +265,13 @@ def read_a_run(random: Random, folder: Path) -> None:
 def give_hints(random: Random, folder: Path) -> None:
     """Hints of any text, for the prompt and the search."""
     from nim4asr.hotwords.names import Name
-    from nim4asr.recognition.guidance import HintGuide
-    from nim4asr.recognition.hinting import Hinting
+    from nim4asr.recognition.fusion import HintBooster
+    from nim4asr.recognition.hinting import HintPolicy
 
     hints = tuple(text(random) for _ in range(random.randint(0, 22)))
-    hinting = Hinting(None, hints)
+    hinting = HintPolicy(None, hints)
     hinting.listen().feed(np.zeros((3, 256), np.float32))
-    guide = HintGuide(
+    guide = HintBooster(
         hinting.given, 1.0, lambda tokens: "".join(map(chr, tokens)), lambda one: [*map(ord, one)], 0
     )
     guide.gains([104, 105], [32, 0]), guide.suggestions([104])

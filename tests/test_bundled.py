@@ -9,14 +9,14 @@ import pytest
 from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.model.folder import bundled
 from nim4asr.recipes.nano import network
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 
 MOST_BYTES = 48 * 1000**2
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
-    return Recogniser.load()
+def recognizer() -> Recognizer:
+    return Recognizer.load()
 
 
 def test_it_is_small_and_has_a_card() -> None:
@@ -26,17 +26,17 @@ def test_it_is_small_and_has_a_card() -> None:
     assert not any(file.suffix in (".bin", ".pt", ".pth", ".pkl") for file in files)
 
 
-def test_it_is_the_recipes_network(recogniser: Recogniser) -> None:
-    config = recogniser.model.config
+def test_it_is_the_recipes_network(recognizer: Recognizer) -> None:
+    config = recognizer.model.config
     vocabulary = json.loads((bundled() / "config.json").read_text())["llm"]["vocab_size"]
     assert config == network(vocabulary)
 
 
-def test_nothing_is_printed_on_silence_and_noise(recogniser: Recogniser) -> None:
+def test_nothing_is_printed_on_silence_and_noise(recognizer: Recognizer) -> None:
     random = np.random.default_rng(0)
     for level in (0.0, 0.001, 0.05, 0.3):
         samples = (random.standard_normal(4 * SAMPLE_RATE) * level).astype(np.float32)
-        assert recogniser.transcribe((samples, SAMPLE_RATE)).text == ""
+        assert recognizer.transcribe((samples, SAMPLE_RATE)).text == ""
 
 
 def test_clips_are_small() -> None:

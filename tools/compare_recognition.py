@@ -47,22 +47,22 @@ def record(
     from nim4asr.hotwords.names import Name
     from nim4asr.model.decoding import DecodingConfig
     from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
-    from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.offline import Recognizer
 
     utterances = [one for path in manifests for one in select(path, split, limit)]
-    decoding = DecodingConfig(beams=8) if mode == "beams" else DecodingConfig()
-    recogniser = Recogniser.load(config=RecognitionConfig(decoding=decoding), **runtime)
+    decoding = DecodingConfig(beam_size=8) if mode == "beams" else DecodingConfig()
+    recognizer = Recognizer.load(config=RecognitionConfig(decoding=decoding), **runtime)
     hotwords = HotwordIndex()
     names = dict.fromkeys(name for one in utterances if len(name := name_in(one.text)) > 2)
     hotwords.add(Name(name) for name in names)
 
     def said(one: Utterance) -> Any:
         if mode.startswith("live"):
-            stream = recogniser.stream(StreamingConfig("refresh" if mode == "live" else "final"))
+            stream = recognizer.stream(StreamingConfig("refresh" if mode == "live" else "final"))
             return [*stream.feed(samples(one)), *stream.finish()]
         if mode != "hints":
-            return recogniser.transcribe(one.source()).segments
-        return recogniser.transcribe(one.source(), hotwords=hotwords, hints=[name_in(one.text)]).segments
+            return recognizer.transcribe(one.source()).segments
+        return recognizer.transcribe(one.source(), hotwords=hotwords, hints=[name_in(one.text)]).segments
 
     return [{"id": one.id, "mode": mode, "said": plain(said(one))} for one in utterances]
 

@@ -20,16 +20,16 @@ from nim4asr.audio.voice_activity import SpeechSegment
 from nim4asr.data.manifest import read_manifest
 from nim4asr.data.preparation import read_texts
 from nim4asr.evaluation.entities import NameList
-from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.normalization import tokens
 from nim4asr.evaluation.retrieval import Spoken
 from nim4asr.hotwords.database import Database, assemble, pronounce_all
 from nim4asr.hotwords.evidence import EvidenceConfig, weigh
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.search import SearchConfig, Walk, toneless_costs
+from nim4asr.hotwords.search import SearchConfig, TrieSearch, toneless_costs
 from nim4asr.phonemes.mandarin import is_han
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 
-WIDE = SearchConfig(slack=2.0, rate=0.8, tokens=256, weakest=-math.inf)
+WIDE = SearchConfig(cost_budget=2.0, cost_per_phoneme=0.8, beam_width=256, min_log_odds=-math.inf)
 # In lists of more names than these, those of two characters are left out.
 SHORT = 500_000
 # Of a match nothing but the log posterior of its likeliest path with tones.
@@ -42,9 +42,9 @@ def main() -> None:
         one for one in dict.fromkeys(read_texts(options.names)) if len(one) > 1 and all(map(is_han, one))
     ]
     train = [one for one in read_manifest(options.manifest) if one.split != "dev"][: options.limit]
-    recogniser = Recogniser.load()
+    recognizer = Recognizer.load()
     spoken = [
-        Spoken(one.text, recogniser.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))))
+        Spoken(one.text, recognizer.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))))
         for one in train
     ]
     every = NameList(texts)
@@ -82,7 +82,7 @@ def matches(
     """Phonemes, log posterior, costs without and with tones, log of the names, and whether the name was said."""
     size = math.log(len(database))
     for one, names in zip(spoken, said, strict=True):
-        walk = Walk(database, WIDE)
+        walk = TrieSearch(database, WIDE)
         walk.feed(toneless_costs(one.log_probs))
         found = walk.found
         best: dict[tuple[int, int], tuple[float, ...]] = {}

@@ -1,6 +1,6 @@
-"""NIM4-ASR: an LLM-based speech recogniser that is small, streams, and does not hallucinate.
+"""NIM4-ASR: an LLM-based speech recognizer that is small, streams, and does not hallucinate.
 
-``nim4asr.load("folder or org/name")`` gives a ``Recogniser``, the bundled model if nothing is named;
+``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, the bundled model if nothing is named;
 ``nim4asr.transcribe("audio.wav")`` a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a ``Stream`` by it.
 ``HotwordIndex`` finds names by their sound.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.recognition.configuration import StreamingConfig
-    from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.offline import Recognizer
     from nim4asr.recognition.result import Transcript
     from nim4asr.recognition.streaming import Stream
     from nim4asr.runtime.loading import Runtime
@@ -37,16 +37,16 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     runtime: "Runtime | None" = None,
-) -> "Recogniser":
+) -> "Recognizer":
     """The model in a folder or on the hub, ready to listen; the bundled nano by default.
 
     ``runtime`` is "onnx" or "torch", by default onnxruntime for a model that comes with its graphs, as nano does.
     ``device`` and ``dtype``, that of the weights in memory, are torch's.
     Raises ``InputError`` if there is no such model or it cannot transcribe.
     """
-    from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.offline import Recognizer
 
-    return Recogniser.load(model, device, dtype, runtime=runtime)
+    return Recognizer.load(model, device, dtype, runtime=runtime)
 
 
 def transcribe(audio: "str | Path | bytes") -> "Transcript":
@@ -66,5 +66,5 @@ def stream(config: "StreamingConfig | None" = None, rate: int = 16_000, channels
 
 
 @cache
-def _bundled() -> "Recogniser":
+def _bundled() -> "Recognizer":
     return load()

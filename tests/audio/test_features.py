@@ -36,13 +36,13 @@ def test_frames_outlive_their_stream() -> None:
     np.testing.assert_array_equal(first, kept)
 
 
-def test_normalisation_centres_and_scales() -> None:
+def test_normalization_centres_and_scales() -> None:
     frames = np.random.default_rng(0).normal(5.0, 3.0, (4000, 80)).astype(np.float32)
     cmvn = Cmvn.from_sums(len(frames), frames.sum(0), (frames**2).sum(0))
     assert abs(cmvn(frames).mean()) < 1e-3
     assert abs(cmvn(frames).std() - 1) < 1e-3
 
 
-def test_normalisation_needs_frames() -> None:
+def test_normalization_needs_frames() -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         Cmvn.from_sums(0, np.zeros(80, np.float32), np.zeros(80, np.float32))

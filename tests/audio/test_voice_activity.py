@@ -6,8 +6,8 @@ import pytest
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import (
     Activity,
-    Cause,
     Endpointer,
+    EndReason,
     Offset,
     Onset,
     SpeechSegment,
@@ -56,7 +56,7 @@ def test_any_cutting_gives_the_same_segments(speech: Floats) -> None:
 
 
 def test_long_speech_is_cut_without_loss(speech: Floats) -> None:
-    config = VoiceActivityConfig(longest=3.0, end_silence=1.0)
+    config = VoiceActivityConfig(max_segment_s=3.0, min_silence_s=1.0)
     # Without pauses: only the middle of the clip, again and again.
     middle = speech[len(speech) // 3 : 2 * len(speech) // 3]
     samples = np.concatenate([np.tile(middle, 12), quiet(2)])
@@ -71,10 +71,10 @@ def test_long_speech_is_cut_without_loss(speech: Floats) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"threshold": 1.5}, {"longest": 0.1}, {"end_silence": -1.0}, {"cut_search": 0.0}]
+    "wrong", [{"threshold": 1.5}, {"max_segment_s": 0.1}, {"min_silence_s": -1.0}, {"split_window_s": 0.0}]
 )
 def test_contradictions_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"threshold|times|cut_search"):
+    with pytest.raises(ValueError, match=r"threshold|times|split_window_s"):
         VoiceActivityConfig(**wrong)
 
 
@@ -95,8 +95,8 @@ def test_samples_are_handed_on_once_and_in_order(speech: Floats) -> None:
     np.testing.assert_array_equal(handed_on(live), handed_on(whole))
     marks = [a for a in live if not isinstance(a, Voiced)]
     assert [type(mark) for mark in marks] == [Onset, Offset] * 2
-    assert isinstance(marks[1], Offset) and marks[1].cause is Cause.SILENCE
-    assert isinstance(marks[3], Offset) and marks[3].cause is Cause.FINISH
+    assert isinstance(marks[1], Offset) and marks[1].reason is EndReason.SILENCE
+    assert isinstance(marks[3], Offset) and marks[3].reason is EndReason.END_OF_STREAM
     seconds = sum(end.time - start.time for start, end in zip(marks[::2], marks[1::2], strict=True))
     assert len(handed_on(live)) == round(seconds * SAMPLE_RATE)
 
@@ -117,7 +117,7 @@ def test_a_commit_ends_the_segment_at_once(speech: Floats) -> None:
     half = len(speech) // 2
     endpointer.feed(speech[:half])
     *_, end = endpointer.commit()
-    assert isinstance(end, Offset) and end.cause is Cause.COMMIT
+    assert isinstance(end, Offset) and end.reason is EndReason.COMMIT
     assert end.time <= half / SAMPLE_RATE
     assert endpointer.commit() == []
     # The next segment begins no earlier than this one ended.
@@ -126,7 +126,7 @@ def test_a_commit_ends_the_segment_at_once(speech: Floats) -> None:
 
 
 def test_a_pause_is_held_back_until_speech_goes_on(speech: Floats) -> None:
-    config = VoiceActivityConfig(end_silence=3.0, padding=0.2)
+    config = VoiceActivityConfig(min_silence_s=3.0, speech_pad_s=0.2)
     endpointer = Endpointer(config)
     endpointer.feed(speech)
     pause = [a for a in endpointer.feed(quiet(1.0)) if isinstance(a, Voiced)]

@@ -116,7 +116,7 @@ def test_three_hours(capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_pa
     [
         (["--model", "/no/such/folder"], "no such model folder"),
         (["--device", "warp"], "not available"),
-        (["--beams", "0"], "beams"),
+        (["--beams", "0"], "beam_size"),
         (["--chunk-frames", "0"], "chunks"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
-from nim4asr.audio.voice_activity import Cause
+from nim4asr.audio.voice_activity import EndReason
 from nim4asr.cli import stream as command
 from nim4asr.cli.main import main
 from nim4asr.cli.stream import Screen, to_json
@@ -45,12 +45,12 @@ def test_every_kind_of_event_has_its_json() -> None:
         for event in (
             SpeechStarted(0.5),
             Partial(0.9, "h", "i"),
-            SpeechEnded(1.0, Cause.SILENCE),
+            SpeechEnded(1.0, EndReason.SILENCE),
             Final(1.0, segment),
         )
     ]
     assert rows[1] == {"event": "partial", "time": 0.9, "stable": "h", "volatile": "i"}
-    assert rows[2] == {"event": "speech_ended", "time": 1.0, "cause": "silence"}
+    assert rows[2] == {"event": "speech_ended", "time": 1.0, "reason": "silence"}
     assert rows[3]["hints_used"] == ["hi"] and rows[3]["confidence"] == 0.9
 
 
@@ -113,7 +113,9 @@ def test_what_a_broken_file_held_before_its_break_is_written_down(
 def test_a_terminal_shows_stable_text_plain_and_volatile_text_dim() -> None:
     out = io.StringIO()
     screen = Screen(out, columns=12)
-    screen([Partial(1.0, "ab", "cd"), Partial(2.0, "abcdefghijkl", "我们"), SpeechEnded(2.5, Cause.SILENCE)])
+    screen(
+        [Partial(1.0, "ab", "cd"), Partial(2.0, "abcdefghijkl", "我们"), SpeechEnded(2.5, EndReason.SILENCE)]
+    )
     screen([Final(2.5, Segment(0.0, 2.5, "abcd", 1.0)), Final(3.0, Segment(2.5, 3.0, "", 1.0))])
     assert out.getvalue() == (
         "\r\x1b[Kab\x1b[2mcd\x1b[0m"

@@ -9,18 +9,18 @@ import torch
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.batches import Collator, Drawn, Prefetcher, Sampler, Source
-from nim4asr.data.store import FeatureStore, Labelled, LeftOut, build_store
+from nim4asr.data.store import FeatureStore, Labeled, LeftOut, build_store
 from nim4asr.errors import InputError
 
 CMVN = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
 
 
-def listen(number: int) -> tuple[Labelled, Floats] | LeftOut:
+def listen(number: int) -> tuple[Labeled, Floats] | LeftOut:
     """Item n is n tenths of a second of noise; every tenth item cannot be heard."""
     if number % 10 == 0:
         return LeftOut(f"u{number}", "it cannot be heard")
     samples = np.random.default_rng(number).standard_normal(number * SAMPLE_RATE // 10) * 0.1
-    return Labelled(f"u{number}", f"text {number}", "en", (number, 1)), samples.astype(np.float32)
+    return Labeled(f"u{number}", f"text {number}", "en", (number, 1)), samples.astype(np.float32)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_lengths_bound_what_is_drawn(store: FeatureStore) -> None:
     assert {drawn.entry.id for batch in batches for drawn in batch} <= {f"u{i}" for i in range(10, 22)}
 
 
-def test_a_batch_is_padded_and_labelled(store: FeatureStore) -> None:
+def test_a_batch_is_padded_and_labeled(store: FeatureStore) -> None:
     batch = Collator(CMVN)([Drawn(store, store.entries[0]), Drawn(store, store.entries[5])])
     assert batch.features.shape[:2] == (1, 2)
     assert batch.features[0, 0, batch.lengths[0] :].abs().sum() == 0
@@ -171,9 +171,9 @@ def test_no_utterance_of_such_a_length(store: FeatureStore) -> None:
 
 
 def test_a_store_keeps_texts_with_line_separators(tmp_path: Path) -> None:
-    build_store(tmp_path, ["你\u2028好", "a\x85b"], labelled, workers=1)
+    build_store(tmp_path, ["你\u2028好", "a\x85b"], labeled, workers=1)
     assert [entry.text for entry in FeatureStore(tmp_path).entries] == ["你\u2028好", "a\x85b"]
 
 
-def labelled(text: str) -> tuple[Labelled, Floats]:
-    return Labelled(text, text, "zh", (1,)), np.zeros(1600, np.float32)
+def labeled(text: str) -> tuple[Labeled, Floats]:
+    return Labeled(text, text, "zh", (1,)), np.zeros(1600, np.float32)

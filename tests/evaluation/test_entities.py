@@ -1,5 +1,5 @@
 from nim4asr.evaluation.entities import EntityCount, NameList
-from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.normalization import tokens
 from nim4asr.hotwords.hints import Hit
 from nim4asr.recognition.result import Segment, Transcript
 

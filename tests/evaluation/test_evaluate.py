@@ -17,7 +17,7 @@ from nim4asr.recognition.result import Segment, Transcript
 
 
 class Parrot:
-    """A recogniser that says what it was told to."""
+    """A recognizer that says what it was told to."""
 
     class Model:
         class Config:
@@ -66,7 +66,7 @@ def test_the_summary(tmp_path: Path) -> None:
     assert summary["languages"]["en"]["hallucination_rate"] == 0.5
     assert summary["total"]["utterances"] == 3
     assert summary["total"]["real_time_factor"] == 0.5
-    assert "nim4asr-plain-1" in summary["normalisation"]
+    assert "nim4asr-plain-1" in summary["normalization"]
     assert summary["skipped"] == ["4: no sound"]
     assert json.loads((tmp_path / "report/summary.json").read_text()) == summary
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
-from nim4asr.audio.voice_activity import Cause
+from nim4asr.audio.voice_activity import EndReason
 from nim4asr.evaluation.latency import (
     Replay,
     Revisions,
@@ -36,7 +36,7 @@ class Scripted:
 
     def finish(self) -> list[Event]:
         self.time += 0.05
-        return [SpeechEnded(0.0, Cause.FINISH)]
+        return [SpeechEnded(0.0, EndReason.END_OF_STREAM)]
 
 
 def test_a_late_frame_delays_those_after_it() -> None:
@@ -68,7 +68,7 @@ REPLAY = shown(
     (Partial(1.0, "", "one too"), 1.0, 1.1),
     (Partial(2.0, "one", " two tree"), 2.0, 2.2),
     (Partial(3.0, "one too", " three four"), 3.0, 3.1),
-    (SpeechEnded(3.9, Cause.SILENCE), 4.4, 4.5),
+    (SpeechEnded(3.9, EndReason.SILENCE), 4.4, 4.5),
     (final("one two three", 3.9), 4.4, 4.5),
     (SpeechStarted(6.0), 6.1, 6.1),
     (final("", 7.0), 7.5, 7.6),

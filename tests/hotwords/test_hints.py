@@ -13,7 +13,7 @@ def texts(hits: list[Hit], config: HintConfig | None = None, draft: str = "") ->
 
 def test_only_what_was_likelier_said_than_not() -> None:
     assert texts([hit("a", 0, 1, 0.1), hit("b", 2, 3, -0.1)]) == ["a"]
-    assert texts([hit("a", 0, 1, 0.1), hit("b", 2, 3, -0.1)], HintConfig(least=-1)) == ["a", "b"]
+    assert texts([hit("a", 0, 1, 0.1), hit("b", 2, 3, -0.1)], HintConfig(min_log_odds=-1)) == ["a", "b"]
 
 
 def test_the_best_of_those_that_overlap_has_the_place() -> None:
@@ -37,10 +37,10 @@ def test_at_most_so_many_and_each_once() -> None:
     chosen = texts(many)
     assert len(chosen) == len(set(chosen)) == 20
     assert chosen[0] == "n29"
-    assert texts(many, HintConfig(most=0)) == []
+    assert texts(many, HintConfig(max_hints=0)) == []
 
 
 @pytest.mark.parametrize(("bonus", "expected"), [(0.0, []), (1.0, ["a"])])
 def test_a_category_can_be_favoured(bonus: float, expected: list[str]) -> None:
-    config = HintConfig(categories={"city": bonus})
+    config = HintConfig(category_bias={"city": bonus})
     assert texts([hit("a", 0, 1, -0.5, category="city")], config) == expected

@@ -11,7 +11,7 @@ from nim4asr.hotwords.index import HotwordIndex, build, longest
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import certain
 from nim4asr.phonemes import TABLE, pronounce
-from nim4asr.recognition.hinting import Hinting
+from nim4asr.recognition.hinting import HintPolicy
 
 
 def index(*texts: str) -> HotwordIndex:
@@ -142,7 +142,7 @@ def test_under_a_name_there_must_be_voice() -> None:
 def test_who_listens_goes_on_with_the_names_there_were() -> None:
     index = HotwordIndex()
     index.add([Name("北京大学")])
-    before, hinting = index.listen(), Hinting(index)
+    before, hinting = index.listen(), HintPolicy(index)
     log_probs = certain(TABLE.encode([*pronounce("北京大学"), *pronounce("上海市")]))
     before.feed(log_probs[:9])
     index.remove(["北京大学"])

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from nim4asr.hotwords.database import Database, Pronounced, assemble
 from nim4asr.hotwords.evidence import _alignment_cost
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.search import Match, SearchConfig, Walk, certain, toneless_costs
+from nim4asr.hotwords.search import Match, SearchConfig, TrieSearch, certain, toneless_costs
 from nim4asr.phonemes import TABLE
 
-EXACT = SearchConfig(slack=0.0, rate=0.0, shortest=1)
+EXACT = SearchConfig(cost_budget=0.0, cost_per_phoneme=0.0, min_phonemes=1)
 # Few sounds, so that names overlap and repeat.
 SOUNDS = TABLE.encode("n i1 h ao1 AH".split())
 sound = st.sampled_from(SOUNDS)
@@ -25,7 +25,7 @@ def key(database: Database, match: Match) -> tuple[int, ...]:
 
 
 def heard(database: Database, log_probs: np.ndarray, config: SearchConfig) -> list[Match]:
-    walk = Walk(database, config)
+    walk = TrieSearch(database, config)
     walk.feed(toneless_costs(log_probs))
     return walk.matches()
 
@@ -63,11 +63,13 @@ def test_a_match_costs_what_its_best_alignment_costs(said: list[list[int]], fram
     # With all they may spend, the cheapest match of a name costs what its best alignment does; with less, a beginning
     # that is too dear may have been given up.
     for slack, exact in ((500.0, True), (2.0, False)):
-        config = SearchConfig(slack=slack, rate=1.0, dearest=100.0, tokens=4000, shortest=1)
+        config = SearchConfig(
+            cost_budget=slack, cost_per_phoneme=1.0, max_frame_cost=100.0, beam_width=4000, min_phonemes=1
+        )
         matches = heard(names, log_probs, config)
         for match in matches:
             assert 0 <= match.start < match.end <= frames
-            assert match.cost <= config.slack + config.rate * match.phonemes + 1e-4
+            assert match.cost <= config.cost_budget + config.cost_per_phoneme * match.phonemes + 1e-4
             place = -costs[match.start : match.end]
             best = _alignment_cost(place, np.zeros(len(place)), np.array(key(names, match), np.uint8))
             assert match.cost >= best - 1e-3
@@ -80,7 +82,7 @@ def test_a_match_costs_what_its_best_alignment_costs(said: list[list[int]], fram
 def test_in_pieces_as_at_once(spoken: list[int], size: int) -> None:
     names = database([SOUNDS[:2], SOUNDS[1:4], [SOUNDS[0], SOUNDS[0]]])
     costs = toneless_costs(certain(spoken))
-    whole, pieces = Walk(names, EXACT), Walk(names, EXACT)
+    whole, pieces = TrieSearch(names, EXACT), TrieSearch(names, EXACT)
     whole.feed(costs)
     for start in range(0, len(costs), size):
         pieces.feed(costs[start : start + size])
@@ -107,7 +109,7 @@ def test_silence_holds_no_name() -> None:
     names = database([SOUNDS[:3], SOUNDS[2:]])
     silence = np.full((500, len(TABLE)), -12.0, np.float32)
     silence[:, 0] = -1e-3
-    walk = Walk(names)
+    walk = TrieSearch(names)
     walk.feed(toneless_costs(silence))
     assert walk.matches() == [] and walk._count == 0
 
@@ -117,7 +119,7 @@ def test_a_crowd_of_tokens_is_kept_to_its_number() -> None:
     names = database([list(random.choice(SOUNDS, 8)) for _ in range(300)])
     flat = np.full((60, len(TABLE)), -30.0, np.float32)
     flat[:, [0, *SOUNDS]] = np.log(1 / 6)
-    walk = Walk(names, SearchConfig(tokens=32))
+    walk = TrieSearch(names, SearchConfig(beam_width=32))
     walk.feed(toneless_costs(flat))
     assert walk._count <= 32
 

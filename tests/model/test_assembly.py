@@ -9,7 +9,7 @@ from nim4asr.cli.main import main
 from nim4asr.errors import InputError
 from nim4asr.model.assembly import assemble
 from nim4asr.model.checkpoint import Checkpoint, load
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.runtime.torch_network import torch_model
 
 
@@ -39,7 +39,7 @@ def test_any_causal_language_model_will_do(
     torch.testing.assert_close(checkpoint.network.llm(ids).logits, genuine(ids).logits)
     assert checkpoint.config.adaptor is not None
     assert checkpoint.config.adaptor.llm_dim == 24
-    assert isinstance(Recogniser(torch_model(checkpoint)).transcribe((speech, 16_000)).text, str)
+    assert isinstance(Recognizer(torch_model(checkpoint)).transcribe((speech, 16_000)).text, str)
 
 
 def test_no_language_model(toy_checkpoint: Checkpoint, tmp_path: Path) -> None:

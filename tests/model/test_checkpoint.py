@@ -153,7 +153,7 @@ def test_a_bad_configuration(broken: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"mean": [1], "scale": [1]}'])
-def test_a_bad_normalisation(broken: Path, text: str) -> None:
+def test_a_bad_normalization(broken: Path, text: str) -> None:
     (broken / "cmvn.json").write_text(text)
     with pytest.raises(InputError, match=r"cmvn\.json"):
         load(broken)
@@ -246,7 +246,7 @@ def test_a_flipped_bit_in_the_weights_is_noticed(broken: Path) -> None:
         ("scale", ["x"] * 80),
     ],
 )
-def test_a_normalisation_that_is_none(broken: Path, key: str, value: Any) -> None:
+def test_a_normalization_that_is_none(broken: Path, key: str, value: Any) -> None:
     row = json.loads((broken / "cmvn.json").read_text())
     (broken / "cmvn.json").write_text(json.dumps({**row, key: value}))
     with pytest.raises(InputError, match=r"cmvn\.json"):

@@ -8,24 +8,24 @@ CONFIG = DecodingConfig()
 
 
 def test_the_budget_grows_with_the_audio() -> None:
-    assert CONFIG.budget(0) == CONFIG.spare_tokens
-    assert CONFIG.budget(10) - CONFIG.budget(5) == 60
+    assert CONFIG.max_new_tokens(0) == CONFIG.extra_tokens
+    assert CONFIG.max_new_tokens(10) - CONFIG.max_new_tokens(5) == 60
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"beams": 0},
-        {"beams": 101},
+        {"beam_size": 0},
+        {"beam_size": 101},
         {"phoneme_weight": -1.0},
         {"phoneme_weight": float("nan")},
         {"hint_weight": -1.0},
         {"hint_weight": float("inf")},
         {"candidates": 0},
-        {"repeats": 1},
+        {"max_repeats": 1},
         {"tokens_per_second": 0.0},
     ],
 )
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"beams|phoneme_weight|candidates|guards"):
+    with pytest.raises(ValueError, match=r"beam_size|phoneme_weight|candidates|guards"):
         DecodingConfig(**wrong)

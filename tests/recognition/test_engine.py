@@ -11,8 +11,8 @@ from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.engine import Engine, StreamHandle
 from nim4asr.recognition.events import Event, Failed, Final, SpeechEnded
 from nim4asr.recognition.frontend import StreamFrontend
-from nim4asr.recognition.hinting import Hinting
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.hinting import HintPolicy
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.recording import Recording
 from nim4asr.recognition.streaming import Stream
 from nim4asr.runtime.network import Model
@@ -180,8 +180,8 @@ def test_streams_together_say_what_each_says_alone(model: Model, talks: list[Flo
 def test_each_stream_has_its_own_chunks_and_voice_activity(model: Model, talks: list[Floats]) -> None:
     configs = [
         StreamingConfig(),
-        StreamingConfig(chunk=0.16),
-        StreamingConfig("final", chunk=1.28, voice_activity=VoiceActivityConfig(end_silence=2.0)),
+        StreamingConfig(chunk_s=0.16),
+        StreamingConfig("final", chunk_s=1.28, voice_activity=VoiceActivityConfig(min_silence_s=2.0)),
     ]
     engine = Engine(model)
     handles = [engine.open(config) for config in configs]
@@ -287,7 +287,7 @@ def test_a_recording_holds_a_live_stream_up_for_one_segment_at_a_time(
     model = torch_model(toy_checkpoint)
     engine = Engine(model)
     config = RecognitionConfig()
-    recording = Recording(engine, segments_of(speech, 12), config, Hinting())
+    recording = Recording(engine, segments_of(speech, 12), config, HintPolicy())
     handle = engine.open()
     encoded: list[int] = []
     genuine = model.network.encode
@@ -308,14 +308,14 @@ def test_a_recording_holds_a_live_stream_up_for_one_segment_at_a_time(
     assert rounded(live) == rounded(alone(model, talks[0]))
     # While the stream was open, one segment a step; all that are left when it has gone, together.
     assert encoded[:8] == [1] * 8 and sum(encoded) == 12
-    alone_found = Recogniser(torch_model(toy_checkpoint)).recognise(segments_of(speech, 12))
+    alone_found = Recognizer(torch_model(toy_checkpoint)).recognize(segments_of(speech, 12))
     assert [one.text for one in found] == [one.text for one in alone_found]
     assert [one.start for one in found] == [10.0 * number for number in range(12)]
 
 
 def test_a_recording_given_up_leaves_nothing_behind(model: Model, speech: Floats) -> None:
     engine = Engine(model)
-    recording = Recording(engine, segments_of(speech, 4), RecognitionConfig(), Hinting())
+    recording = Recording(engine, segments_of(speech, 4), RecognitionConfig(), HintPolicy())
     engine.step()
     recording.drop()
     assert recording.done and engine.step() == {}

@@ -18,9 +18,9 @@ from nim4asr.recognition import engine as engines
 from nim4asr.recognition import utterance
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Final, Partial
-from nim4asr.recognition.hinting import Hinting, supported, with_hits
+from nim4asr.recognition.hinting import HintPolicy, confirmed_by_audio, with_hits
 from nim4asr.recognition.hypothesis import Hypothesis
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.result import Segment
 from nim4asr.recognition.search import Beam
 from nim4asr.recognition.streaming import Stream
@@ -30,8 +30,8 @@ CLIP = "demo/zh-1.flac"
 
 
 @pytest.fixture(scope="module")
-def nano() -> Recogniser:
-    return Recogniser.load()
+def nano() -> Recognizer:
+    return Recognizer.load()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def heard_as(
 ) -> tuple[Segment, Any]:
     """A segment in which ``said`` was heard for certain and ``text`` was written with ``hints``."""
     log_probs = certain(TABLE.encode(pronounce(said)))
-    listener = Hinting(index, tuple(hints)).listen()
+    listener = HintPolicy(index, tuple(hints)).listen()
     listener.feed(log_probs)
     segment = to_segment(5.0, 5.0 + 0.04 * len(log_probs), Hypothesis(text, 1.0), log_probs)
     return with_hits(segment, listener.heard()), log_probs
@@ -77,26 +77,26 @@ def test_names_that_were_heard_become_hints(names: HotwordIndex) -> None:
 )
 def test_a_hint_stands_where_it_was_heard(said: str, text: str, hints: list[str], stands: bool) -> None:
     segment, log_probs = heard_as(said, text, hints)
-    assert supported(segment, log_probs) is stands
+    assert confirmed_by_audio(segment, log_probs) is stands
 
 
 def test_no_voice_no_hint(names: HotwordIndex) -> None:
-    listener = Hinting(names, ("北京",)).listen()
+    listener = HintPolicy(names, ("北京",)).listen()
     silence = np.full((100, len(TABLE)), -12.0, np.float32)
     silence[:, 0] = -0.001
     listener.feed(silence)
     assert listener.heard().hints == () and listener.heard().hits == ()
     with pytest.raises(InputError, match="at most 20"):
-        Hinting(None, ("x",) * 21)
+        HintPolicy(None, ("x",) * 21)
 
 
-def test_recordings_are_searched_too(nano: Recogniser, names: HotwordIndex) -> None:
+def test_recordings_are_searched_too(nano: Recognizer, names: HotwordIndex) -> None:
     (plain,) = nano.transcribe(CLIP).segments
     (segment,) = nano.transcribe(CLIP, hotwords=names).segments
     assert [hit.text for hit in segment.hits] == ["中国人"]
     # The model writes it anyway, so it needs no hint.
     assert segment.hints == () and segment.text == plain.text == "他是中国人"
-    only = Recogniser(nano.model, RecognitionConfig(hints=HintConfig(most=0)))
+    only = Recognizer(nano.model, RecognitionConfig(hints=HintConfig(max_hints=0)))
     assert only.transcribe(CLIP, hotwords=names).segments[0].hits == segment.hits
 
 
@@ -130,7 +130,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, draft: str, hinted: str) -> list[S
 
 
 def test_a_recording_with_a_hint(
-    nano: Recogniser, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch
+    nano: Recognizer, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = scripted(monkeypatch, "他是忠国人", "他是中国人")
     (segment,) = nano.transcribe(CLIP, hotwords=names).segments
@@ -139,22 +139,22 @@ def test_a_recording_with_a_hint(
 
 
 @pytest.mark.parametrize(("weight", "text"), [(0.0, "他是中国人"), (4.0, "他是中果人")])
-def test_a_hint_draws_the_search_to_what_sounds_the_same(nano: Recogniser, weight: float, text: str) -> None:
+def test_a_hint_draws_the_search_to_what_sounds_the_same(nano: Recognizer, weight: float, text: str) -> None:
     from nim4asr.audio.reading import read_audio
 
     decoding = DecodingConfig(hint_weight=weight)
-    recogniser = Recogniser(nano.model, RecognitionConfig(decoding=decoding))
-    assert recogniser.transcribe(CLIP, hints=["中果"]).text == text
-    stream = recogniser.stream(StreamingConfig(decoding=decoding), hints=["中果"])
+    recognizer = Recognizer(nano.model, RecognitionConfig(decoding=decoding))
+    assert recognizer.transcribe(CLIP, hints=["中果"]).text == text
+    stream = recognizer.stream(StreamingConfig(decoding=decoding), hints=["中果"])
     events = [*stream.feed(read_audio(CLIP)), *stream.finish()]
     assert [event.segment.text for event in events if isinstance(event, Final)] == [text]
     # What is nowhere heard is not printed, however it is drawn to.
-    assert recogniser.transcribe(CLIP, hints=["上海市"]).text == "他是中国人"
+    assert recognizer.transcribe(CLIP, hints=["上海市"]).text == "他是中国人"
 
 
 @pytest.mark.parametrize("hinted", ["上海市中国人", "他是忠国"])
 def test_a_hint_that_the_sound_contradicts_is_not_printed(
-    nano: Recogniser, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch, hinted: str
+    nano: Recognizer, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch, hinted: str
 ) -> None:
     scripted(monkeypatch, "他是忠国人", hinted)
     (segment,) = nano.transcribe(CLIP, hotwords=names, hints=["上海市"]).segments
@@ -164,14 +164,16 @@ def test_a_hint_that_the_sound_contradicts_is_not_printed(
 
 @pytest.mark.parametrize("mode", ["refresh", "final"])
 def test_a_stream_writes_again_what_the_sound_contradicts(
-    nano: Recogniser, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch, mode: Any
+    nano: Recognizer, names: HotwordIndex, monkeypatch: pytest.MonkeyPatch, mode: Any
 ) -> None:
     from nim4asr.audio.reading import read_audio
 
     samples = read_audio(CLIP)
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(
-        utterance, "supported", lambda segment, log_probs: asked.append(segment.hints) or len(asked) > 1
+        utterance,
+        "confirmed_by_audio",
+        lambda segment, log_probs: asked.append(segment.hints) or len(asked) > 1,
     )
 
     def final(stream: Stream) -> Segment:
@@ -190,7 +192,7 @@ def test_a_stream_writes_again_what_the_sound_contradicts(
 
 
 @pytest.mark.parametrize("size", [0, 100, 100_000])
-def test_silence_and_noise_give_no_name(nano: Recogniser, names: HotwordIndex, size: int) -> None:
+def test_silence_and_noise_give_no_name(nano: Recognizer, names: HotwordIndex, size: int) -> None:
     random = np.random.default_rng(0)
     said = [bytes(one) for one in random.integers(1, len(TABLE), (size, 8), np.uint8)]
     crowd = assemble([Pronounced(Name(f"n{i}"), (one,)) for i, one in enumerate(said)])
@@ -201,7 +203,7 @@ def test_silence_and_noise_give_no_name(nano: Recogniser, names: HotwordIndex, s
         assert transcript.text == "" and not any(s.hits or s.hints for s in transcript.segments)
 
 
-def test_many_streams_hear_names_as_each_alone(nano: Recogniser, names: HotwordIndex, speech: Floats) -> None:
+def test_many_streams_hear_names_as_each_alone(nano: Recognizer, names: HotwordIndex, speech: Floats) -> None:
     from nim4asr.audio.reading import read_audio
 
     clips = [read_audio(CLIP), speech]
@@ -228,7 +230,7 @@ def test_many_streams_hear_names_as_each_alone(nano: Recogniser, names: HotwordI
 
 
 @pytest.mark.parametrize("hint", ["Москва", "नमस्ते", "北京\u0e01", "<|im_end|>"])
-def test_a_hint_without_a_pronunciation_does_no_harm(nano: Recogniser, hint: str) -> None:
+def test_a_hint_without_a_pronunciation_does_no_harm(nano: Recognizer, hint: str) -> None:
     from nim4asr.audio.reading import read_audio
 
     assert nano.transcribe(CLIP, hints=[hint]).text == "他是中国人"
@@ -238,7 +240,7 @@ def test_a_hint_without_a_pronunciation_does_no_harm(nano: Recogniser, hint: str
 
 
 @pytest.mark.parametrize(("hint", "said"), [("\ud800", "no characters"), ("x" * 201, "are no name")])
-def test_what_is_no_hint_is_refused_before_anything_is_heard(nano: Recogniser, hint: str, said: str) -> None:
+def test_what_is_no_hint_is_refused_before_anything_is_heard(nano: Recognizer, hint: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         nano.transcribe(CLIP, hints=[hint])
     with pytest.raises(InputError, match=said):
@@ -247,7 +249,7 @@ def test_what_is_no_hint_is_refused_before_anything_is_heard(nano: Recogniser, h
         nano.stream().hint([hint])
 
 
-def test_partials_see_the_hits_so_far(nano: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partials_see_the_hits_so_far(nano: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     from nim4asr.audio.reading import read_audio
 
     given: list[tuple[str, ...]] = []
@@ -261,13 +263,13 @@ def test_partials_see_the_hits_so_far(nano: Recogniser, monkeypatch: pytest.Monk
     # All but the pause that ends the segment.
     events = stream.feed(read_audio(CLIP)[:-4000])
     assert not any(isinstance(event, Final) for event in events)
-    # Heard in the middle of the sentence, it is a hint from then on, before the segment ends.
+    # HintResult in the middle of the sentence, it is a hint from then on, before the segment ends.
     assert given[0] == () and given[-1] == ("中果",)
     assert any("中果" in e.stable + e.volatile for e in events if isinstance(e, Partial))
 
 
 def test_a_partial_is_written_again_where_a_hint_was_not_said(
-    nano: Recogniser, monkeypatch: pytest.MonkeyPatch
+    nano: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nim4asr.audio.reading import read_audio
 
@@ -282,7 +284,7 @@ def test_a_partial_is_written_again_where_a_hint_was_not_said(
 
 @pytest.mark.parametrize("mode", ["refresh", "final"])
 def test_hints_stand_in_the_prompt_of_the_final(
-    nano: Recogniser, monkeypatch: pytest.MonkeyPatch, mode: Any
+    nano: Recognizer, monkeypatch: pytest.MonkeyPatch, mode: Any
 ) -> None:
     from nim4asr.audio.reading import read_audio
 

@@ -11,47 +11,47 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.shapes import ChunkScheme, EncoderConfig
 from nim4asr.recognition.configuration import RecognitionConfig
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.runtime.torch_network import TorchCache, torch_model
 
 
 @pytest.fixture
-def recogniser(toy_checkpoint: Checkpoint) -> Recogniser:
-    return Recogniser(torch_model(toy_checkpoint))
+def recognizer(toy_checkpoint: Checkpoint) -> Recognizer:
+    return Recognizer(torch_model(toy_checkpoint))
 
 
 def test_a_file_its_bytes_and_its_samples_read_alike(
-    recogniser: Recogniser, speech: Floats, tmp_path: Path
+    recognizer: Recognizer, speech: Floats, tmp_path: Path
 ) -> None:
     path = tmp_path / "speech.wav"
     soundfile.write(path, speech, SAMPLE_RATE, subtype="FLOAT")
-    by_path = recogniser.transcribe(path)
+    by_path = recognizer.transcribe(path)
     assert by_path.audio == str(path)
     assert by_path.duration == pytest.approx(len(speech) / SAMPLE_RATE)
     assert by_path.real_time_factor > 0
-    assert by_path.segments == recogniser.transcribe(path.read_bytes()).segments
-    assert by_path.segments == recogniser.transcribe((speech, SAMPLE_RATE)).segments
+    assert by_path.segments == recognizer.transcribe(path.read_bytes()).segments
+    assert by_path.segments == recognizer.transcribe((speech, SAMPLE_RATE)).segments
     for segment in by_path.segments:
         assert 0 <= segment.start < segment.end <= by_path.duration + 0.01
         assert 0 <= segment.confidence <= 1
 
 
-def test_no_speech_no_decoding(recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_speech_no_decoding(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the language model was asked")
 
-    assert recogniser.model.prompt_cache
+    assert recognizer.model.prompt_cache
     monkeypatch.setattr(TorchCache, "append", never)
     noise = (np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE) * 0.02).astype(np.float32)
     for samples in (np.zeros(0, np.float32), np.zeros(3 * SAMPLE_RATE, np.float32), noise):
-        assert recogniser.transcribe((samples, SAMPLE_RATE)).text == ""
+        assert recognizer.transcribe((samples, SAMPLE_RATE)).text == ""
 
 
 def test_batches_do_not_change_the_result(toy_checkpoint: Checkpoint, speech: Floats) -> None:
     pause = np.zeros(SAMPLE_RATE, np.float32)
     samples = np.concatenate([speech, pause, speech[: len(speech) // 2], pause, speech])
-    together = Recogniser(torch_model(toy_checkpoint)).transcribe((samples, SAMPLE_RATE))
-    alone = Recogniser(torch_model(toy_checkpoint), RecognitionConfig(batch_seconds=0.1)).transcribe(
+    together = Recognizer(torch_model(toy_checkpoint)).transcribe((samples, SAMPLE_RATE))
+    alone = Recognizer(torch_model(toy_checkpoint), RecognitionConfig(batch_seconds=0.1)).transcribe(
         (samples, SAMPLE_RATE)
     )
     assert len(together.segments) >= 3
@@ -61,8 +61,8 @@ def test_batches_do_not_change_the_result(toy_checkpoint: Checkpoint, speech: Fl
 
 def test_the_encoder_may_see_what_a_live_stream_would(toy_checkpoint: Checkpoint, speech: Floats) -> None:
     config = RecognitionConfig(chunks=ChunkScheme(4, 1))
-    whole = Recogniser(torch_model(toy_checkpoint)).transcribe((speech, SAMPLE_RATE))
-    chunked = Recogniser(torch_model(toy_checkpoint), config).transcribe((speech, SAMPLE_RATE))
+    whole = Recognizer(torch_model(toy_checkpoint)).transcribe((speech, SAMPLE_RATE))
+    chunked = Recognizer(torch_model(toy_checkpoint), config).transcribe((speech, SAMPLE_RATE))
     assert whole.segments[0].phonemes != chunked.segments[0].phonemes
 
 
@@ -72,13 +72,13 @@ def test_an_encoder_alone_cannot_transcribe(toy_checkpoint: Checkpoint) -> None:
         torch_model(Checkpoint(network, toy_checkpoint.cmvn))
 
 
-def test_segments_come_as_they_are_done(recogniser: Recogniser, speech: Floats) -> None:
+def test_segments_come_as_they_are_done(recognizer: Recognizer, speech: Floats) -> None:
     pause = np.zeros(SAMPLE_RATE, np.float32)
     samples = np.concatenate([speech, pause, speech[4000:], pause, speech])
-    whole = recogniser.transcribe((samples, SAMPLE_RATE)).segments
+    whole = recognizer.transcribe((samples, SAMPLE_RATE)).segments
     assert len(whole) == 3
-    assert tuple(recogniser.iter_segments((samples, SAMPLE_RATE))) == whole
-    one_by_one = Recogniser(recogniser.model, RecognitionConfig(batch_seconds=0.1))
+    assert tuple(recognizer.iter_segments((samples, SAMPLE_RATE))) == whole
+    one_by_one = Recognizer(recognizer.model, RecognitionConfig(batch_seconds=0.1))
     coming = one_by_one.iter_segments((samples, SAMPLE_RATE))
     first = next(coming)
     assert (first.start, first.text) == (whole[0].start, whole[0].text)
@@ -90,7 +90,7 @@ def test_segments_come_as_they_are_done(recogniser: Recogniser, speech: Floats) 
 
 
 def test_a_recording_that_breaks_off_is_told_after_what_was_heard(
-    recogniser: Recogniser, speech: Floats, tmp_path: Path
+    recognizer: Recognizer, speech: Floats, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="no such file"):
-        next(recogniser.iter_segments(tmp_path / "none.wav"))
+        next(recognizer.iter_segments(tmp_path / "none.wav"))

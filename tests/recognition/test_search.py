@@ -12,8 +12,8 @@ from nim4asr.audio.features import Floats
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import tokens_after, tokens_before
+from nim4asr.recognition.fusion import PhonemeScorer, fused_scorer
 from nim4asr.recognition.guards import runs_away
-from nim4asr.recognition.guidance import SoundGuide, guidance
 from nim4asr.recognition.hypothesis import Hypothesis, to_hypothesis
 from nim4asr.recognition.search import Samples, TextSearch, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
@@ -43,10 +43,12 @@ def decode(
     slots = [cache.allocate() for _ in prompts]
     searches = []
     for row, (slot, length) in enumerate(zip(slots, seconds, strict=True)):
-        guide = guidance(tokenizer, config, config.beams, posteriors[row] if posteriors else None, hints)
-        budget = config.budget(length)
+        guide = fused_scorer(
+            tokenizer, config, config.beam_size, posteriors[row] if posteriors else None, hints
+        )
+        budget = config.max_new_tokens(length)
         searches.append(
-            TextSearch(cache, tokenizer, config, slot, budget, config.beams, guide, monotone=not hints)
+            TextSearch(cache, tokenizer, config, slot, budget, config.beam_size, guide, monotone=not hints)
         )
     run(network, cache, prompts, slots, searches)
     # Every fork has been given back.
@@ -62,8 +64,8 @@ def generated(
 
     tokenizer, llm = checkpoint.tokenizer, checkpoint.network.llm
     assert tokenizer is not None
-    budget, end = config.budget(seconds), tokenizer.end
-    guide = guidance(tokenizer, config, config.beams, posteriors, ())
+    budget, end = config.max_new_tokens(seconds), tokenizer.end
+    guide = fused_scorer(tokenizer, config, config.beam_size, posteriors, ())
 
     class Processor(LogitsProcessor):  # type: ignore[misc]
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -85,9 +87,9 @@ def generated(
         inputs_embeds=torch.from_numpy(inputs)[None],
         attention_mask=torch.ones(1, len(inputs), dtype=torch.long),
         max_new_tokens=budget + 1,
-        num_beams=config.beams,
+        num_beams=config.beam_size,
         do_sample=False,
-        **({"length_penalty": 0.0} if config.beams > 1 else {}),
+        **({"length_penalty": 0.0} if config.beam_size > 1 else {}),
         eos_token_id=end,
         pad_token_id=end,
         logits_processor=[Processor()],
@@ -108,7 +110,7 @@ def generated(
 @pytest.mark.parametrize("beams", [1, 2, 5, 8])
 @pytest.mark.parametrize("guided", [False, True])
 def test_generate_finds_the_same(toy_checkpoint: Checkpoint, beams: int, guided: bool) -> None:
-    config = DecodingConfig(beams=beams, tokens_per_second=6.0)
+    config = DecodingConfig(beam_size=beams, tokens_per_second=6.0)
     random = np.random.default_rng(beams)
     for seed, seconds in enumerate((0.5, 1.0, 2.0, 3.0)):
         inputs = prompt(toy_checkpoint, 3 + seed, seed)
@@ -123,7 +125,7 @@ def test_generate_finds_the_same(toy_checkpoint: Checkpoint, beams: int, guided:
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_texts_together_are_what_each_is_alone(toy_checkpoint: Checkpoint, beams: int) -> None:
-    config = DecodingConfig(beams=beams)
+    config = DecodingConfig(beam_size=beams)
     inputs = [prompt(toy_checkpoint, 6, 1), prompt(toy_checkpoint, 3, 2)]
     together = decode(toy_checkpoint, inputs, [1.0, 0.5], config)
     for row, seconds in enumerate([1.0, 0.5]):
@@ -141,19 +143,19 @@ def test_each_sound_guides_its_own_beams(toy_checkpoint: Checkpoint, monkeypatch
     inputs = [prompt(toy_checkpoint, 6)] * 2
     sounds = [np.zeros((frames, 256), np.float32) for frames in (42, 43)]
 
-    def gains(guide: SoundGuide, written: list[int], candidates: list[int]) -> list[float]:
+    def gains(guide: PhonemeScorer, written: list[int], candidates: list[int]) -> list[float]:
         return [guide._weight * ((one == len(guide._log_probs)) - 1) for one in candidates]
 
-    monkeypatch.setattr(SoundGuide, "gains", gains)
+    monkeypatch.setattr(PhonemeScorer, "gains", gains)
 
     def texts(posteriors: Any = sounds, **options: Any) -> list[str]:
-        config = DecodingConfig(**{"beams": 4, "phoneme_weight": 50.0, "candidates": 80, **options})
+        config = DecodingConfig(**{"beam_size": 4, "phoneme_weight": 50.0, "candidates": 80, **options})
         return [one.text for one in decode(toy_checkpoint, inputs, [1.0, 1.0], config, posteriors)]
 
     first, second = texts()
     # Until they would be loops.
     assert first.startswith(tokenizer.decode([42] * 5)) and second.startswith(tokenizer.decode([43] * 5))
-    for plain in (texts(phoneme_weight=0.0), texts(beams=1), texts(posteriors=None)):
+    for plain in (texts(phoneme_weight=0.0), texts(beam_size=1), texts(posteriors=None)):
         assert plain[0] == plain[1] not in (first, second)
 
 
@@ -178,7 +180,7 @@ def test_the_budget_ends_a_babbler(toy_checkpoint: Checkpoint, monkeypatch: pyte
     # All different, so that no loop ends it first.
     words = [i for i in range(5, 60) if i != tokenizer.end]
     babbling(toy_checkpoint, monkeypatch, words)
-    config = DecodingConfig(tokens_per_second=4, spare_tokens=2)
+    config = DecodingConfig(tokens_per_second=4, extra_tokens=2)
     (found,) = decode(toy_checkpoint, [prompt(toy_checkpoint, 4)], [2.0], config)
     assert found.text == tokenizer.decode(words[:10]).strip()
 
@@ -208,7 +210,7 @@ def test_a_beam_that_runs_away_wins_nothing(
         return output
 
     monkeypatch.setattr(llm, "forward", forward)
-    config = DecodingConfig(beams=4, phoneme_weight=0.0)
+    config = DecodingConfig(beam_size=4, phoneme_weight=0.0)
     (found,) = decode(toy_checkpoint, [prompt(toy_checkpoint, 4)], [2.0], config)
     # The loop ended for nothing would have been the best text of all.
     assert set(found.text) > {"今"} and len(found.text) > 8

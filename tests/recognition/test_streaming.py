@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
-from nim4asr.audio.voice_activity import Cause, VoiceActivityConfig
+from nim4asr.audio.voice_activity import EndReason, VoiceActivityConfig
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.result import Segment
 from nim4asr.recognition.streaming import Stream, transcribe_live
 from nim4asr.recognition.utterance import Utterance
@@ -23,14 +23,14 @@ QUIET = np.zeros(SAMPLE_RATE, np.float32)
 
 
 @pytest.fixture(scope="module")
-def recogniser(toy_checkpoint: Checkpoint) -> Recogniser:
-    return Recogniser(torch_model(toy_checkpoint))
+def recognizer(toy_checkpoint: Checkpoint) -> Recognizer:
+    return Recognizer(torch_model(toy_checkpoint))
 
 
 @pytest.fixture(scope="module")
-def nano() -> Recogniser:
+def nano() -> Recognizer:
     """The bundled model, where there must be text to look at."""
-    return Recogniser.load()
+    return Recognizer.load()
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +50,25 @@ def finals(events: list[Event]) -> list[Segment]:
 
 
 @pytest.mark.parametrize("mode", ["refresh", "final"])
-def test_any_cutting_gives_the_same_events(recogniser: Recogniser, talk: Floats, mode: Any) -> None:
-    whole = listen(Stream(recogniser.model, StreamingConfig(mode)), talk, len(talk))
+def test_any_cutting_gives_the_same_events(recognizer: Recognizer, talk: Floats, mode: Any) -> None:
+    whole = listen(Stream(recognizer.model, StreamingConfig(mode)), talk, len(talk))
     assert [e for e in whole if isinstance(e, Partial)] if mode == "refresh" else True
     for block in (160, 1601, SAMPLE_RATE):
-        assert listen(Stream(recogniser.model, StreamingConfig(mode)), talk, block) == whole
+        assert listen(Stream(recognizer.model, StreamingConfig(mode)), talk, block) == whole
 
 
-def test_sample_by_sample_too(recogniser: Recogniser, speech: Floats) -> None:
-    assert listen(Stream(recogniser.model), speech, 1) == listen(
-        Stream(recogniser.model), speech, len(speech)
+def test_sample_by_sample_too(recognizer: Recognizer, speech: Floats) -> None:
+    assert listen(Stream(recognizer.model), speech, 1) == listen(
+        Stream(recognizer.model), speech, len(speech)
     )
 
 
-def test_a_segment_begins_grows_ends_and_is_final(recogniser: Recogniser, talk: Floats) -> None:
-    events = listen(Stream(recogniser.model), talk)
+def test_a_segment_begins_grows_ends_and_is_final(recognizer: Recognizer, talk: Floats) -> None:
+    events = listen(Stream(recognizer.model), talk)
     kinds = [type(e) for e in events if not isinstance(e, Partial)]
     assert kinds == [SpeechStarted, SpeechEnded, Final] * 2
-    causes = [e.cause for e in events if isinstance(e, SpeechEnded)]
-    assert causes == [Cause.SILENCE, Cause.FINISH]
+    causes = [e.reason for e in events if isinstance(e, SpeechEnded)]
+    assert causes == [EndReason.SILENCE, EndReason.END_OF_STREAM]
     times = [event.time for event in events]
     assert times == sorted(times)
     inside = False
@@ -80,12 +80,12 @@ def test_a_segment_begins_grows_ends_and_is_final(recogniser: Recogniser, talk: 
 @pytest.mark.parametrize("mode", ["refresh", "final"])
 @pytest.mark.parametrize("milliseconds", [160, 320, 640, 1280])
 def test_the_final_is_what_the_same_chunks_give_offline(
-    nano: Recogniser, talk: Floats, mode: Any, milliseconds: int
+    nano: Recognizer, talk: Floats, mode: Any, milliseconds: int
 ) -> None:
     live = StreamingConfig(mode, milliseconds / 1000)
     chunks = live.chunks(4)
     assert chunks == ChunkScheme(milliseconds // 40, 64 // (milliseconds // 40))
-    offline = Recogniser(nano.model, RecognitionConfig(chunks=chunks))
+    offline = Recognizer(nano.model, RecognitionConfig(chunks=chunks))
     expected = offline.transcribe((talk, SAMPLE_RATE)).segments
     found = finals(listen(Stream(nano.model, live), talk))
     assert [s.text for s in expected] == [s.text for s in found] and any(s.text for s in found)
@@ -113,12 +113,12 @@ def test_nothing_is_computed_twice(toy_checkpoint: Checkpoint, talk: Floats) -> 
         network.llm.register_forward_pre_hook(reading, with_kwargs=True),
     ]
     try:
-        recogniser = Recogniser(torch_model(toy_checkpoint))
-        opening = len(recogniser.model.prompt_cache.keys[0])
+        recognizer = Recognizer(torch_model(toy_checkpoint))
+        opening = len(recognizer.model.prompt_cache.keys[0])
         for _ in range(2):
             heard[0] = 0
             read[0] = 0
-            stream = Stream(recogniser.model)
+            stream = Stream(recognizer.model)
             segments = finals(listen(stream, talk))
             work = stream._engine.stats
             frames = [((round((s.end - s.start) * SAMPLE_RATE) - 400) // 160 + 1 - 3) // 4 for s in segments]
@@ -134,8 +134,8 @@ def test_nothing_is_computed_twice(toy_checkpoint: Checkpoint, talk: Floats) -> 
             hook.remove()
 
 
-def test_stable_text_only_grows(nano: Recogniser, talk: Floats) -> None:
-    config = StreamingConfig(chunk=0.16, rolled_back=2, decoding=DecodingConfig(tokens_per_second=20))
+def test_stable_text_only_grows(nano: Recognizer, talk: Floats) -> None:
+    config = StreamingConfig(chunk_s=0.16, rollback_tokens=2, decoding=DecodingConfig(tokens_per_second=20))
     grown = 0
     for second_pass in (True, False):
         stable = ""
@@ -151,9 +151,9 @@ def test_stable_text_only_grows(nano: Recogniser, talk: Floats) -> None:
     assert grown > 4
 
 
-def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recogniser, talk: Floats) -> None:
+def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recognizer, talk: Floats) -> None:
     config = StreamingConfig(
-        chunk=0.32, rolled_back=3, free_chunks=3, voice_activity=VoiceActivityConfig(end_silence=2)
+        chunk_s=0.32, rollback_tokens=3, unfixed_chunks=3, voice_activity=VoiceActivityConfig(min_silence_s=2)
     )
     events = listen(Stream(nano.model, config), talk)
     partials = [e for e in events if isinstance(e, Partial)]
@@ -168,12 +168,12 @@ def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recogniser, talk: F
         before = partial.stable
 
 
-@pytest.mark.parametrize("rolled_back", [5, 2])
+@pytest.mark.parametrize("rollback", [5, 2])
 def test_just_so_many_tokens_are_rolled_back(
-    nano: Recogniser, talk: Floats, monkeypatch: pytest.MonkeyPatch, rolled_back: int
+    nano: Recognizer, talk: Floats, monkeypatch: pytest.MonkeyPatch, rollback: int
 ) -> None:
     config = StreamingConfig(
-        rolled_back=rolled_back, free_chunks=1, voice_activity=VoiceActivityConfig(end_silence=2)
+        rollback_tokens=rollback, unfixed_chunks=1, voice_activity=VoiceActivityConfig(min_silence_s=2)
     )
     stream, kept = Stream(nano.model, config), list[tuple[int, int]]()
     genuine = Utterance._ordered
@@ -187,10 +187,10 @@ def test_just_so_many_tokens_are_rolled_back(
     monkeypatch.setattr(Utterance, "_ordered", ordered)
     stream.feed(talk)
     # What stays is all but the last so many tokens of the text before, and no less than what stayed before it.
-    assert any(tokens > rolled_back for _, tokens in kept)
+    assert any(tokens > rollback for _, tokens in kept)
     stable = 0
     for size, tokens in kept:
-        stable = max(stable, tokens - rolled_back)
+        stable = max(stable, tokens - rollback)
         assert size == stable
 
 
@@ -210,7 +210,7 @@ def test_what_has_no_voiced_phoneme_gets_no_text(toy_checkpoint: Checkpoint, tal
     assert stream._engine.stats.written_tokens == 0
 
 
-def test_hints_reach_the_second_pass(nano: Recogniser, talk: Floats) -> None:
+def test_hints_reach_the_second_pass(nano: Recognizer, talk: Floats) -> None:
     stream = nano.stream(hints=["北京"])
     first = [e for e in stream.feed(talk[: 6 * SAMPLE_RATE]) if isinstance(e, Final)]
     stream.hint(["上海", "天"])
@@ -227,10 +227,10 @@ def test_hints_reach_the_second_pass(nano: Recogniser, talk: Floats) -> None:
         nano.stream(hints=["x"] * 21)
 
 
-def test_several_beams_write_the_final(nano: Recogniser, talk: Floats) -> None:
-    decoding = DecodingConfig(beams=4)
+def test_several_beams_write_the_final(nano: Recognizer, talk: Floats) -> None:
+    decoding = DecodingConfig(beam_size=4)
     config = StreamingConfig(decoding=decoding)
-    offline = Recogniser(nano.model, RecognitionConfig(decoding=decoding, chunks=config.chunks(4)))
+    offline = Recognizer(nano.model, RecognitionConfig(decoding=decoding, chunks=config.chunks(4)))
     expected = offline.transcribe((talk, SAMPLE_RATE)).segments
     events = listen(Stream(nano.model, config), talk)
     assert [s.text for s in finals(events)] == [s.text for s in expected]
@@ -239,8 +239,8 @@ def test_several_beams_write_the_final(nano: Recogniser, talk: Floats) -> None:
     assert [e for e in events if isinstance(e, Partial)] == greedy
 
 
-def test_a_commit_by_hand(recogniser: Recogniser, speech: Floats) -> None:
-    stream = recogniser.stream()
+def test_a_commit_by_hand(recognizer: Recognizer, speech: Floats) -> None:
+    stream = recognizer.stream()
     assert stream.commit() == []
     stream.feed(speech[:SAMPLE_RATE])
     events = stream.commit()
@@ -250,22 +250,22 @@ def test_a_commit_by_hand(recogniser: Recogniser, speech: Floats) -> None:
     assert after[0].time >= events[-1].segment.end
 
 
-def test_segments_are_never_longer_than_the_longest(recogniser: Recogniser, speech: Floats) -> None:
+def test_segments_are_never_longer_than_the_longest(recognizer: Recognizer, speech: Floats) -> None:
     middle = np.tile(speech[len(speech) // 3 : 2 * len(speech) // 3], 20)
-    config = StreamingConfig("final", voice_activity=VoiceActivityConfig(longest=3.0))
-    events = listen(Stream(recogniser.model, config), middle)
+    config = StreamingConfig("final", voice_activity=VoiceActivityConfig(max_segment_s=3.0))
+    events = listen(Stream(recognizer.model, config), middle)
     segments = finals(events)
     assert len(segments) >= 4 and all(s.end - s.start <= 3.0 + 1e-6 for s in segments)
-    assert Cause.LONGEST in [e.cause for e in events if isinstance(e, SpeechEnded)]
+    assert EndReason.MAX_DURATION in [e.reason for e in events if isinstance(e, SpeechEnded)]
     assert all(a.end <= b.start + 1e-6 for a, b in pairwise(segments))
 
 
-def test_work_a_second_does_not_grow(recogniser: Recogniser, speech: Floats) -> None:
+def test_work_a_second_does_not_grow(recognizer: Recognizer, speech: Floats) -> None:
     middle = speech[len(speech) // 3 : 2 * len(speech) // 3]
-    config = StreamingConfig(voice_activity=VoiceActivityConfig(longest=4.0))
+    config = StreamingConfig(voice_activity=VoiceActivityConfig(max_segment_s=4.0))
     rates, places = [], []
     for seconds in (10, 40):
-        stream = Stream(recogniser.model, config)
+        stream = Stream(recognizer.model, config)
         samples = np.resize(middle, seconds * SAMPLE_RATE)
         listen(stream, samples)
         work = stream._engine.stats
@@ -276,28 +276,28 @@ def test_work_a_second_does_not_grow(recogniser: Recogniser, speech: Floats) -> 
     assert places[0] == places[1]
 
 
-def test_an_hour_of_silence_says_nothing(recogniser: Recogniser) -> None:
-    stream = recogniser.stream()
+def test_an_hour_of_silence_says_nothing(recognizer: Recognizer) -> None:
+    stream = recognizer.stream()
     minute = np.zeros(60 * SAMPLE_RATE, np.float32)
     for _ in range(60):
         assert stream.feed(minute) == []
     assert stream.finish() == []
 
 
-def test_samples_of_any_kind(recogniser: Recogniser, speech: Floats) -> None:
-    expected = listen(recogniser.stream(), np.round(speech * 32768) / np.float32(32768))
+def test_samples_of_any_kind(recognizer: Recognizer, speech: Floats) -> None:
+    expected = listen(recognizer.stream(), np.round(speech * 32768) / np.float32(32768))
     pcm = np.clip(np.round(speech * 32768), -32768, 32767).astype("<i2")
-    assert listen(recogniser.stream(), pcm) == expected  # type: ignore[arg-type]
-    stream = recogniser.stream()
+    assert listen(recognizer.stream(), pcm) == expected  # type: ignore[arg-type]
+    stream = recognizer.stream()
     assert [*stream.feed(pcm.tobytes()), *stream.finish()] == expected
-    stereo = recogniser.stream(channels=2)
+    stereo = recognizer.stream(channels=2)
     assert [*stereo.feed(np.stack([pcm, pcm], axis=1).tobytes()), *stereo.finish()] == expected
-    double = recogniser.stream(rate=32_000)
+    double = recognizer.stream(rate=32_000)
     assert finals([*double.feed(np.repeat(speech, 2)), *double.finish()])
 
 
-def test_bad_input_is_said_and_nothing_is_lost(recogniser: Recogniser, speech: Floats) -> None:
-    stream = recogniser.stream()
+def test_bad_input_is_said_and_nothing_is_lost(recognizer: Recognizer, speech: Floats) -> None:
+    stream = recognizer.stream()
     events = stream.feed(speech[:9000])
     for wrong, said in (
         (np.array([0.1, np.nan], np.float32), "NaN"),
@@ -309,22 +309,22 @@ def test_bad_input_is_said_and_nothing_is_lost(recogniser: Recogniser, speech: F
             stream.feed(wrong)
     assert stream.feed(np.zeros(0, np.float32)) == [] == stream.feed(b"")
     events += [*stream.feed(speech[9000:]), *stream.finish()]
-    assert events == listen(recogniser.stream(), speech, len(speech))
+    assert events == listen(recognizer.stream(), speech, len(speech))
     for late in (lambda: stream.feed(speech), stream.finish, stream.commit):
         with pytest.raises(InputError, match="finished"):
             late()
 
 
-def test_nothing_heard_nothing_said(recogniser: Recogniser) -> None:
-    assert recogniser.stream().finish() == []
+def test_nothing_heard_nothing_said(recognizer: Recognizer) -> None:
+    assert recognizer.stream().finish() == []
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         {"mode": "loud"},
-        {"chunk": 0.0},
-        {"rolled_back": 0},
+        {"chunk_s": 0.0},
+        {"rollback_tokens": 0},
     ],
 )
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
@@ -332,16 +332,16 @@ def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
         StreamingConfig(**wrong)
 
 
-def test_a_chunk_of_no_whole_speech_token(recogniser: Recogniser) -> None:
+def test_a_chunk_of_no_whole_speech_token(recognizer: Recognizer) -> None:
     with pytest.raises(InputError, match="multiple of 160 ms, not 500 ms"):
-        recogniser.stream(StreamingConfig(chunk=0.5))
+        recognizer.stream(StreamingConfig(chunk_s=0.5))
 
 
-def test_a_recording_as_if_live(recogniser: Recogniser, talk: Floats, tmp_path: Any) -> None:
+def test_a_recording_as_if_live(recognizer: Recognizer, talk: Floats, tmp_path: Any) -> None:
     import soundfile
 
     path = tmp_path / "talk.wav"
     soundfile.write(path, talk, SAMPLE_RATE, subtype="FLOAT")
-    transcript = transcribe_live(recogniser.model, path)
+    transcript = transcribe_live(recognizer.model, path)
     assert transcript.audio == str(path) and transcript.duration == pytest.approx(len(talk) / SAMPLE_RATE)
-    assert list(transcript.segments) == finals(listen(recogniser.stream(), talk))
+    assert list(transcript.segments) == finals(listen(recognizer.stream(), talk))

@@ -48,11 +48,11 @@ from nim4asr.audio.reading import read_audio
 from nim4asr.hotwords.names import Name
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.recognition.configuration import RecognitionConfig
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 names = nim4asr.HotwordIndex()
 names.add([Name("中国人")])
-recogniser = Recogniser.load(config=RecognitionConfig(decoding=DecodingConfig(beams=2)))
-segment = recogniser.transcribe("demo/zh-1.flac", hotwords=names, hints=["他是"]).segments[0]
+recognizer = Recognizer.load(config=RecognitionConfig(decoding=DecodingConfig(beam_size=2)))
+segment = recognizer.transcribe("demo/zh-1.flac", hotwords=names, hints=["他是"]).segments[0]
 print(segment.text, [hit.text for hit in segment.hits])
 stream = nim4asr.stream()
 stream.feed(read_audio("demo/en-1.flac"))

@@ -16,7 +16,7 @@ from nim4asr.model.folder import bundled
 from nim4asr.model.shapes import ChunkScheme, output_length
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.streaming import Stream
 from nim4asr.runtime.export import export
 from nim4asr.runtime.loading import load
@@ -141,9 +141,9 @@ def test_nano_says_the_same_live(milliseconds: int, mode: str) -> None:
 
 @pytest.mark.parametrize("beams", [1, 4])
 def test_nano_writes_the_same_of_recordings(beams: int) -> None:
-    config = RecognitionConfig(decoding=DecodingConfig(beams=beams))
+    config = RecognitionConfig(decoding=DecodingConfig(beam_size=beams))
     by_torch, by_onnx = (
-        Recogniser.load(runtime=runtime, config=config)  # type: ignore[arg-type]
+        Recognizer.load(runtime=runtime, config=config)  # type: ignore[arg-type]
         for runtime in ("torch", "onnx")
     )
     for path in sorted(DEMO.glob("*.flac")):
@@ -163,7 +163,7 @@ def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floa
         return tmp_path / name
 
     def hears(folder: Path) -> None:
-        Recogniser(onnx_model(folder)).transcribe((speech, SAMPLE_RATE))
+        Recognizer(onnx_model(folder)).transcribe((speech, SAMPLE_RATE))
 
     hears(exported)
     missing = broken("missing")

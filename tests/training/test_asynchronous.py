@@ -23,7 +23,7 @@ from nim4asr.training.asynchronous import (
 )
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.snapshots import Snapshot, SnapshotBoard
 
@@ -32,7 +32,7 @@ MILLION = 1_000_000
 
 def paper() -> AsynchronousIaSft:
     def loop(steps: int) -> LoopConfig:
-        return LoopConfig(steps, OptimiserConfig(1e-3), warmup_steps=10_000)
+        return LoopConfig(steps, OptimizerConfig(1e-3), warmup_steps=10_000)
 
     return AsynchronousIaSft(
         Pretraining(loop(2 * MILLION)), Alignment(loop(100_000)), IaSft(loop(2 * MILLION)), leg_steps=MILLION

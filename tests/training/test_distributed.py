@@ -30,7 +30,7 @@ from accelerate.state import DistributedType, PartialState
 
 from nim4asr.training.loop import Loop, LoopConfig
 from nim4asr.training.objective import Objective, Part
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 
 folder, joint, sharded = Path(sys.argv[1]), sys.argv[2] == "joint", sys.argv[3] == "sharded"
 
@@ -60,7 +60,7 @@ class Fit(Objective):
         }
 
 
-config = LoopConfig(6, OptimiserConfig(1e-2, muon=not sharded, clip_norm=0.5), 1, log_every=1, checkpoint_every=3)
+config = LoopConfig(6, OptimizerConfig(1e-2, muon=not sharded, clip_norm=0.5), 1, log_every=1, checkpoint_every=3)
 if os.environ.get("ACCELERATE_USE_DEEPSPEED"):
     # DeepSpeed runs on processors; it is Accelerate that does not expect it to.
     PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_CPU)

@@ -15,12 +15,12 @@ from nim4asr.errors import InputError
 from nim4asr.training.loop import Loop, LoopConfig, latest_state, load_weights, new_accelerator, steps_done
 from nim4asr.training.metrics import read_log
 from nim4asr.training.objective import Losses, Objective, Part
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 
 
 def config(steps: int) -> LoopConfig:
     return LoopConfig(
-        20, OptimiserConfig(1e-2), warmup_steps=4, log_every=1, evaluate_every=5, checkpoint_every=steps
+        20, OptimizerConfig(1e-2), warmup_steps=4, log_every=1, evaluate_every=5, checkpoint_every=steps
     )
 
 
@@ -59,7 +59,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 @pytest.mark.parametrize("muon", [True, False])
 def test_a_run_cut_short_goes_on_to_the_last_bit(tmp_path: Path, muon: bool) -> None:
-    settings = replace(config(7), optimiser=OptimiserConfig(1e-2, muon=muon))
+    settings = replace(config(7), optimizer=OptimizerConfig(1e-2, muon=muon))
     whole = Fit()
     loop(tmp_path / "whole", whole, settings).run()
     with pytest.raises(PowerCutError):
@@ -192,7 +192,7 @@ def test_matrices_are_not_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_schedule_rises_and_falls() -> None:
-    settings = LoopConfig(100, OptimiserConfig(1.0), warmup_steps=10, final_share=0.1)
+    settings = LoopConfig(100, OptimizerConfig(1.0), warmup_steps=10, final_share=0.1)
     rates = [settings.learning_rate(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(1.0)
@@ -201,7 +201,7 @@ def test_the_schedule_rises_and_falls() -> None:
 
 
 def test_a_held_rate_falls_only_afterwards() -> None:
-    settings = LoopConfig(100, OptimiserConfig(1.0), warmup_steps=10, hold_steps=60)
+    settings = LoopConfig(100, OptimizerConfig(1.0), warmup_steps=10, hold_steps=60)
     rates = [settings.learning_rate(step) for step in range(101)]
     assert set(rates[10:61]) == {1.0}
     assert rates[60:] == sorted(rates[60:], reverse=True)
@@ -211,7 +211,7 @@ def test_a_held_rate_falls_only_afterwards() -> None:
 @pytest.mark.parametrize("values", [{"steps": 0}, {"accumulation": 0}, {"keep": 0}, {"checkpoint_every": 0}])
 def test_impossible_loops(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
-        LoopConfig(**{"steps": 5, "optimiser": OptimiserConfig(1.0), **values})  # type: ignore[arg-type]
+        LoopConfig(**{"steps": 5, "optimizer": OptimizerConfig(1.0), **values})  # type: ignore[arg-type]
 
 
 class Two:

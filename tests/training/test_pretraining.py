@@ -11,7 +11,7 @@ from torch import nn
 
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 from nim4asr.training.pretraining import ChunkSampling, CrCtc, Pretraining
 
 PHONEMES = 4
@@ -48,7 +48,7 @@ def ctc_of(log_probs: Doubles, target: tuple[int, ...]) -> float:
 def test_cr_ctc_is_its_equation(weight: float) -> None:
     logits = np.random.default_rng(0).standard_normal((2, 2, 5, PHONEMES)) * 2
     features = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
-    stage = Pretraining(LoopConfig(1, OptimiserConfig(1e-3)), views=2, consistency_weight=weight)
+    stage = Pretraining(LoopConfig(1, OptimizerConfig(1e-3)), views=2, consistency_weight=weight)
     objective = CrCtc(Frames(), Head(), stage)  # type: ignore[arg-type]
     batch = SpeechBatch(
         features,

@@ -23,7 +23,7 @@ from nim4asr.model.checkpoint import load
 from nim4asr.model.nim4 import Nim4
 from nim4asr.recipes import nano, training_programme
 from nim4asr.recipes.nim4_2b3 import steps_for
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.runtime.torch_network import torch_model
 from nim4asr.training import materials
 from nim4asr.training.alignment import Alignment
@@ -34,7 +34,7 @@ from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig, steps_done
 from nim4asr.training.metrics import read_log
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 from nim4asr.training.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.plots import plot_run
@@ -48,7 +48,7 @@ from nim4asr.training.speech import SpeechData, TextForm, in_form
 from nim4asr.training.status import as_text, read_status, write_recipe
 from nim4asr.training.text_pretraining import TextPretraining
 
-LOOP = LoopConfig(2, OptimiserConfig(1e-3), warmup_steps=1, log_every=1, evaluate_every=2)
+LOOP = LoopConfig(2, OptimizerConfig(1e-3), warmup_steps=1, log_every=1, evaluate_every=2)
 SPEECH = SpeechData(10.0)
 
 
@@ -100,7 +100,7 @@ def toy_programme(tmp_path: Path) -> Programme:
             "words": Pretraining(LOOP, SPEECH, views=1),
             "text-pretraining": TextPretraining(LOOP, 200, hints=HintSampling()),
             "ia-sft": AsynchronousIaSft(
-                Pretraining(replace(LOOP, steps=8, optimiser=OptimiserConfig(2e-2)), SPEECH),
+                Pretraining(replace(LOOP, steps=8, optimizer=OptimizerConfig(2e-2)), SPEECH),
                 Alignment(LOOP, SPEECH, imitate=True),
                 IaSft(LOOP, SPEECH),
                 leg_steps=1,
@@ -125,7 +125,7 @@ def test_from_corpora_to_a_model_that_transcribes(
     write_recipe(folder, "toy", programme, list(programme.stages))
     run_programme(programme, folder, None, shown)
     checkpoint = load(folder / "model")
-    Recogniser(torch_model(checkpoint)).transcribe((speech, SAMPLE_RATE))
+    Recognizer(torch_model(checkpoint)).transcribe((speech, SAMPLE_RATE))
     for name, stage in programme.stages.items():
         if not isinstance(stage, AsynchronousIaSft):
             assert steps_done(folder / name) == 2

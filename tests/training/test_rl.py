@@ -11,7 +11,7 @@ from nim4asr.data.keywords import KeywordSet
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.training import rl
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 from nim4asr.training.rewards import Reward
 from nim4asr.training.rl import Grpo, Rl, advantages_of
 from nim4asr.training.rollouts import token_log_probs
@@ -19,7 +19,7 @@ from nim4asr.training.stage import Learner
 from nim4asr.training.vllm_engine import VllmConfig, environment_of
 from training.test_stages import batch
 
-LOOP = LoopConfig(10, OptimiserConfig(5e-3), accumulation=2)
+LOOP = LoopConfig(10, OptimizerConfig(5e-3), accumulation=2)
 
 
 @pytest.fixture

@@ -30,12 +30,12 @@ def test_cold_samples_are_what_greedy_search_writes(network: Nim4, toy_checkpoin
     # Sharp weights, so that the best token is never close to another.
     network.llm.get_input_embeddings().weight.data.mul_(20)
     prompt = prompts(network, tokenizer)
-    guards = DecodingConfig(repeats=1000)
+    guards = DecodingConfig(max_repeats=1000)
     written = sample(network, tokenizer, prompt, [0.5, 0.5], Draw(3, 1e-3, 0, guards))
     assert written[0] == written[1] == written[2] and written[3] == written[4] == written[5]
     cache = TorchCache(network.llm)
     slots = [cache.allocate(), cache.allocate()]
-    searches = [TextSearch(cache, tokenizer, guards, slot, guards.budget(0.5)) for slot in slots]
+    searches = [TextSearch(cache, tokenizer, guards, slot, guards.max_new_tokens(0.5)) for slot in slots]
     run(TorchNetwork(network), cache, prompt.rows(), slots, searches)
     assert [written[0], written[3]] == [search.best.tokens for search in searches]
 
@@ -52,8 +52,8 @@ def test_samples_differ_repeat_by_seed_and_keep_their_budget(
     )
     assert one == again != other
     assert len({tuple(tokens) for tokens in one}) > 1
-    assert max(map(len, one[:4])) <= guards.budget(0.5)
-    assert max(map(len, one[4:])) <= guards.budget(1.0)
+    assert max(map(len, one[:4])) <= guards.max_new_tokens(0.5)
+    assert max(map(len, one[4:])) <= guards.max_new_tokens(1.0)
 
 
 def test_log_probs_are_those_of_the_tokens_in_their_place(network: Nim4, toy_checkpoint: Checkpoint) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from nim4asr.audio.features import Cmvn, Floats
 from nim4asr.data.batches import Source, SpeechBatch
 from nim4asr.data.keywords import KeywordSet
-from nim4asr.data.store import FeatureStore, Labelled, build_store
+from nim4asr.data.store import FeatureStore, Labeled, build_store
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.nim4 import Nim4
@@ -27,7 +27,7 @@ from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import Objective, mean_loss
-from nim4asr.training.optimiser import OptimiserConfig, build_optimiser
+from nim4asr.training.optimizer import OptimizerConfig, build_optimizer
 from nim4asr.training.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.phoneme_speech import PhonemeSpeech
 from nim4asr.training.pretraining import ChunkSampling, Pretraining
@@ -45,7 +45,7 @@ from nim4asr.training.text_pretraining import (
 from nim4asr.training.tokenizer import train_tokenizer
 from nim4asr.training.with_text import WithText
 
-LOOP = LoopConfig(10, OptimiserConfig(5e-3))
+LOOP = LoopConfig(10, OptimizerConfig(5e-3))
 TEXTS = ("今天天气", "how are you")
 
 
@@ -76,15 +76,15 @@ def train(
 ) -> tuple[float, float, set[str]]:
     """The first and the last loss on the batch ``one``, and the parameters of ``whole`` that moved."""
     before = {name: p.detach().clone() for name, p in whole.named_parameters()}
-    optimiser = build_optimiser(objective.named_parameters(), LOOP.optimiser)
+    optimizer = build_optimizer(objective.named_parameters(), LOOP.optimizer)
     history = []
     for step in range(steps):
         torch.manual_seed(0)
         prepared = objective.prepare(one, step, np.random.default_rng(2))
         loss = mean_loss(objective(prepared, np.random.default_rng(1)))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         history.append(float(loss.detach()))
     moved = {name for name, p in whole.named_parameters() if not torch.equal(p, before[name])}
     return history[0], history[-1], moved
@@ -183,8 +183,8 @@ def test_chunks_are_drawn_as_specified() -> None:
 
 def text_sampler(learner: Learner, **changes: Any) -> TextSampler:
     assert learner.phonemes is not None
-    labelled = [(text, TABLE.encode(pronounce(text))) for text in TEXTS]
-    return TextSampler(labelled, TextPretraining(LOOP, batch_tokens=400, **changes), learner.phonemes.stack)
+    labeled = [(text, TABLE.encode(pronounce(text))) for text in TEXTS]
+    return TextSampler(labeled, TextPretraining(LOOP, batch_tokens=400, **changes), learner.phonemes.stack)
 
 
 def test_text_pretraining(learner: Learner) -> None:
@@ -241,14 +241,14 @@ def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.Monkey
     monkeypatch.setattr("nim4asr.training.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0))
     objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(learner)
     objective.open()
-    optimiser = build_optimiser(objective.named_parameters(), OptimiserConfig(3e-3))
+    optimizer = build_optimizer(objective.named_parameters(), OptimizerConfig(3e-3))
     rewards = []
     for step in range(25):
         one = objective.prepare(batch(), 0, np.random.default_rng(step))
         parts = objective(one, np.random.default_rng(0))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         mean_loss(parts).backward()
-        optimiser.step()
+        optimizer.step()
         rewards.append(float(parts["reward"].total) / float(parts["reward"].count))
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1
 
@@ -282,9 +282,9 @@ def test_text_and_speech_in_turns(learner: Learner, tmp_path: Path) -> None:
     assert np.mean(kinds) == pytest.approx(0.4, abs=0.08)
 
 
-def _tone(number: int) -> tuple[Labelled, Floats]:
+def _tone(number: int) -> tuple[Labeled, Floats]:
     samples = np.sin(np.arange(16000) * 0.1 * number).astype(np.float32)
-    return Labelled(f"u{number}", "你好", "zh", (1, 2)), samples
+    return Labeled(f"u{number}", "你好", "zh", (1, 2)), samples
 
 
 def test_e_of_a_trained_model_is_fitted_to_its_adaptor(learner: Learner) -> None:
@@ -309,10 +309,10 @@ def test_e_of_a_trained_model_is_fitted_to_its_adaptor(learner: Learner) -> None
 
 
 def test_longer_texts_are_left_out() -> None:
-    labelled = [("a", [1, 2]), ("b", [1] * 30)]
+    labeled = [("a", [1, 2]), ("b", [1] * 30)]
     config = TextPretraining(LOOP, batch_tokens=400, longest=10)
     texts = {
-        t for step in range(4) for t in TextSampler(labelled, config, 4)(step, np.random.default_rng(0)).texts
+        t for step in range(4) for t in TextSampler(labeled, config, 4)(step, np.random.default_rng(0)).texts
     }
     assert texts == {"a"}
 

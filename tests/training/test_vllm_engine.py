@@ -15,7 +15,7 @@ from nim4asr.model.checkpoint import Checkpoint, load
 from nim4asr.model.folder import bundled
 from nim4asr.training.loop import LoopConfig
 from nim4asr.training.objective import mean_loss
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 from nim4asr.training.rl import Rl
 from nim4asr.training.rollouts import Draw, token_log_probs
 from nim4asr.training.stage import Learner
@@ -89,7 +89,7 @@ def test_rl_learns_from_an_engine_with_older_weights(toy_checkpoint: Checkpoint,
     assert toy_checkpoint.tokenizer is not None
     network = copy.deepcopy(toy_checkpoint.network).requires_grad_(True)
     learner = Learner(network, toy_checkpoint.tokenizer, None, KeywordSet(["天气"]))
-    stage = Rl(LoopConfig(10, OptimiserConfig(5e-3)), samples=3, engine=config)
+    stage = Rl(LoopConfig(10, OptimizerConfig(5e-3)), samples=3, engine=config)
     objective = stage.objective(learner)
     objective.open()
     one = objective.prepare(batch(), 0, np.random.default_rng(0))

@@ -3,7 +3,7 @@
 Three gauges under the names of the companion paper (arXiv 2604.08003), whose formulas are not public in full; these are
 ours:
 
-- NSE, normalised spectral entropy of frames E (N, D): the eigenvalues l_i of their covariance, p_i = l_i / sum l, and
+- NSE, normalized spectral entropy of frames E (N, D): the eigenvalues l_i of their covariance, p_i = l_i / sum l, and
   -sum p log p / log D. 0 for frames on a line, 1 for frames spread evenly.
 - PAI, phonetic accessible information: (H(P) - CE(P | E)) / H(P), with the cross entropy of a small probe that reads
   the phoneme P of a frame from the frame.
@@ -137,8 +137,8 @@ def align_utterance(checkpoint: Checkpoint, samples: Floats, text: str) -> Align
 @torch.no_grad()
 def frames_of_one(checkpoint: Checkpoint, features: Floats) -> Tensor:
     """The encoder's frames (T', D) of features (T, 80)."""
-    normalised = torch.from_numpy(checkpoint.cmvn(features))[None]
-    frames, lengths = checkpoint.network.encoder(normalised, torch.tensor([normalised.shape[1]]))
+    normalized = torch.from_numpy(checkpoint.cmvn(features))[None]
+    frames, lengths = checkpoint.network.encoder(normalized, torch.tensor([normalized.shape[1]]))
     out: Tensor = frames[0, : int(lengths[0])].float()
     return out
 
@@ -262,14 +262,14 @@ def _fit(probe: nn.Module, inputs: Sequence[Tensor], asked: Sequence[Tensor], co
     """
     train, known = inputs[0], asked[0]
     generator = torch.Generator().manual_seed(config.seed)
-    optimiser = torch.optim.AdamW(probe.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=config.learning_rate, weight_decay=0.01)
     best, judged = math.inf, math.inf
     for step in range(1, config.steps + 1):
         rows = torch.randint(len(train), (config.batch,), generator=generator)
         loss = functional.cross_entropy(probe(train[rows]), known[rows])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         if step % max(1, config.steps // 10) == 0:
             with torch.no_grad():
                 losses = [

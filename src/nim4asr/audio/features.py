@@ -72,13 +72,13 @@ def _extractor() -> "kaldi_native_fbank.OnlineFbank":
 
 @dataclass(frozen=True, eq=False)
 class Cmvn:
-    """Global mean and variance normalisation: (x - mean) * scale, both (80,)."""
+    """Global mean and variance normalization: (x - mean) * scale, both (80,)."""
 
     mean: Floats
     scale: Floats
 
     def __call__(self, features: Floats) -> Floats:
-        """Normalised ``features`` (..., 80)."""
+        """Normalized ``features`` (..., 80)."""
         return ((features - self.mean) * self.scale).astype(np.float32)
 
     @classmethod
@@ -87,7 +87,7 @@ class Cmvn:
     ) -> "Cmvn":
         """From Kaldi's statistics: the number of frames, their sum and their sum of squares."""
         if count <= 0:
-            raise ValueError("normalisation statistics need at least one frame")
+            raise ValueError("normalization statistics need at least one frame")
         mean = np.asarray(total, np.float64) / count
         variance = np.maximum(np.asarray(squares, np.float64) / count - mean**2, 1e-20)
         return cls(mean.astype(np.float32), (1.0 / np.sqrt(variance)).astype(np.float32))

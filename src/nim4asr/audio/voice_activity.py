@@ -26,25 +26,28 @@ _CONTEXT_LEVEL = 1e-3
 
 @dataclass(frozen=True)
 class VoiceActivityConfig:
-    """Times in seconds. Speech begins above ``threshold`` and ends after ``end_silence`` below
-    ``threshold`` - 0.15; ``padding`` is kept on both sides; what is shorter than ``shortest`` is no speech;
-    what is longer than ``longest`` is cut where its last ``cut_search``, at most half of it, are quietest.
+    """Times in seconds. Speech begins above ``threshold`` and ends after ``min_silence_s`` below
+    ``threshold`` - 0.15; ``speech_pad_s`` is kept on both sides; what is shorter than ``min_speech_s`` is no speech;
+    what is longer than ``max_segment_s`` is cut where its last ``split_window_s``, at most half of it, are quietest.
     """
 
     threshold: float = 0.5
-    end_silence: float = 0.5
-    padding: float = 0.2
-    shortest: float = 0.1
-    longest: float = 30.0
-    cut_search: float = 3.0
+    min_silence_s: float = 0.5
+    speech_pad_s: float = 0.2
+    min_speech_s: float = 0.1
+    max_segment_s: float = 30.0
+    split_window_s: float = 3.0
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
-        if self.longest <= 2 * self.padding or min(self.end_silence, self.padding, self.shortest) < 0:
+        if (
+            self.max_segment_s <= 2 * self.speech_pad_s
+            or min(self.min_silence_s, self.speech_pad_s, self.min_speech_s) < 0
+        ):
             raise ValueError("the times of voice activity detection contradict one another")
-        if self.cut_search < 0.1:
-            raise ValueError(f"cut_search must be at least 0.1 s, not {self.cut_search:g}")
+        if self.split_window_s < 0.1:
+            raise ValueError(f"split_window_s must be at least 0.1 s, not {self.split_window_s:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +62,13 @@ class SpeechSegment:
         return self.start + len(self.samples) / SAMPLE_RATE
 
 
-class Cause(StrEnum):
+class EndReason(StrEnum):
     """Why a segment ended: a pause, its length, the client's wish, or the end of the audio."""
 
     SILENCE = "silence"
-    LONGEST = "longest"
+    MAX_DURATION = "max_duration"
     COMMIT = "commit"
-    FINISH = "finish"
+    END_OF_STREAM = "end_of_stream"
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Offset:
     """The open segment ends at ``time`` seconds."""
 
     time: float
-    cause: Cause
+    reason: EndReason
 
 
 Activity = Onset | Voiced | Offset
@@ -122,7 +125,7 @@ class Endpointer:
     """Finds segments of speech in a stream of samples of any length, as they begin and end.
 
     A sample is handed on as ``Voiced`` as soon as it is certain to belong to its segment, and once: in a pause what
-    follows the padding waits until speech goes on, and so do the last ``cut_search`` seconds before the longest
+    follows the padding waits until speech goes on, and so do the last ``split_window_s`` seconds before the longest
     length until the cut is found. Any cutting of the samples gives the same segments, and what is held is never
     more than some seconds.
     """
@@ -130,11 +133,11 @@ class Endpointer:
     def __init__(self, config: VoiceActivityConfig | None = None) -> None:
         config = config or VoiceActivityConfig()
         self._config = config
-        self._padding = round(config.padding * SAMPLE_RATE)
-        self._hangover = config.end_silence * SAMPLE_RATE
-        self._shortest = config.shortest * SAMPLE_RATE
-        self._longest = round(config.longest * SAMPLE_RATE)
-        self._search = min(round(config.cut_search * SAMPLE_RATE), self._longest // 2)
+        self._padding = round(config.speech_pad_s * SAMPLE_RATE)
+        self._hangover = config.min_silence_s * SAMPLE_RATE
+        self._shortest = config.min_speech_s * SAMPLE_RATE
+        self._longest = round(config.max_segment_s * SAMPLE_RATE)
+        self._search = min(round(config.split_window_s * SAMPLE_RATE), self._longest // 2)
         self._detector = _Detector()
         # All places are counted in samples from the start of the audio.
         self._buffer = np.zeros(0, np.float32)
@@ -166,7 +169,7 @@ class Endpointer:
 
     def commit(self) -> list[Activity]:
         """End the open segment here and now, without waiting for a pause; nothing if none is open."""
-        return self._close(Cause.COMMIT, self._heard)
+        return self._close(EndReason.COMMIT, self._heard)
 
     def finish(self) -> list[Activity]:
         """End the audio, and with it the open segment."""
@@ -180,7 +183,7 @@ class Endpointer:
                 if self._open or (self._first is None and self._heard >= self._end):
                     break
                 activities += self._window(float(probability))
-        return [*activities, *self._close(Cause.FINISH, self._end)]
+        return [*activities, *self._close(EndReason.END_OF_STREAM, self._end)]
 
     def _window(self, probability: float) -> list[Activity]:
         begin, self._heard = self._heard, self._heard + WINDOW
@@ -193,7 +196,7 @@ class Endpointer:
             if not self._open and self._voiced >= self._shortest:
                 activities += self._begin()
         elif self._first is not None and self._heard - self._voice_end >= self._hangover:
-            activities += self._close(Cause.SILENCE, self._heard)
+            activities += self._close(EndReason.SILENCE, self._heard)
             self._first = None
         if self._open:
             assert self._first is not None
@@ -221,19 +224,19 @@ class Endpointer:
         self._given = end
         return [Voiced(samples)]
 
-    def _close(self, cause: Cause, heard: int, at: int | None = None) -> list[Activity]:
+    def _close(self, reason: EndReason, heard: int, at: int | None = None) -> list[Activity]:
         if not self._open:
             return []
         end = self._certain(heard) if at is None else at
         activities = self._give(end)
         self._open, self._first, self._floor = False, None, end
-        return [*activities, Offset(end / SAMPLE_RATE, cause)]
+        return [*activities, Offset(end / SAMPLE_RATE, reason)]
 
     def _cut(self) -> list[Activity]:
         end = self._certain(self._heard)
         held = self._buffer[self._given - self._offset : end - self._offset]
         cut = self._given + _quietest(held)
-        activities = self._close(Cause.LONGEST, self._heard, cut)
+        activities = self._close(EndReason.MAX_DURATION, self._heard, cut)
         if self._voice_end > cut:
             # The speech goes on: the rest of it opens the next segment at once.
             self._first, self._voiced = cut, max(self._voice_end - cut, round(self._shortest))

@@ -15,7 +15,7 @@ from nim4asr.cli.options import (
     add_streaming_options,
     decoding_config,
     load_hotwords,
-    load_recogniser,
+    load_recognizer,
     streaming_config,
 )
 from nim4asr.cli.progress import progress
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--split", help="only the utterances of this split")
     parser.add_argument("--limit", type=int, help="only the first so many utterances")
-    parser.add_argument("--streaming", action="store_true", help="recognise as a live stream would")
+    parser.add_argument("--streaming", action="store_true", help="recognize as a live stream would")
     add_streaming_options(parser)
     add_hotword_options(parser)
     add_decoding_options(parser)
@@ -64,10 +64,10 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
     utterances = select(options.manifest, options.split, options.limit)
     hotwords = load_hotwords(options)
-    recogniser = load_recogniser(options)
-    live = replace(live, decoding=decoding_config(options, recogniser.model))
+    recognizer = load_recognizer(options)
+    live = replace(live, decoding=decoding_config(options, recognizer.model))
     summary = evaluate(
-        recogniser,
+        recognizer,
         utterances,
         options.report,
         lambda items: progress(items, "evaluating", len(utterances)),

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nim4asr.cli.options import add_model_options, load_recogniser
+from nim4asr.cli.options import add_model_options, load_recognizer
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 from nim4asr.files import locked
@@ -118,10 +118,10 @@ def _in_audio(index: Any, options: argparse.Namespace) -> "list[Hit]":
     from nim4asr.audio.reading import stream_audio
     from nim4asr.audio.voice_activity import cut_speech
 
-    recogniser = load_recogniser(options)
+    recognizer = load_recognizer(options)
     hits = []
     for segment in cut_speech(stream_audio(options.audio)):
-        found = index.search(recogniser.log_posteriors(segment))
+        found = index.search(recognizer.log_posteriors(segment))
         hits += [replace(hit, start=hit.start + segment.start, end=hit.end + segment.start) for hit in found]
     return hits
 
@@ -136,9 +136,9 @@ def run_bench(options: argparse.Namespace) -> int:
 
     utterances = select(options.manifest, options.split, options.limit)
     index = HotwordIndex.load(options.database)
-    recogniser = load_recogniser(options)
+    recognizer = load_recognizer(options)
     spoken = [
-        Spoken(one.text, recogniser.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))))
+        Spoken(one.text, recognizer.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))))
         for one in progress(utterances, "listening", len(utterances))
     ]
     print(json.dumps(retrieval(index, spoken)))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.model.decoding import DecodingConfig
     from nim4asr.recognition.configuration import StreamingConfig
-    from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.offline import Recognizer
     from nim4asr.runtime.network import Model
 
 # As many as a prompt holds (nim4asr.model.prompt, which is not imported for it).
@@ -94,7 +94,7 @@ def streaming_config(options: argparse.Namespace) -> "StreamingConfig":
     from nim4asr.recognition.configuration import StreamingConfig
 
     try:
-        voice_activity = VoiceActivityConfig(end_silence=options.end_silence, longest=options.longest)
+        voice_activity = VoiceActivityConfig(min_silence_s=options.end_silence, max_segment_s=options.longest)
         return StreamingConfig(
             options.mode, options.chunk / 1000, voice_activity=voice_activity, hints=hint_config(options)
         )
@@ -147,11 +147,11 @@ def hint_config(options: argparse.Namespace) -> "HintConfig":
         raise InputError(f"--most-hints must be from 0 to {MOST_HINTS}, not {options.most_hints}")
     if options.most_hints != MOST_HINTS and options.hotwords is None:
         raise InputError("--most-hints is about names that were heard: add --hotwords FILE")
-    return HintConfig(most=options.most_hints)
+    return HintConfig(max_hints=options.most_hints)
 
 
-def load_recogniser(options: argparse.Namespace) -> "Recogniser":
-    """The recogniser that the options ask for, the offline ones if they are among them.
+def load_recognizer(options: argparse.Namespace) -> "Recognizer":
+    """The recognizer that the options ask for, the offline ones if they are among them.
 
     Raises ``InputError`` for what cannot be.
     """
@@ -160,7 +160,7 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
     from nim4asr.model.decoding import DecodingConfig
     from nim4asr.model.shapes import ChunkScheme
     from nim4asr.recognition.configuration import RecognitionConfig
-    from nim4asr.recognition.offline import Recogniser
+    from nim4asr.recognition.offline import Recognizer
     from nim4asr.runtime.loading import MOST_THREADS, load
 
     chunks, hints = None, None
@@ -169,7 +169,7 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
             chunks = ChunkScheme(options.chunk_frames)
         if getattr(options, "beams", None) is not None:
             # Told before the model is loaded.
-            DecodingConfig(beams=options.beams)
+            DecodingConfig(beam_size=options.beams)
     except ValueError as error:
         raise InputError(str(error)) from None
     if hasattr(options, "most_hints"):
@@ -180,7 +180,7 @@ def load_recogniser(options: argparse.Namespace) -> "Recogniser":
     config = RecognitionConfig(
         decoding=decoding_config(options, model), chunks=chunks, hints=hints or HintConfig()
     )
-    return Recogniser(model, config)
+    return Recognizer(model, config)
 
 
 def decoding_config(options: argparse.Namespace, model: "Model") -> "DecodingConfig | None":
@@ -188,4 +188,4 @@ def decoding_config(options: argparse.Namespace, model: "Model") -> "DecodingCon
     from dataclasses import replace
 
     beams = getattr(options, "beams", None)
-    return None if beams is None else replace(model.config.decoding, beams=beams)
+    return None if beams is None else replace(model.config.decoding, beam_size=beams)

@@ -17,7 +17,7 @@ from nim4asr.cli.options import (
     add_streaming_options,
     decoding_config,
     load_hotwords,
-    load_recogniser,
+    load_recognizer,
     streaming_config,
 )
 from nim4asr.errors import InputError
@@ -53,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--pace is for files; a microphone has its own pace")
     hotwords = load_hotwords(options)
     config = streaming_config(options)
-    recogniser = load_recogniser(options)
-    config = replace(config, decoding=decoding_config(options, recogniser.model))
-    stream = recogniser.stream(config, hints=options.hint, hotwords=hotwords)
+    recognizer = load_recognizer(options)
+    config = replace(config, decoding=decoding_config(options, recognizer.model))
+    stream = recognizer.stream(config, hints=options.hint, hotwords=hotwords)
     show = _shower(options.json, sys.stdout)
     blocks = _microphone() if options.mic else _file(options.audio, options.pace)
     try:
@@ -127,8 +127,8 @@ def to_json(event: "Event") -> str:
             row = {"event": "speech_started", "time": round(at, 3)}
         case Partial(at, stable, volatile):
             row = {"event": "partial", "time": round(at, 3), "stable": stable, "volatile": volatile}
-        case SpeechEnded(at, cause):
-            row = {"event": "speech_ended", "time": round(at, 3), "cause": cause}
+        case SpeechEnded(at, reason):
+            row = {"event": "speech_ended", "time": round(at, 3), "reason": reason}
         case Failed(error):
             row = {"event": "failed", "error": str(error)}
         case Final(at, segment):

@@ -12,7 +12,7 @@ from nim4asr.cli.options import (
     add_model_options,
     add_offline_options,
     load_hotwords,
-    load_recogniser,
+    load_recognizer,
 )
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
@@ -45,13 +45,13 @@ def run(options: argparse.Namespace) -> int:
     from nim4asr.recognition.writers import WRITERS
 
     hotwords = load_hotwords(options)
-    recogniser = load_recogniser(options)
+    recognizer = load_recognizer(options)
     write = WRITERS[options.format]
     names = _output_names(options.audio, options.format)
     failed = 0
     for audio in progress(options.audio, "transcribing", len(options.audio)):
         try:
-            transcript = recogniser.transcribe(audio, hotwords=hotwords, hints=options.hint)
+            transcript = recognizer.transcribe(audio, hotwords=hotwords, hints=options.hint)
             text = write(transcript)
             for warning in transcript.warnings:
                 print(f"nim4: {warning}", file=sys.stderr)

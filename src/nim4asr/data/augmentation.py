@@ -102,7 +102,7 @@ def _level(features: Floats) -> float:
 
 
 def mask(features: Floats, config: AugmentationConfig, random: Generator, more_time: float = 1.0) -> Floats:
-    """SpecAugment (Park et al. 2019): bands of normalised ``features`` (T, 80) set to zero, their mean.
+    """SpecAugment (Park et al. 2019): bands of normalized ``features`` (T, 80) set to zero, their mean.
 
     ``more_time`` multiplies the number of time masks and the share of time they may hide, as CR-CTC asks.
     """

@@ -102,7 +102,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class SpeechBatch:
-    """``features`` (V, B, T, 80), normalised, in V views; ``lengths`` (B,); phoneme ``targets``
+    """``features`` (V, B, T, 80), normalized, in V views; ``lengths`` (B,); phoneme ``targets``
     (sum of target_lengths,) and ``target_lengths`` (B,).
     """
 
@@ -132,7 +132,7 @@ class SpeechBatch:
 
 @dataclass(frozen=True)
 class Collator:
-    """Utterances to a ``SpeechBatch``: augmented (unless ``augmentation`` is None), normalised, padded.
+    """Utterances to a ``SpeechBatch``: augmented (unless ``augmentation`` is None), normalized, padded.
 
     How an utterance is augmented depends on ``seed``, its id and how often it has been drawn, and on nothing else in
     the batch. ``empty_share`` of them are noise alone with an empty text instead; ``text`` is applied to every text.

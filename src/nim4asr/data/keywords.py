@@ -58,7 +58,7 @@ class KeywordSet:
         return keyword in self._sounds
 
     def within(self, text: str) -> list[str]:
-        """The keywords in the normalised ``text``, in its order, each once; the longest where several begin."""
+        """The keywords in the normalized ``text``, in its order, each once; the longest where several begin."""
         found: dict[str, None] = {}
         place = 0
         words = [] if any(map(is_han, text)) else text.split()
@@ -149,7 +149,7 @@ def _grouped(pairs: Iterable[tuple[Sound, str]]) -> dict[Sound, list[str]]:
 
 
 def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> list[str]:
-    """The keywords of normalised ``texts``, by part of speech and rarity, commonest first.
+    """The keywords of normalized ``texts``, by part of speech and rarity, commonest first.
 
     Raises ``InputError`` if there are none, or if rjieba is not installed and there is Chinese among the texts.
     """

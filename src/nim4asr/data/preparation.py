@@ -12,7 +12,7 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance, member_names, read_member
 from nim4asr.data.recordings import FASTEST, SLOWEST
-from nim4asr.data.store import Labelled, LeftOut, Progress, build_store
+from nim4asr.data.store import Labeled, LeftOut, Progress, build_store
 from nim4asr.data.synthesis import Voice, draw_voice, synthesise
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file
@@ -57,7 +57,7 @@ def read_texts(path: Path) -> list[str]:
 class _Recorded:
     longest: float
 
-    def __call__(self, utterance: Utterance) -> tuple[Labelled, Floats] | LeftOut:
+    def __call__(self, utterance: Utterance) -> tuple[Labeled, Floats] | LeftOut:
         try:
             phonemes = tuple(TABLE.encode(pronounce(utterance.text)))
             samples = read_audio(utterance.source())
@@ -65,7 +65,7 @@ class _Recorded:
             return LeftOut(utterance.id, str(error))
         if problem := _problem(phonemes, samples, self.longest):
             return LeftOut(utterance.id, problem)
-        return Labelled(utterance.id, utterance.text, utterance.language, phonemes), samples
+        return Labeled(utterance.id, utterance.text, utterance.language, phonemes), samples
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Spoken:
 class _Synthetic:
     longest: float
 
-    def __call__(self, spoken: _Spoken) -> tuple[Labelled, Floats] | LeftOut:
+    def __call__(self, spoken: _Spoken) -> tuple[Labeled, Floats] | LeftOut:
         name = f"synthetic-{spoken.seed}-{spoken.number}"
         try:
             phonemes = tuple(TABLE.encode(pronounce(spoken.text)))
@@ -92,7 +92,7 @@ class _Synthetic:
             return LeftOut(name, str(error))
         if problem := _problem(phonemes, samples, self.longest):
             return LeftOut(name, problem)
-        return Labelled(name, spoken.text, spoken.language, phonemes), samples
+        return Labeled(name, spoken.text, spoken.language, phonemes), samples
 
 
 def _problem(phonemes: Sequence[int], samples: Floats, longest: float) -> str | None:

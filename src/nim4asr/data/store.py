@@ -1,6 +1,6 @@
 """A feature store: the features of a corpus, computed once and read at random.
 
-A folder with ``features.f16`` (frames, 80; half precision, before normalisation) and ``index.jsonl``
+A folder with ``features.f16`` (frames, 80; half precision, before normalization) and ``index.jsonl``
 (one utterance a line, with its first frame and their number). Training on two cores cannot decode and
 transform its audio at every epoch and still keep both cores for the network.
 """
@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """What a store keeps of an utterance beside its features."""
 
     id: str
@@ -90,7 +90,7 @@ class FeatureStore:
 def build_store(
     folder: Path,
     items: Iterable[Item],
-    listen: Callable[[Item], tuple[Labelled, Floats] | LeftOut],
+    listen: Callable[[Item], tuple[Labeled, Floats] | LeftOut],
     workers: int | None = None,
     progress: Progress = iter,
 ) -> int:
@@ -110,9 +110,9 @@ def build_store(
             if isinstance(result, LeftOut):
                 left_out.append(result)
                 continue
-            labelled, features = result
+            labeled, features = result
             file.write(features.tobytes())
-            kept.append(Entry(**asdict(labelled), start=start, frames=len(features)))
+            kept.append(Entry(**asdict(labeled), start=start, frames=len(features)))
             start += len(features)
     write_json_lines(folder / LEFT_OUT, map(asdict, left_out))
     write_json_lines(folder / _INDEX, map(asdict, kept))
@@ -122,10 +122,10 @@ def build_store(
 class _Listener(Generic[Item]):
     """``listen`` followed by the features, as one call that a process pool can send."""
 
-    def __init__(self, listen: Callable[[Item], tuple[Labelled, Floats] | LeftOut]) -> None:
+    def __init__(self, listen: Callable[[Item], tuple[Labeled, Floats] | LeftOut]) -> None:
         self._listen = listen
 
-    def __call__(self, item: Item) -> tuple[Labelled, NDArray[np.float16]] | LeftOut:
+    def __call__(self, item: Item) -> tuple[Labeled, NDArray[np.float16]] | LeftOut:
         heard = self._listen(item)
         if isinstance(heard, LeftOut):
             return heard

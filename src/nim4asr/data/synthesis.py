@@ -1,6 +1,6 @@
 """Synthetic speech, from the synthesisers a Debian system installs: espeak-ng and flite.
 
-Chinese is handed to espeak-ng as pinyin, so that it says just the phonemes the text is labelled with.
+Chinese is handed to espeak-ng as pinyin, so that it says just the phonemes the text is labeled with.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Error rates: the edits between what was said and what was recognised."""
+"""Error rates: the edits between what was said and what was recognized."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A recogniser's figures over a manifest."""
+"""A recognizer's figures over a manifest."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,12 +11,12 @@ from nim4asr.errors import InputError
 from nim4asr.evaluation.entities import EntityCount, NameList
 from nim4asr.evaluation.error_rate import Edit, ErrorCount, align
 from nim4asr.evaluation.hallucination import is_hallucination
-from nim4asr.evaluation.normalisation import NAME, tokens, written_tokens
+from nim4asr.evaluation.normalization import NAME, tokens, written_tokens
 from nim4asr.files import write_atomic
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.phonemes import pronounce
 from nim4asr.recognition.configuration import StreamingConfig
-from nim4asr.recognition.offline import Recogniser
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.result import Transcript
 from nim4asr.recognition.streaming import transcribe_live
 from nim4asr.recognition.writers import hit_row
@@ -115,20 +115,20 @@ def _share(part: float, whole: float) -> float | None:
 
 
 def judge(
-    recogniser: Recogniser,
+    recognizer: Recognizer,
     utterance: Utterance,
     live: StreamingConfig | None = None,
     hotwords: HotwordIndex | None = None,
     names: NameList | None = None,
 ) -> Judgement:
-    """Recognise ``utterance``, as a live stream if ``live`` says how, with ``hotwords``, and compare.
+    """Recognize ``utterance``, as a live stream if ``live`` says how, with ``hotwords``, and compare.
 
     Raises ``InputError`` if its audio cannot be read.
     """
     if live is None:
-        transcript = recogniser.transcribe(utterance.source(), utterance.id, hotwords)
+        transcript = recognizer.transcribe(utterance.source(), utterance.id, hotwords)
     else:
-        transcript = transcribe_live(recogniser.model, utterance.source(), live, utterance.id, hotwords)
+        transcript = transcribe_live(recognizer.model, utterance.source(), live, utterance.id, hotwords)
     said, written = tokens(utterance.text), tokens(transcript.text)
     edits = tuple(align(said, written))
     try:
@@ -154,7 +154,7 @@ def judge(
 
 
 def evaluate(
-    recogniser: Recogniser,
+    recognizer: Recognizer,
     utterances: Sequence[Utterance],
     report: Path | None = None,
     progress: Callable[[Iterable[Utterance]], Iterator[Utterance]] = iter,
@@ -176,7 +176,7 @@ def evaluate(
     heard: list[Heard] = []
     for utterance in progress(utterances):
         try:
-            judgement = judge(recogniser, utterance, live, hotwords, names)
+            judgement = judge(recognizer, utterance, live, hotwords, names)
         except InputError as error:
             skipped.append(str(error))
             continue
@@ -186,12 +186,12 @@ def evaluate(
         if report is not None:
             lines.append(_alignment_line(judgement))
     summary: dict[str, object] = {
-        "model": recogniser.model.config.name,
-        "normalisation": NAME,
-        "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk},
+        "model": recognizer.model.config.name,
+        "normalization": NAME,
+        "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk_s},
         "beams": (
-            (recogniser.config if live is None else live).decoding or recogniser.model.config.decoding
-        ).beams,
+            (recognizer.config if live is None else live).decoding or recognizer.model.config.decoding
+        ).beam_size,
         "total": total.summary(hotwords is not None),
         "languages": {name: one.summary(hotwords is not None) for name, one in sorted(by_language.items())},
         "slices": slices(heard),

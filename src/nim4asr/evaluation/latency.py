@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
-from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.normalization import tokens
 from nim4asr.recognition.events import Event, Final, Partial, SpeechStarted
 from nim4asr.recognition.streaming import Stream
 

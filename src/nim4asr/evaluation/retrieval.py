@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.evaluation.entities import NameList
-from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.normalization import tokens
 from nim4asr.hotwords.hints import HintConfig, Hit, choose
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.search import SearchConfig, certain
@@ -38,8 +38,8 @@ def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | N
     """
     names = names or NameList(index.texts())
     said = [names.said(tokens(one.text)) for one in spoken]
-    exact = index.over(replace(index.config, slack=0.0, rate=0.0))
-    everything = index.over(SearchConfig(slack=0.0, rate=0.0, weakest=-math.inf))
+    exact = index.over(replace(index.config, cost_budget=0.0, cost_per_phoneme=0.0))
+    everything = index.over(SearchConfig(cost_budget=0.0, cost_per_phoneme=0.0, min_log_odds=-math.inf))
     near, taken = _search(index, [one.log_probs for one in spoken])
     best, _ = _search(exact, [one.log_probs for one in spoken])
     every, _ = _search(everything, [one.log_probs for one in spoken])
@@ -95,7 +95,9 @@ def _certain_hits(index: HotwordIndex, text: str) -> list[Hit]:
 def _row(
     hits: Sequence[Sequence[Hit]], said: Sequence[set[str]], least: float
 ) -> dict[str, float | int | None]:
-    given = [{hit.text for hit in choose(one, HintConfig(most=1000, least=least))} for one in hits]
+    given = [
+        {hit.text for hit in choose(one, HintConfig(max_hints=1000, min_log_odds=least))} for one in hits
+    ]
     right = sum(len(a & b) for a, b in zip(given, said, strict=True))
     hints, wanted = sum(map(len, given)), sum(map(len, said))
     return {

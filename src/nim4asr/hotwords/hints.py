@@ -26,16 +26,16 @@ class Hit:
 
 @dataclass(frozen=True)
 class HintConfig:
-    """``most`` hints at most, each with evidence of at least ``least``: 0 is as likely said as not.
+    """``max_hints`` hints at most, each with evidence of at least ``min_log_odds``: 0 is as likely said as not.
 
-    Names that sound the same share a place if their evidence is within ``tie`` of its best. ``categories`` adds to
-    the evidence of the names of a category: log 2 for one whose names are said twice as often as others.
+    Names that sound the same share a place if their evidence is within ``tie_margin`` of its best. ``category_bias``
+    adds to the evidence of the names of a category: log 2 for one whose names are said twice as often as others.
     """
 
-    most: int = 20
-    least: float = 0.0
-    tie: float = 0.5
-    categories: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    max_hints: int = 20
+    min_log_odds: float = 0.0
+    tie_margin: float = 0.5
+    category_bias: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit]:
@@ -44,15 +44,15 @@ def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit
     Of hits that overlap, the one with the most evidence has the place. A name that stands in ``draft``, what the
     model was about to write anyway, needs no hint.
     """
-    strength = {id(hit): hit.evidence + config.categories.get(hit.category, 0.0) for hit in hits}
+    strength = {id(hit): hit.evidence + config.category_bias.get(hit.category, 0.0) for hit in hits}
     chosen: list[Hit] = []
     for hit in sorted(hits, key=lambda hit: (-strength[id(hit)], hit.start, hit.text)):
-        if strength[id(hit)] < config.least:
+        if strength[id(hit)] < config.min_log_odds:
             break
         rivals = [one for one in chosen if hit.start < one.end and one.start < hit.end]
         shared = all(
             (one.start, one.end, one.phonemes) == (hit.start, hit.end, hit.phonemes)
-            and strength[id(one)] - strength[id(hit)] <= config.tie
+            and strength[id(one)] - strength[id(hit)] <= config.tie_margin
             for one in rivals
         )
         if shared:
@@ -60,4 +60,4 @@ def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit
     written = draft.casefold()
     texts = dict.fromkeys(hit.text for hit in chosen if hit.text.casefold() not in written)
     first = {hit.text: hit for hit in reversed(chosen)}
-    return [first[text] for text in list(texts)[: config.most]]
+    return [first[text] for text in list(texts)[: config.max_hints]]

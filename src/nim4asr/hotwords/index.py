@@ -29,7 +29,7 @@ from nim4asr.hotwords.evidence import EvidenceConfig, weigh
 from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.names import Name, Problem, read_names
 from nim4asr.hotwords.search import KERNELS as WALKING
-from nim4asr.hotwords.search import SearchConfig, Walk, certain, toneless_costs
+from nim4asr.hotwords.search import SearchConfig, TrieSearch, certain, toneless_costs
 from nim4asr.phonemes import TABLE, pronounce
 
 Array = NDArray[Any]
@@ -179,9 +179,9 @@ class HotwordIndex:
         for database in self.databases:
             _ = database.sections
 
-    def listen(self) -> "Listener":
+    def listen(self) -> "HotwordSearch":
         """A search over frames as they come."""
-        return Listener(self, self.config)
+        return HotwordSearch(self, self.config)
 
     def search(self, log_probs: Array) -> list[Hit]:
         """The names in the phoneme head's log posteriors (T, phonemes) of one utterance."""
@@ -194,7 +194,7 @@ class HotwordIndex:
 
         All of them: here no name is too short.
         """
-        listener = Listener(self, replace(self.config, weakest=-math.inf))
+        listener = HotwordSearch(self, replace(self.config, min_log_odds=-math.inf))
         listener.feed(certain(phonemes))
         return listener.hits()
 
@@ -220,7 +220,7 @@ class HotwordIndex:
         return self._changes.layer
 
 
-class Listener:
+class HotwordSearch:
     """A search in progress over one utterance."""
 
     def __init__(self, index: HotwordIndex, config: SearchConfig) -> None:
@@ -230,10 +230,12 @@ class Listener:
         evidence = self._evidence = index.evidence
         names = max(1, len(index))
         # A path with tones is hardly ever likelier than the one without: so much is to be had at the most.
-        least = config.weakest + evidence.size * math.log(names)
+        least = config.min_log_odds + evidence.size * math.log(names)
         self._names = names
         self._walks = [
-            Walk(one, config, evidence.gain, evidence.trust + 2 * evidence.doubt, least - math.log(weight))
+            TrieSearch(
+                one, config, evidence.gain, evidence.trust + 2 * evidence.doubt, least - math.log(weight)
+            )
             for one, weight in ((one, one.heaviest) for one in (*index.databases, index.layer) if len(one))
         ]
         self._heard: list[Array] = []
@@ -254,7 +256,7 @@ class Listener:
         found: dict[tuple[str, int], Hit] = {}
         for walk, rows in zip(self._walks, matches, strict=True):
             database = walk.database
-            weighed = weigh(rows, log_probs, database, self._evidence, self._names, self._config.weakest)
+            weighed = weigh(rows, log_probs, database, self._evidence, self._names, self._config.min_log_odds)
             for row, pronunciation, toned, evidence in weighed.tolist():
                 hit = self._hit(database, rows[int(row)], int(pronunciation), toned, evidence)
                 key = (hit.text, int(rows[int(row), 1]))
@@ -275,7 +277,7 @@ class Listener:
             start * FRAME_SECONDS,
             end * FRAME_SECONDS,
             math.exp(-cost / phonemes),
-            toned <= self._config.slack + self._config.rate * phonemes + 1e-6,
+            toned <= self._config.cost_budget + self._config.cost_per_phoneme * phonemes + 1e-6,
             int(phonemes),
             evidence,
             database.weight(name),

@@ -43,19 +43,20 @@ _SLOTS = 4
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What a walk may spend, in nats: ``slack`` and ``rate`` a phoneme; no single frame more than ``dearest``.
+    """What a token may spend, in nats: ``cost_budget`` and ``cost_per_phoneme`` for each of its phonemes; in no single
+    frame more than ``max_frame_cost``.
 
-    ``tokens`` walk at most at a time, the cheapest for their length. Names under ``shortest`` phonemes are not looked
-    for, and hits whose evidence (``nim4asr.hotwords.evidence``) cannot reach ``weakest`` are not told. ``rate`` 0 and
-    ``slack`` 0 is the greedy path's exact match.
+    ``beam_width`` tokens walk at most at a time, the cheapest for their length. Names under ``min_phonemes`` are not
+    looked for, and hits whose evidence (``nim4asr.hotwords.evidence``) cannot reach ``min_log_odds`` are not told.
+    ``cost_budget`` 0 and ``cost_per_phoneme`` 0 is the greedy path's exact match.
     """
 
-    slack: float = 1.0
-    rate: float = 0.5
-    dearest: float = 2.5
-    tokens: int = 64
-    shortest: int = 3
-    weakest: float = -1.0
+    cost_budget: float = 1.0
+    cost_per_phoneme: float = 0.5
+    max_frame_cost: float = 2.5
+    beam_width: int = 64
+    min_phonemes: int = 3
+    min_log_odds: float = -1.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Match:
 
 
 @dataclass
-class Walk:
+class TrieSearch:
     """The tokens of one stream in one database, and the matches so far, of a name's that overlap the cheapest.
 
     A match of n phonemes at cost c is told if ``gain`` n - ``loss`` c reaches ``least``.
@@ -84,7 +85,7 @@ class Walk:
     frames: int = 0
 
     def __post_init__(self) -> None:
-        room = _ROOM * self.config.tokens
+        room = _ROOM * self.config.beam_width
         self._state = (
             np.zeros(room, np.int32),
             np.zeros(room, np.int32),
@@ -109,9 +110,9 @@ class Walk:
                 self._count,
                 self._found,
                 self._number,
-                (config.slack, config.rate, config.dearest),
+                (config.cost_budget, config.cost_per_phoneme, config.max_frame_cost),
                 (self.gain, self.loss, self.least),
-                (config.tokens, config.shortest),
+                (config.beam_width, config.min_phonemes),
             )
         self.frames += len(costs)
 

@@ -41,7 +41,7 @@ def assemble(
     """The network of ``config`` with the weights and the tokenizer of ``language_model``, everything else fresh.
 
     ``language_model`` is the folder or hub name of any Hugging Face causal language model; the adaptor is made
-    to fit its width. The feature normalisation is neutral until training measures one. Raises ``InputError`` if
+    to fit its width. The feature normalization is neutral until training measures one. Raises ``InputError`` if
     there is no such model, or if the configuration has no adaptor.
     """
     from transformers import AutoModelForCausalLM

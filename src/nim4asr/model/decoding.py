@@ -13,37 +13,37 @@ MOST_BEAMS = 100
 class DecodingConfig:
     """How to search and when to stop.
 
-    ``beams`` 1 is greedy search for the highest log p(text | prompt). More beams, and texts with hints, look for the
-    highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes | sound) + ``hint_weight`` (phonemes of hints
-    in it), among the likeliest ``candidates`` for the next token of each. The budget is ``tokens_per_second`` of audio
-    and ``spare_tokens``. Text that ends in ``repeats`` copies of the same up to ``longest_loop`` tokens is a loop, and
-    so is one that ends in as many copies of some characters, if they are ``loop_characters`` together; one copy of it
-    is kept. A word of more than ``longest_word`` letters is none, and goes.
+    ``beam_size`` 1 is greedy search for the highest log p(text | prompt). More beams, and texts with hints, look for
+    the highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes | sound) + ``hint_weight`` (phonemes of
+    hints in it), among the likeliest ``candidates`` for the next token of each. The budget is ``tokens_per_second`` of
+    audio and ``extra_tokens``. Text that ends in ``max_repeats`` copies of the same up to ``max_loop_tokens`` tokens is
+    a loop, and so is one that ends in as many copies of some characters, if they are ``min_loop_characters`` together;
+    one copy of it is kept. A word of more than ``max_word_letters`` letters is none, and goes.
     """
 
-    beams: int = 1
+    beam_size: int = 1
     phoneme_weight: float = 0.2
     hint_weight: float = 0.5
     candidates: int = 12
     tokens_per_second: float = 12.0
-    spare_tokens: int = 4
-    repeats: int = 4
-    longest_loop: int = 8
-    loop_characters: int = 16
-    longest_word: int = LONGEST_WORD
+    extra_tokens: int = 4
+    max_repeats: int = 4
+    max_loop_tokens: int = 8
+    min_loop_characters: int = 16
+    max_word_letters: int = LONGEST_WORD
 
     def __post_init__(self) -> None:
-        if not 1 <= self.beams <= MOST_BEAMS:
-            raise ValueError(f"beams must be from 1 to {MOST_BEAMS}, not {self.beams}")
+        if not 1 <= self.beam_size <= MOST_BEAMS:
+            raise ValueError(f"beam_size must be from 1 to {MOST_BEAMS}, not {self.beam_size}")
         if not (0 <= self.phoneme_weight < math.inf and 0 <= self.hint_weight < math.inf):
             raise ValueError("phoneme_weight and hint_weight must be finite and not negative")
         if self.candidates < 1:
             raise ValueError(f"candidates must be at least 1, not {self.candidates}")
-        if self.repeats < 2 or self.longest_loop < 1 or self.tokens_per_second <= 0:
+        if self.max_repeats < 2 or self.max_loop_tokens < 1 or self.tokens_per_second <= 0:
             raise ValueError("the guards need two repeats, one token a loop and a positive budget")
-        if self.loop_characters < 2 or self.longest_word < 1:
+        if self.min_loop_characters < 2 or self.max_word_letters < 1:
             raise ValueError("the guards need two characters a loop and one letter a word")
 
-    def budget(self, seconds: float) -> int:
+    def max_new_tokens(self, seconds: float) -> int:
         """The most tokens to write for ``seconds`` of audio."""
-        return math.ceil(self.tokens_per_second * seconds) + self.spare_tokens
+        return math.ceil(self.tokens_per_second * seconds) + self.extra_tokens

@@ -80,7 +80,7 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Encode whole utterances.
 
-        ``features`` (B, T, 80), normalised; ``lengths`` (B,), frames that count in each row, the rest
+        ``features`` (B, T, 80), normalized; ``lengths`` (B,), frames that count in each row, the rest
         is padding of any value. Without ``chunks`` every frame sees the whole utterance. Returns the
         frames (B, T', D) and their lengths (B,); frames past a length are undefined.
         """
@@ -119,7 +119,7 @@ class Encoder(nn.Module):
         """Encode the next chunk of each stream.
 
         ``features`` (B, 4 * size + 3, 80): the chunk's frames and the first three of the next chunk,
-        normalised; ``lengths`` (B,): how many *encoder* frames of the chunk are speech, which is less
+        normalized; ``lengths`` (B,): how many *encoder* frames of the chunk are speech, which is less
         than ``size`` at the end of a stream only. Past the end of a stream ``features`` must be zero.
         Returns the frames (B, size, D) and the next state.
         """

@@ -79,7 +79,7 @@ def encoder_config(weights: Mapping[str, Tensor], folder: Path) -> EncoderConfig
 
 
 def read_kaldi_cmvn(path: Path) -> Cmvn:
-    """Kaldi's normalisation statistics, a 2 x 81 matrix, binary or text.
+    """Kaldi's normalization statistics, a 2 x 81 matrix, binary or text.
 
     The first row is the sums of the 80 bins and the number of frames, the second the sums of squares.
     """

@@ -107,7 +107,7 @@ def load_cmvn(path: Path) -> Cmvn:
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise InputError(f"{path}: this is no normalisation of features") from None
+        raise InputError(f"{path}: this is no normalization of features") from None
     if mean.shape != (MEL_BINS,) or scale.shape != (MEL_BINS,):
         raise InputError(f"{path}: expected {MEL_BINS} means and scales, got {mean.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):

@@ -17,7 +17,7 @@ from nim4asr.training.hints import HintSampling
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 from nim4asr.training.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.programme import Corpus, Programme, SyntheticCorpus
@@ -63,7 +63,7 @@ def network(vocabulary: int = VOCABULARY) -> Nim4Config:
         # Every token of wording is one that the small model must attend around.
         prompt=PromptConfig(system="", task="", hints="\n", separator=","),
         # So small a language model strays from the sound; the phoneme head keeps it there.
-        decoding=DecodingConfig(beams=8),
+        decoding=DecodingConfig(beam_size=8),
     )
 
 
@@ -77,9 +77,9 @@ def programme(data: Path) -> Programme:
     speech, text = data / "speech", data / "text"
 
     def loop(steps: int, peak_lr: float, final_share: float = 0.0, clip: float = 5.0) -> LoopConfig:
-        optimiser = OptimiserConfig(peak_lr, clip_norm=clip)
+        optimizer = OptimizerConfig(peak_lr, clip_norm=clip)
         # A state every five minutes or so: runs of this length are cut.
-        return LoopConfig(steps, optimiser, 50, final_share=final_share, checkpoint_every=100)
+        return LoopConfig(steps, optimizer, 50, final_share=final_share, checkpoint_every=100)
 
     plain = AugmentationConfig(
         noise_share=0.0, frequency_masks=1, frequency_width=10, time_masks_per_second=0.0
@@ -160,7 +160,7 @@ def longer(data: Path) -> Programme:
     assert isinstance(joint, WithText) and isinstance(joint.speech, JointSft)
 
     def loop(steps: int, peak_lr: float, clip: float) -> LoopConfig:
-        return LoopConfig(steps, OptimiserConfig(peak_lr, clip_norm=clip), checkpoint_every=150)
+        return LoopConfig(steps, OptimizerConfig(peak_lr, clip_norm=clip), checkpoint_every=150)
 
     weights = {"cv_zh": 2.0, "speechocean762": 2.0, "ljspeech": 1.0, "dspspeech20": 0.2, "fsdd": 0.4}
     corpora = {

@@ -16,7 +16,7 @@ from nim4asr.training.context_sft import ContextSft
 from nim4asr.training.ia_sft import IaSft
 from nim4asr.training.joint_sft import JointSft
 from nim4asr.training.loop import LoopConfig
-from nim4asr.training.optimiser import OptimiserConfig
+from nim4asr.training.optimizer import OptimizerConfig
 from nim4asr.training.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.pretraining import Pretraining
 from nim4asr.training.programme import Corpus, Programme
@@ -80,7 +80,7 @@ def programme(data: Path) -> Programme:
     noises = data / "noise/noise.tar"
 
     def loop(steps: int, peak_lr: float, warmup: int = 10_000) -> LoopConfig:
-        adam = OptimiserConfig(peak_lr, muon=False, weight_decay=0.01, clip_norm=1.0)
+        adam = OptimizerConfig(peak_lr, muon=False, weight_decay=0.01, clip_norm=1.0)
         return LoopConfig(
             steps, adam, warmup, log_every=100, evaluate_every=10_000, checkpoint_every=2000, workers=8
         )

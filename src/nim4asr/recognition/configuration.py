@@ -1,4 +1,4 @@
-"""How to recognise: recordings, and live speech."""
+"""How to recognize: recordings, and live speech."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,7 +13,7 @@ from nim4asr.model.shapes import ChunkScheme
 
 @dataclass(frozen=True)
 class RecognitionConfig:
-    """How to recognise. A batch holds at most ``batch_seconds`` of speech.
+    """How to recognize. A batch holds at most ``batch_seconds`` of speech.
 
     ``decoding`` None is what the model asks for. ``chunks`` None lets the encoder see whole segments; else it sees what
     a live stream would. ``hints`` says which of the hotwords that were heard go into the prompt.
@@ -28,19 +28,19 @@ class RecognitionConfig:
 
 @dataclass(frozen=True)
 class StreamingConfig:
-    """How to recognise live speech.
+    """How to recognize live speech.
 
-    ``chunk`` is what the encoder takes at once and ``left_context`` what it sees of the past, both in seconds; the
-    same weights serve any. A refresh rolls back the last ``rolled_back`` tokens; the first ``free_chunks`` chunks
-    keep nothing. Without ``second_pass`` the final keeps the text that was stable. ``decoding`` None is what the model
+    ``chunk_s`` is what the encoder takes at once and ``left_context_s`` what it sees of the past, both in seconds; the
+    same weights serve any. A refresh rolls back the last ``rollback_tokens``; the first ``unfixed_chunks`` chunks keep
+    nothing. Without ``second_pass`` the final keeps the text that was stable. ``decoding`` None is what the model
     asks for; its beams are for the final, and what is shown before it is searched greedily.
     """
 
     mode: Literal["refresh", "final"] = "refresh"
-    chunk: float = 0.64
-    left_context: float = 2.56
-    rolled_back: int = 5
-    free_chunks: int = 2
+    chunk_s: float = 0.64
+    left_context_s: float = 2.56
+    rollback_tokens: int = 5
+    unfixed_chunks: int = 2
     second_pass: bool = True
     voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
     decoding: DecodingConfig | None = None
@@ -49,19 +49,21 @@ class StreamingConfig:
     def __post_init__(self) -> None:
         if self.mode not in ("refresh", "final"):
             raise ValueError(f"the mode of a stream is 'refresh' or 'final', not {self.mode!r}")
-        if self.chunk <= 0 or self.left_context < 0:
-            raise ValueError("chunk must be positive and left_context not negative")
-        if self.rolled_back < 1 or self.free_chunks < 0:
-            raise ValueError("at least one token must be rolled back, and free_chunks must not be negative")
+        if self.chunk_s <= 0 or self.left_context_s < 0:
+            raise ValueError("the chunk must be positive and left_context_s not negative")
+        if self.rollback_tokens < 1 or self.unfixed_chunks < 0:
+            raise ValueError(
+                "at least one token must be rolled back, and unfixed_chunks must not be negative"
+            )
 
     def chunks(self, stack: int) -> ChunkScheme:
         """The encoder's chunks, for an adaptor that puts ``stack`` frames together.
 
-        Raises ``InputError`` if ``chunk`` holds no whole number of speech tokens.
+        Raises ``InputError`` if ``chunk_s`` holds no whole number of speech tokens.
         """
-        size = round(self.chunk / FRAME_SECONDS)
-        if size < stack or size % stack or abs(size * FRAME_SECONDS - self.chunk) > 1e-6:
+        size = round(self.chunk_s / FRAME_SECONDS)
+        if size < stack or size % stack or abs(size * FRAME_SECONDS - self.chunk_s) > 1e-6:
             raise InputError(
-                f"a chunk must be a multiple of {stack * FRAME_SECONDS * 1000:g} ms, not {self.chunk * 1000:g} ms"
+                f"a chunk must be a multiple of {stack * FRAME_SECONDS * 1000:g} ms, not {self.chunk_s * 1000:g} ms"
             )
-        return ChunkScheme(size, round(self.left_context / self.chunk))
+        return ChunkScheme(size, round(self.left_context_s / self.chunk_s))

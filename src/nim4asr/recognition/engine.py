@@ -34,7 +34,7 @@ from nim4asr.recognition.frontend import (
     StreamFrontend,
     Task,
 )
-from nim4asr.recognition.hinting import Hinting
+from nim4asr.recognition.hinting import HintPolicy
 from nim4asr.recognition.search import TextSearch, next_log_probs
 from nim4asr.recognition.utterance import Utterance, Written
 from nim4asr.runtime.network import ChunkInput, Encoded, Model
@@ -66,7 +66,7 @@ class StreamHandle:
     """
 
     config: StreamingConfig
-    hinting: Hinting
+    hinting: HintPolicy
     frontend: StreamFrontend | None
     # None: whole segments; then as ``mask`` has it.
     chunks: ChunkScheme | None
@@ -117,7 +117,7 @@ class StreamHandle:
         in place of the ones before. Later changes of the index do not reach the stream.
         """
         self._open()
-        self.hinting = Hinting(hotwords, tuple(hints), self.config.hints)
+        self.hinting = HintPolicy(hotwords, tuple(hints), self.config.hints)
         if self.utterance is not None:
             self.utterance.listener.given = self.hinting.given
 
@@ -128,7 +128,7 @@ class StreamHandle:
 
 
 class Engine:
-    """Recognises whatever is opened on it, ``most_streams`` live streams at a time at most."""
+    """Recognizes whatever is opened on it, ``most_streams`` live streams at a time at most."""
 
     def __init__(self, model: Model, most_streams: int | None = None) -> None:
         self.model, self.most_streams = model, most_streams
@@ -159,14 +159,14 @@ class Engine:
         config = self._complete(config or StreamingConfig())
         chunks = config.chunks(self._stack)
         frontend = StreamFrontend(self.model.cmvn, chunks.size, config.voice_activity, rate, channels)
-        handle = StreamHandle(config, Hinting(hotwords, tuple(hints), config.hints), frontend, chunks)
+        handle = StreamHandle(config, HintPolicy(hotwords, tuple(hints), config.hints), frontend, chunks)
         self._streams.append(handle)
         return handle
 
     def open_segment(
         self,
         config: RecognitionConfig,
-        hinting: Hinting,
+        hinting: HintPolicy,
         start: SpeechStart,
         chunk: FeatureChunk,
         end: SpeechEnd,
@@ -247,7 +247,7 @@ class Engine:
                 stream.events.append(SpeechStarted(task.time))
             else:
                 assert stream.utterance is not None
-                stream.events.append(SpeechEnded(task.time, task.cause))
+                stream.events.append(SpeechEnded(task.time, task.reason))
                 final = stream.utterance.end(task)
                 if final is not None:
                     self._close(stream, final)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nim4asr.audio.voice_activity import Cause
+from nim4asr.audio.voice_activity import EndReason
 from nim4asr.recognition.result import Segment
 
 
@@ -31,7 +31,7 @@ class SpeechEnded:
     """The segment ended at ``time``. Its ``Final`` follows."""
 
     time: float
-    cause: Cause
+    reason: EndReason
 
 
 @dataclass(frozen=True)

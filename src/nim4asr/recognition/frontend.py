@@ -13,8 +13,8 @@ from nim4asr.audio.features import SAMPLE_RATE, SUBSAMPLING, Cmvn, FeatureStream
 from nim4asr.audio.reading import Resampler, as_array
 from nim4asr.audio.voice_activity import (
     Activity,
-    Cause,
     Endpointer,
+    EndReason,
     Offset,
     Onset,
     VoiceActivityConfig,
@@ -33,7 +33,7 @@ class SpeechStart:
 
 @dataclass(frozen=True, eq=False)
 class FeatureChunk:
-    """The next normalised ``features`` of the segment, which make ``frames`` encoder frames: (4 * size + 3, 80) of live
+    """The next normalized ``features`` of the segment, which make ``frames`` encoder frames: (4 * size + 3, 80) of live
     speech, (T, 80) of a whole segment.
 
     Less than a whole chunk only as its segment's ``last``.
@@ -49,7 +49,7 @@ class SpeechEnd:
     """The segment ends at ``time`` seconds."""
 
     time: float
-    cause: Cause
+    reason: EndReason
 
 
 Task = SpeechStart | FeatureChunk | SpeechEnd
@@ -119,8 +119,8 @@ class StreamFrontend:
                     new = self._cmvn(self._stream.feed(samples))
                     self._features = np.concatenate([self._features, new])
                     tasks += self._whole_chunks()
-                case Offset(time, cause):
-                    tasks += [*self._rest(), SpeechEnd(time, cause)]
+                case Offset(time, reason):
+                    tasks += [*self._rest(), SpeechEnd(time, reason)]
         return tasks
 
     def _whole_chunks(self) -> list[Task]:

@@ -12,9 +12,9 @@ from nim4asr.phonemes import in_word
 
 def loop_length(tokens: Sequence[int], config: DecodingConfig) -> int:
     """How many tokens repeat at the end of ``tokens``, ``config.repeats`` times over; 0 if none do."""
-    for size in range(1, config.longest_loop + 1):
+    for size in range(1, config.max_loop_tokens + 1):
         # One token alone may repeat a little (ha ha ha ha): ask for twice as many copies of it.
-        copies = config.repeats * 2 if size == 1 else config.repeats
+        copies = config.max_repeats * 2 if size == 1 else config.max_repeats
         needed = size * copies
         if len(tokens) >= needed:
             tail = list(tokens[-needed:])
@@ -34,7 +34,7 @@ def without_loop(tokens: Sequence[int], config: DecodingConfig, least: int = 0) 
 
 def text_runs_away(text: str, config: DecodingConfig) -> bool:
     """Whether ``text`` ends in a loop of characters, or in a word too long to be one: no listener would write on."""
-    return bool(_loop_of_characters(text, config)) or _last_word(text) > config.longest_word
+    return bool(_loop_of_characters(text, config)) or _last_word(text) > config.max_word_letters
 
 
 def runs_away(tokenizer: Tokenizer, tokens: Sequence[int], config: DecodingConfig) -> bool:
@@ -42,7 +42,7 @@ def runs_away(tokenizer: Tokenizer, tokens: Sequence[int], config: DecodingConfi
     if loop_length(tokens, config):
         return True
     # What is at the end of the text is in its last tokens, for each has one character at least, but for halves of some.
-    tail = max(config.loop_characters * config.repeats, config.longest_word) + 8
+    tail = max(config.min_loop_characters * config.max_repeats, config.max_word_letters) + 8
     return text_runs_away(tokenizer.decode(tokens[-tail:]), config)
 
 
@@ -59,7 +59,7 @@ def without_runaway(
     if size := _loop_of_characters(text, config):
         while text[:room].endswith(text[room - 2 * size : room - size]) and room >= 2 * size:
             room -= size
-    elif (word := _last_word(text)) > config.longest_word:
+    elif (word := _last_word(text)) > config.max_word_letters:
         room -= word
     while len(kept) > least and len(tokenizer.decode(kept)) > room:
         del kept[-1]
@@ -68,8 +68,8 @@ def without_runaway(
 
 def _loop_of_characters(text: str, config: DecodingConfig) -> int:
     """How many characters repeat at the end of ``text``, ``repeats`` times or more and as long as a loop; 0 if none."""
-    for size in range(1, config.loop_characters + 1):
-        copies = max(config.repeats, -(-config.loop_characters // size))
+    for size in range(1, config.min_loop_characters + 1):
+        copies = max(config.max_repeats, -(-config.min_loop_characters // size))
         if len(text) >= size * copies and text.endswith(text[-size:] * copies):
             return size
     return 0

@@ -21,14 +21,14 @@ from nim4asr.phonemes import BLANK, tokenize
 from nim4asr.recognition.result import Segment, Word
 
 if TYPE_CHECKING:
-    from nim4asr.hotwords.index import HotwordIndex, Listener
+    from nim4asr.hotwords.index import HotwordIndex, HotwordSearch
 
 # So many seconds a word may seem to stand beside the place where it was heard.
 _BESIDE = 0.3
 
 
 @dataclass(frozen=True)
-class Hinting:
+class HintPolicy:
     """``hotwords`` to listen for, names ``given`` as hints outright, and how hits become hints.
 
     Of the hotwords as they are when it is made: later changes of the index do not reach it.
@@ -48,26 +48,26 @@ class Hinting:
             # The names that there are now, whatever becomes of the caller's index.
             object.__setattr__(self, "hotwords", self.hotwords.over())
 
-    def listen(self) -> "HintListener":
+    def listen(self) -> "HintTracker":
         """A listener for one segment."""
-        return HintListener(self)
+        return HintTracker(self)
 
 
 @dataclass(frozen=True)
-class Heard:
+class HintResult:
     """What was heard of the names in a segment, and the ``hints`` to be given; times from the segment's start."""
 
     hits: tuple[Hit, ...] = ()
     hints: tuple[str, ...] = ()
 
 
-class HintListener:
+class HintTracker:
     """Listens for the names in one segment; ``given`` are hints whatever is heard."""
 
-    def __init__(self, hinting: Hinting) -> None:
+    def __init__(self, hinting: HintPolicy) -> None:
         self.given = hinting.given
         self._config = hinting.config
-        self._search: Listener | None = None if hinting.hotwords is None else hinting.hotwords.listen()
+        self._search: HotwordSearch | None = None if hinting.hotwords is None else hinting.hotwords.listen()
         self._voiced = False
 
     def feed(self, log_probs: NDArray[np.float32]) -> None:
@@ -76,23 +76,23 @@ class HintListener:
             self._search.feed(log_probs)
         self._voiced |= bool((log_probs.argmax(axis=-1) != BLANK).any())
 
-    def heard(self, draft: str = "") -> Heard:
+    def heard(self, draft: str = "") -> HintResult:
         """The hits so far and the hints they make, but for names that stand in ``draft``; none without a voice."""
         if not self._voiced:
-            return Heard()
+            return HintResult()
         hits = self._search.hits() if self._search is not None else []
         chosen = [hit.text for hit in choose(hits, self._config, draft)]
-        hints = tuple(dict.fromkeys([*self.given, *chosen]))[: max(len(self.given), self._config.most)]
-        return Heard(tuple(hits), hints)
+        hints = tuple(dict.fromkeys([*self.given, *chosen]))[: max(len(self.given), self._config.max_hints)]
+        return HintResult(tuple(hits), hints)
 
 
-def with_hits(segment: Segment, heard: Heard) -> Segment:
+def with_hits(segment: Segment, heard: HintResult) -> Segment:
     """The segment with what was heard of the names in it."""
     hits = (replace(hit, start=hit.start + segment.start, end=hit.end + segment.start) for hit in heard.hits)
     return replace(segment, hits=tuple(hits), hints=heard.hints)
 
 
-def supported(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
+def confirmed_by_audio(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
     """Whether a text that was written with hints may stand: it holds one, and none where nothing like it is heard.
 
     ``log_probs`` (T, phonemes) are the segment's log posteriors. A text in which no hint stands has no use for them,
@@ -134,7 +134,14 @@ def _spots(
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.hotwords.search import SearchConfig
 
-    wide = SearchConfig(slack=3.0, rate=1.25, dearest=6.0, tokens=256, shortest=1, weakest=-math.inf)
+    wide = SearchConfig(
+        cost_budget=3.0,
+        cost_per_phoneme=1.25,
+        max_frame_cost=6.0,
+        beam_width=256,
+        min_phonemes=1,
+        min_log_odds=-math.inf,
+    )
     index = HotwordIndex(config=wide)
     silent = index.add(Name(hint) for hint in hints)
     spots: dict[str, list[tuple[float, float]]] = {hint: [] for hint in hints if hint not in silent}

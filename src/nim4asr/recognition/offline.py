@@ -13,8 +13,8 @@ from nim4asr.audio.reading import Source, from_array, stream_audio
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.engine import Engine
-from nim4asr.recognition.hinting import Hinting
-from nim4asr.recognition.recording import recognised
+from nim4asr.recognition.hinting import HintPolicy
+from nim4asr.recognition.recording import recognized
 from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.recognition.streaming import Stream
 from nim4asr.runtime.loading import Runtime, load
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 Sound = Source | tuple[NDArray[np.generic], int]
 
 
-class Recogniser:
+class Recognizer:
     """A model ready to listen.
 
-    ``Recogniser.load("folder").transcribe("a.wav")`` gives a ``Transcript``.
+    ``Recognizer.load("folder").transcribe("a.wav")`` gives a ``Transcript``.
     """
 
     def __init__(self, model: Model, config: RecognitionConfig | None = None) -> None:
@@ -46,7 +46,7 @@ class Recogniser:
         config: RecognitionConfig | None = None,
         runtime: Runtime | None = None,
         threads: int | None = None,
-    ) -> "Recogniser":
+    ) -> "Recognizer":
         """Of the model at ``place``, a folder or a hub name; by default the bundled nano.
 
         ``runtime``, ``device``, ``dtype`` and ``threads`` are those of ``nim4asr.runtime.loading.load``.
@@ -68,7 +68,7 @@ class Recogniser:
         began = time.perf_counter()
         warnings: list[str] = []
         blocks = _Blocks(source, warnings.append)
-        segments = tuple(self._recognised(blocks, hotwords, hints))
+        segments = tuple(self._recognized(blocks, hotwords, hints))
         elapsed = time.perf_counter() - began
         factor = elapsed / blocks.seconds if blocks.seconds else 0.0
         if not name and isinstance(source, str | Path):
@@ -82,12 +82,12 @@ class Recogniser:
         hints: Sequence[str] = (),
         warn: Callable[[str], None] = lambda warning: None,
     ) -> Iterator[Segment]:
-        """The segments of a recording, each as soon as it is recognised; as ``transcribe``, for long ones.
+        """The segments of a recording, each as soon as it is recognized; as ``transcribe``, for long ones.
 
         ``warn`` is told of an audio that is not whole. Raises ``InputError`` where it cannot be read, which may be
         after some of its segments.
         """
-        return self._recognised(_Blocks(source, warn), hotwords, hints)
+        return self._recognized(_Blocks(source, warn), hotwords, hints)
 
     def stream(
         self,
@@ -108,16 +108,18 @@ class Recogniser:
         features = self.model.cmvn(log_mel(segment.samples))
         return self.model.network.encode([features], self.config.chunks)[0].log_probs
 
-    def recognise(self, segments: Sequence[SpeechSegment], hinting: Hinting | None = None) -> list[Segment]:
+    def recognize(
+        self, segments: Sequence[SpeechSegment], hinting: HintPolicy | None = None
+    ) -> list[Segment]:
         """What is said in each segment of speech."""
-        return list(recognised(Engine(self.model), segments, self.config, hinting or Hinting()))
+        return list(recognized(Engine(self.model), segments, self.config, hinting or HintPolicy()))
 
-    def _recognised(
+    def _recognized(
         self, blocks: "_Blocks", hotwords: "HotwordIndex | None", hints: Sequence[str]
     ) -> Iterator[Segment]:
-        hinting = Hinting(hotwords, tuple(hints), self.config.hints)
+        hinting = HintPolicy(hotwords, tuple(hints), self.config.hints)
         segments = cut_speech(blocks, self.config.voice_activity)
-        return recognised(Engine(self.model), segments, self.config, hinting)
+        return recognized(Engine(self.model), segments, self.config, hinting)
 
 
 class _Blocks:

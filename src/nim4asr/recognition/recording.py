@@ -1,16 +1,16 @@
-"""A recording under way: its segments go into an engine as there is room, and come out recognised, in order."""
+"""A recording under way: its segments go into an engine as there is room, and come out recognized, in order."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, log_mel
-from nim4asr.audio.voice_activity import Cause, SpeechSegment
+from nim4asr.audio.voice_activity import EndReason, SpeechSegment
 from nim4asr.model.shapes import output_length
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.engine import Engine, StreamHandle
 from nim4asr.recognition.events import Event, Failed, Final
 from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd, SpeechStart
-from nim4asr.recognition.hinting import Hinting
+from nim4asr.recognition.hinting import HintPolicy
 from nim4asr.recognition.result import Segment
 
 
@@ -18,7 +18,7 @@ class Recording:
     """Speech ``segments`` on their way through ``engine``, at most ``config.batch_seconds`` of them at a time.
 
     Between two steps of the engine, ``take`` what the last one brought. While others step the engine, this is how a
-    server recognises files; ``recognised`` does it for a caller who has nothing else to do.
+    server recognizes files; ``recognized`` does it for a caller who has nothing else to do.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Recording:
         engine: Engine,
         segments: Iterable[SpeechSegment],
         config: RecognitionConfig,
-        hinting: Hinting,
+        hinting: HintPolicy,
     ) -> None:
         self._engine, self._config, self._hinting = engine, config, hinting
         self._segments = iter(segments)
@@ -41,7 +41,7 @@ class Recording:
         return self._next is None and not self._under_way
 
     def take(self, events: Mapping[StreamHandle, Sequence[Event]]) -> list[Segment]:
-        """The segments that are recognised and next in order, now that ``events`` are known.
+        """The segments that are recognized and next in order, now that ``events`` are known.
 
         Raises what a segment failed by.
         """
@@ -81,11 +81,11 @@ def as_tasks(segment: SpeechSegment, cmvn: Cmvn) -> tuple[SpeechStart, FeatureCh
     """A whole segment as the engine's tasks."""
     features = cmvn(log_mel(segment.samples))
     chunk = FeatureChunk(features, output_length(len(features)), last=True)
-    return SpeechStart(segment.start), chunk, SpeechEnd(segment.end, Cause.FINISH)
+    return SpeechStart(segment.start), chunk, SpeechEnd(segment.end, EndReason.END_OF_STREAM)
 
 
-def recognised(
-    engine: Engine, segments: Iterable[SpeechSegment], config: RecognitionConfig, hinting: Hinting
+def recognized(
+    engine: Engine, segments: Iterable[SpeechSegment], config: RecognitionConfig, hinting: HintPolicy
 ) -> Iterator[Segment]:
     """What is said in each segment, one after the other as they are done."""
     recording = Recording(engine, segments, config, hinting)

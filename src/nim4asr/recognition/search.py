@@ -19,8 +19,8 @@ import numpy as np
 from nim4asr.audio.features import Floats
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
+from nim4asr.recognition.fusion import FusedScorer
 from nim4asr.recognition.guards import runs_away
-from nim4asr.recognition.guidance import Guidance
 from nim4asr.runtime.network import KvCache, Network
 
 # The score of the end of a beam that runs away: finite, for all of them might. An end that costs nothing would be a
@@ -71,14 +71,14 @@ class TextSearch:
         slot: int,
         budget: int,
         beams: int = 1,
-        guidance: Guidance | None = None,
+        scorer: FusedScorer | None = None,
         monotone: bool = True,
         tokens: Sequence[int] = (),
         log_probs: Sequence[float] = (),
     ) -> None:
         self._cache, self._tokenizer, self._config = cache, tokenizer, config
         self._slot, self._budget, self._width = slot, budget, beams
-        self._guidance, self._monotone = guidance, monotone
+        self._scorer, self._monotone = scorer, monotone
         self._running = [Beam(list(tokens), list(log_probs), 0.0, slot)]
         self._ended: list[Beam] = []
         self.done = False
@@ -114,10 +114,10 @@ class TextSearch:
         if self._stopped(beam):
             self.done = True
             return
-        if self._guidance is None:
+        if self._scorer is None:
             token = int(log_probs.argmax())
         else:
-            ids, scores = self._guidance.candidates(beam.tokens, log_probs)
+            ids, scores = self._scorer.candidates(beam.tokens, log_probs)
             token = ids[int(scores.argmax())]
         beam.tokens.append(token)
         beam.log_probs.append(float(log_probs[token]))
@@ -150,8 +150,8 @@ class TextSearch:
 
     def _likeliest(self, beam: Beam, log_probs: Floats) -> list[tuple[float, int]]:
         """The best tokens that may follow, as many as can matter, each with what it adds to the score."""
-        if self._guidance is not None:
-            ids, scores = self._guidance.candidates(beam.tokens, log_probs)
+        if self._scorer is not None:
+            ids, scores = self._scorer.candidates(beam.tokens, log_probs)
         else:
             most = min(2 * self._width, len(log_probs))
             ids = np.argpartition(-log_probs, most - 1)[:most].tolist()
@@ -165,8 +165,8 @@ class TextSearch:
             ending = _RUN_AWAY
         else:
             ending = max(float(log_probs[end]), _RUN_AWAY)
-        if self._guidance is not None:
-            ending += float(self._guidance.gains(beam.tokens, [end])[0])
+        if self._scorer is not None:
+            ending += float(self._scorer.gains(beam.tokens, [end])[0])
         return Beam(beam.tokens, beam.log_probs, beam.score + ending, _NOWHERE)
 
     def _grown(self, row: int, token: int, score: float, log_probs: Floats, slot: int) -> Beam:

@@ -1,4 +1,4 @@
-"""Live speech: one stream, and how streams are recognised.
+"""Live speech: one stream, and how streams are recognized.
 
 Each second of sound is encoded once, in chunks, and enters the language model's keys and values once. In the mode
 ``refresh`` every chunk brings a new hypothesis: what stood before its last tokens is kept, those are written anew

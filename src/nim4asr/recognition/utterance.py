@@ -1,4 +1,4 @@
-"""One segment of speech while it is recognised: what has been heard of it, and which texts are to be written of it.
+"""One segment of speech while it is recognized: what has been heard of it, and which texts are to be written of it.
 
 The policy of hints lies here, for recordings and live speech alike. Of each segment the final text is written with
 the hints that it needs: names that were heard, but for those that stand in a draft, what the model writes anyway. A
@@ -17,9 +17,9 @@ from nim4asr.phonemes import BLANK, TABLE
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial
 from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd
+from nim4asr.recognition.fusion import FusedScorer, fused_scorer
 from nim4asr.recognition.guards import without_runaway
-from nim4asr.recognition.guidance import Guidance, guidance
-from nim4asr.recognition.hinting import Heard, HintListener, contradicted, supported, with_hits
+from nim4asr.recognition.hinting import HintResult, HintTracker, confirmed_by_audio, contradicted, with_hits
 from nim4asr.recognition.hypothesis import NOTHING, to_hypothesis
 from nim4asr.recognition.result import Segment
 from nim4asr.recognition.search import TextSearch
@@ -36,7 +36,7 @@ class Order:
 
     tokens: tuple[int, ...] = ()
     log_probs: tuple[float, ...] = ()
-    heard: Heard = field(default_factory=Heard)
+    heard: HintResult = field(default_factory=HintResult)
     hinted: bool = False
     end: SpeechEnd | None = None
 
@@ -66,7 +66,7 @@ class Utterance:
         tokenizer: Tokenizer,
         stack: int,
         start: float,
-        listener: HintListener,
+        listener: HintTracker,
         slot: int,
         positions: int,
         state: object,
@@ -124,16 +124,16 @@ class Utterance:
         """The search for the text that was ordered."""
         config = self._decoding
         final = order.end is not None
-        beams = config.beams if final else 1
+        beams = config.beam_size if final else 1
         seconds = self.seconds if order.end is None else order.end.time - self.start
         self.search = TextSearch(
             cache,
             self._tokenizer,
             config,
             self.slot,
-            config.budget(seconds),
+            config.max_new_tokens(seconds),
             beams,
-            self._guidance(beams, order.hints),
+            self._fused_scorer(beams, order.hints),
             monotone=not order.hints,
             tokens=order.tokens,
             log_probs=order.log_probs,
@@ -160,7 +160,7 @@ class Utterance:
                 self._unhinted = written
                 self.order = Order(heard=heard, hinted=True, end=end)
                 return None
-        elif order.hinted and not supported(segment, self._posteriors()):
+        elif order.hinted and not confirmed_by_audio(segment, self._posteriors()):
             if self._unhinted is None:
                 self.order = Order(order.tokens, order.log_probs, order.heard, end=end)
                 return None
@@ -174,8 +174,8 @@ class Utterance:
         tokens = tuple(without_runaway(self._tokenizer, tokens, self._decoding, self._stable))
         self._tokens, self._token_log_probs = tokens, written.log_probs[: len(tokens)]
         self._hinted = order.hinted
-        if self._chunks >= self._config.free_chunks:
-            self._stable = max(self._stable, len(tokens) - self._config.rolled_back)
+        if self._chunks >= self._config.unfixed_chunks:
+            self._stable = max(self._stable, len(tokens) - self._config.rollback_tokens)
         whole = self._tokenizer.decode(tokens)
         # Bytes of half a character are no text yet, neither shown nor promised.
         stable = self._tokenizer.decode(tokens[: self._stable]).rstrip("\ufffd")
@@ -192,7 +192,7 @@ class Utterance:
         heard = self._heard()
         return Order(self._tokens[:kept], self._token_log_probs[:kept], heard, bool(heard.hints), end)
 
-    def _heard(self) -> Heard:
+    def _heard(self) -> HintResult:
         # A name that the model writes anyway needs no hint. What it wrote with hints is no word on that.
         draft = self._tokens[: self._stable if self._hinted else None]
         return self.listener.heard(self._tokenizer.decode(draft))
@@ -201,10 +201,10 @@ class Utterance:
         """The log posteriors (T, phonemes) of all its sound so far."""
         return np.concatenate([np.zeros((0, len(TABLE)), np.float32), *self._log_probs])
 
-    def _guidance(self, beams: int, hints: tuple[str, ...]) -> Guidance | None:
-        return guidance(self._tokenizer, self._decoding, beams, self._posteriors(), hints)
+    def _fused_scorer(self, beams: int, hints: tuple[str, ...]) -> FusedScorer | None:
+        return fused_scorer(self._tokenizer, self._decoding, beams, self._posteriors(), hints)
 
-    def _segment(self, end: float, written: Written | None, heard: Heard) -> Segment:
+    def _segment(self, end: float, written: Written | None, heard: HintResult) -> Segment:
         hypothesis = NOTHING
         if written is not None and written.tokens:
             least = 0 if self._config.second_pass else self._stable

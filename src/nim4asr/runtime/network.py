@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
 
 
 class ChunkInput(NamedTuple):
-    """A chunk's normalised ``features`` (4 * size + 3, 80), of which ``frames`` encoder frames are speech, and the
+    """A chunk's normalized ``features`` (4 * size + 3, 80), of which ``frames`` encoder frames are speech, and the
     ``state`` that the chunk before it left.
     """
 
@@ -79,7 +79,7 @@ class Network(Protocol):
         """The configuration of its blocks."""
 
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
-        """Encode whole segments of normalised features (T, 80), every frame seeing all of its own or, with ``chunks``,
+        """Encode whole segments of normalized features (T, 80), every frame seeing all of its own or, with ``chunks``,
         what it would see live.
         """
 

@@ -12,7 +12,7 @@ IA-SFT's side is a state machine (``next_phase``):
                                                              │ steps of the leg done: waits for a newer one
                                                              └──final snapshot──> FINAL_LEG ──steps done──> DONE
 
-Adaptor, language model and their optimiser state live through a swap; only the encoder and its phoneme head are
+Adaptor, language model and their optimizer state live through a swap; only the encoder and its phoneme head are
 exchanged. Either side may be killed and started again. On one machine, one command runs them in turns: pre-training
 until it publishes, then the other side until it has to wait.
 """

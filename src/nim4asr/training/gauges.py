@@ -10,7 +10,7 @@ from nim4asr.audio.features import FRAMES_PER_SECOND
 from nim4asr.data.batches import Collator, Drawn, SpeechBatch
 from nim4asr.data.store import FeatureStore
 from nim4asr.evaluation.error_rate import ErrorCount
-from nim4asr.evaluation.normalisation import tokens
+from nim4asr.evaluation.normalization import tokens
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.phonemes import TABLE
 from nim4asr.recognition.ctc import greedy_path
@@ -64,7 +64,7 @@ def _transcripts(learner: Learner, batch: SpeechBatch, frames: Tensor, lengths: 
     prompt = network.embed_prompts(tokenizer, speech, speech_lengths)
     cache = TorchCache(network.llm)
     slots = [cache.allocate() for _ in batch.texts]
-    budgets = [config.budget(seconds) for seconds in (batch.lengths / FRAMES_PER_SECOND).tolist()]
+    budgets = [config.max_new_tokens(seconds) for seconds in (batch.lengths / FRAMES_PER_SECOND).tolist()]
     searches = [
         TextSearch(cache, tokenizer, config, slot, budget)
         for slot, budget in zip(slots, budgets, strict=True)

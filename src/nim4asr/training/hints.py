@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from nim4asr.data.keywords import KeywordSet
-from nim4asr.evaluation.normalisation import normalise
+from nim4asr.evaluation.normalization import normalize
 from nim4asr.model.prompt import MOST_HINTS
 from nim4asr.phonemes.mandarin import is_han
 
@@ -52,7 +52,7 @@ def draw_hints(
     not matter for learning to look a sound up in a list.
     """
     # Hints are plain words, whatever the form of the texts.
-    plain = [normalise(text) for text in texts]
+    plain = [normalize(text) for text in texts]
     return tuple(_of_one(text, plain, config, random, keywords) for text in plain)
 
 

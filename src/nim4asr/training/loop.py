@@ -2,7 +2,7 @@
 
 Processes, devices and precision are Hugging Face Accelerate's: started by ``accelerate launch``, the same stage
 runs data-parallel (DDP), sharded (FSDP) or under DeepSpeed. A stage's folder holds ``log.jsonl`` (a line of metrics
-each) and ``state-STEP`` folders: weights, optimiser state and step, each written beside its place and renamed when
+each) and ``state-STEP`` folders: weights, optimizer state and step, each written beside its place and renamed when
 whole. A stage that finds a state goes on from the newest with the same batches.
 """
 
@@ -29,7 +29,7 @@ from nim4asr.errors import InputError
 from nim4asr.files import parse_json, publish_folder, read_text
 from nim4asr.training.metrics import MetricsLog
 from nim4asr.training.objective import Batch, Losses, Objective
-from nim4asr.training.optimiser import OptimiserConfig, build_optimiser
+from nim4asr.training.optimizer import OptimizerConfig, build_optimizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 Decision = TypeVar("Decision")
 
 WEIGHTS = "model.safetensors"
-_OPTIMISER = "optimiser.safetensors"
+_OPTIMISER = "optimizer.safetensors"
 _STEP = "step.json"
 _STATE = re.compile(r"state-(\d+)")
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long a stage runs, in optimiser steps.
+    """How long a stage runs, in optimizer steps.
 
     The learning rate rises linearly over ``warmup_steps``, is held at its peak until ``hold_steps``, and then falls
     as a cosine to ``final_share`` of it at ``steps``. A step adds up the gradients of ``accumulation`` batches of every
@@ -53,7 +53,7 @@ class LoopConfig:
     """
 
     steps: int
-    optimiser: OptimiserConfig
+    optimizer: OptimizerConfig
     warmup_steps: int = 100
     hold_steps: int = 0
     final_share: float = 0.0
@@ -73,7 +73,7 @@ class LoopConfig:
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of the step ``step``, counted from 0."""
-        peak = self.optimiser.peak_lr
+        peak = self.optimizer.peak_lr
         if step < self.warmup_steps:
             return peak * (step + 1) / self.warmup_steps
         top = max(self.warmup_steps, self.hold_steps)
@@ -103,7 +103,7 @@ class Loop(Generic[Batch]):
         self._make_batch, self._evaluate = make_batch, evaluate
         self._progress = progress or (lambda steps, start: steps)
         self.accelerator = accelerator or new_accelerator()
-        self.optimiser = build_optimiser(objective.named_parameters(), config.optimiser)
+        self.optimizer = build_optimizer(objective.named_parameters(), config.optimizer)
         self._trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
 
     def run(self, pause: Callable[[int], bool] | None = None) -> int:
@@ -125,7 +125,7 @@ class Loop(Generic[Batch]):
 
     def _prepare(self) -> tuple[Any, Any]:
         accelerator, config = self.accelerator, self.config
-        if is_sharded(accelerator) and config.optimiser.muon:
+        if is_sharded(accelerator) and config.optimizer.muon:
             raise InputError(
                 "Muon needs whole matrices; set muon=False in the recipe under FSDP and DeepSpeed"
             )
@@ -136,11 +136,11 @@ class Loop(Generic[Batch]):
             plugin.deepspeed_config |= {
                 "train_micro_batch_size_per_gpu": 1,
                 "gradient_accumulation_steps": config.accumulation,
-                "gradient_clipping": config.optimiser.clip_norm,
+                "gradient_clipping": config.optimizer.clip_norm,
             }
             # Every state holds whole weights too.
             plugin.deepspeed_config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
-        wrapped, stepper = accelerator.prepare(self.objective, self.optimiser)
+        wrapped, stepper = accelerator.prepare(self.objective, self.optimizer)
         return wrapped, stepper
 
     def _run(self, start: int, pause: Callable[[int], bool] | None) -> int:
@@ -207,7 +207,7 @@ class Loop(Generic[Batch]):
                 accelerator.backward(self._joint_loss(losses, step, batch))
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(
-                        list(self._trained.values()), config.optimiser.clip_norm
+                        list(self._trained.values()), config.optimizer.clip_norm
                     )
                     sums.add_norm(norm)
                 self._stepper.step()
@@ -254,7 +254,7 @@ class Loop(Generic[Batch]):
             if self.accelerator.is_main_process:
                 save_file({name: p.cpu().contiguous() for name, p in weights.items()}, new / WEIGHTS)
                 if not is_sharded(self.accelerator):
-                    save_file(self._optimiser_tensors(), new / _OPTIMISER)
+                    save_file(self._optimizer_tensors(), new / _OPTIMISER)
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 (new / _STEP).write_text(json.dumps({"step": step}))
@@ -271,11 +271,11 @@ class Loop(Generic[Batch]):
             for old in _states(self.folder)[: -self.config.keep]:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def _optimiser_tensors(self) -> dict[str, Tensor]:
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
         return {
             f"{name}/{key}": value.contiguous()
             for name, parameter in self._trained.items()
-            for key, value in self.optimiser.state.get(parameter, {}).items()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
         }
 
     def _restore(self) -> int:
@@ -289,8 +289,8 @@ class Loop(Generic[Batch]):
             for key, value in load_file(state / _OPTIMISER).items():
                 name, _, kind = key.rpartition("/")
                 parameter = self._trained[name]
-                # The number of steps stays where torch's optimisers keep it, on the processor.
-                self.optimiser.state[parameter][kind] = (
+                # The number of steps stays where torch's optimizers keep it, on the processor.
+                self.optimizer.state[parameter][kind] = (
                     value if value.ndim == 0 else value.to(parameter.device)
                 )
         return steps_done(self.folder)

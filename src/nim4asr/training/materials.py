@@ -20,7 +20,7 @@ from nim4asr.data.recordings import Recordings
 from nim4asr.data.robustness import NoiseArchive
 from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
-from nim4asr.evaluation.normalisation import normalise
+from nim4asr.evaluation.normalization import normalize
 from nim4asr.files import atomic_folder, write_atomic, write_json_lines
 from nim4asr.model.assembly import assemble, public_tokenizer
 from nim4asr.model.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ from nim4asr.training.tokenizer import train_tokenizer
 
 # Where utterances are listed that could not be read in the course of training.
 SKIPPED = "skipped.jsonl"
-# Of a corpus that is not stored, so many recordings are measured for the normalisation.
+# Of a corpus that is not stored, so many recordings are measured for the normalization.
 _MEASURED = 500
 
 
@@ -50,7 +50,7 @@ class Materials:
 
 
 def gather(programme: Programme, folder: Path, shown: Shown, start: Checkpoint | None) -> Materials:
-    """The materials of ``programme``; a model to ``start`` from lends its normalisation and, if whole, its tokenizer.
+    """The materials of ``programme``; a model to ``start`` from lends its normalization and, if whole, its tokenizer.
 
     Raises ``InputError`` if data are missing or cannot be read.
     """
@@ -155,7 +155,7 @@ class _Gathering:
             return KeywordSet()
         kept = self.folder / "keywords.txt"
         if not kept.exists():
-            found = keywords_of(sorted({normalise(text) for text in self.transcripts}), programme.keywords)
+            found = keywords_of(sorted({normalize(text) for text in self.transcripts}), programme.keywords)
             if programme.keyword_filter is not None:
                 judge = programme.keyword_filter
                 found = filtered(found, judge.endpoint, judge.model, os.environ.get(judge.key_variable, ""))
@@ -217,7 +217,7 @@ def _measured(source: Source) -> Cmvn:
 
 
 def _pooled(parts: Sequence[Cmvn]) -> Cmvn:
-    """One normalisation of several corpora, each counting alike."""
+    """One normalization of several corpora, each counting alike."""
     mean = np.mean([part.mean for part in parts], axis=0)
     square = np.mean([1 / part.scale**2 + part.mean**2 for part in parts], axis=0)
     return Cmvn(mean.astype(np.float32), (1 / np.sqrt(square - mean**2)).astype(np.float32))

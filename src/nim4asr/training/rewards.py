@@ -2,7 +2,7 @@
 
     R = R_acc + 0.5 R_hallu + 0.5 R_context
 
-References and hypotheses are compared as error rates compare them: normalised, by Chinese characters and other words.
+References and hypotheses are compared as error rates compare them: normalized, by Chinese characters and other words.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from nim4asr.evaluation.error_rate import ErrorCount
-from nim4asr.evaluation.normalisation import normalise, tokens
+from nim4asr.evaluation.normalization import normalize, tokens
 
 HIT, MISS = 0.5, -0.5
 HALLUCINATION_WEIGHT = CONTEXT_WEIGHT = 0.5
@@ -61,10 +61,10 @@ def context(reference: str, hypothesis: str, hints: Sequence[str], important: Co
     Scored are the hints of the prompt and, hinted or not, those ``important`` that were said. A hint that was neither
     said nor written scores nothing (the paper forgets the one written and not said). 0 if nothing is scored.
     """
-    said, written = f" {normalise(reference)} ", f" {normalise(hypothesis)} "
+    said, written = f" {normalize(reference)} ", f" {normalize(hypothesis)} "
     scores: list[float] = []
     for keyword in dict.fromkeys([*hints, *important]):
-        plain = normalise(keyword)
+        plain = normalize(keyword)
         if not plain:
             continue
         was_said, was_written = _holds(said, plain), _holds(written, plain)

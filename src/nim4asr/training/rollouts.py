@@ -41,7 +41,13 @@ def sample(
     slots = [cache.allocate() for _ in seconds]
     searches = [
         Samples(
-            cache, slot, tokenizer.end, draw.guards.budget(length), draw.samples, draw.temperature, random
+            cache,
+            slot,
+            tokenizer.end,
+            draw.guards.max_new_tokens(length),
+            draw.samples,
+            draw.temperature,
+            random,
         )
         for slot, length in zip(slots, seconds, strict=True)
     ]

@@ -42,7 +42,7 @@ def run_programme(
 ) -> None:
     """Train the stages of ``programme`` (or the one named ``only``) and save the model.
 
-    With ``start``, the encoder and the phoneme head begin as that model's, its normalisation is kept, and the stages
+    With ``start``, the encoder and the phoneme head begin as that model's, its normalization is kept, and the stages
     named ``first_words`` are left out; with ``first`` too, everything begins as that model's, and the stages before
     ``first`` are left out. ``side`` runs one side of an asynchronous stage, and nothing after it. A sharded
     run trains one stage; the model is written by the next that is not. Raises ``InputError``

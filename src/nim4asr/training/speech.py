@@ -11,14 +11,14 @@ from numpy.random import Generator
 from nim4asr.audio.features import Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.batches import Collator, Sampler, Source, SpeechBatch
-from nim4asr.evaluation.normalisation import normalise
+from nim4asr.evaluation.normalization import normalize
 
 TextForm = Literal["plain", "written"]
 
 
 def in_form(text: str, form: TextForm) -> str:
-    """``text`` as a model of that form writes it: normalised, or as it stands, with single spaces."""
-    return normalise(text) if form == "plain" else " ".join(text.split())
+    """``text`` as a model of that form writes it: normalized, or as it stands, with single spaces."""
+    return normalize(text) if form == "plain" else " ".join(text.split())
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Text pre-training of a small language model from scratch: written text from simulated phonemes.
 
-A recogniser with a public language model skips this stage. nano has none, and its 16 hours of speech hold too
+A recognizer with a public language model skips this stage. nano has none, and its 16 hours of speech hold too
 few words to learn a language from, while text is plentiful. So the language model learns on text alone
 what it will do with speech: its prompt holds, in the place of speech embeddings, the sum over the
 ``stack`` frames of a speech token
@@ -78,7 +78,7 @@ class TextPretraining:
     def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], "TextBatch"]:
         """Texts, each with a simulated hearing of its own."""
         assert learner.phonemes is not None
-        return TextSampler(labelled(data.texts), self, learner.phonemes.stack)
+        return TextSampler(labeled(data.texts), self, learner.phonemes.stack)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class SimulatedSpeechLoss(Objective[TextBatch]):
         return {"transcript": loss}
 
 
-def labelled(texts: Iterable[str]) -> list[tuple[str, list[int]]]:
+def labeled(texts: Iterable[str]) -> list[tuple[str, list[int]]]:
     """``texts`` with their phonemes, without those that have none."""
     pairs = []
     for text in texts:
@@ -131,7 +131,7 @@ def labelled(texts: Iterable[str]) -> list[tuple[str, list[int]]]:
 
 @cache
 def _alike(phoneme: int) -> tuple[int, ...]:
-    """Phonemes that a recogniser may take for ``phoneme``: its other tones, or others of its class."""
+    """Phonemes that a recognizer may take for ``phoneme``: its other tones, or others of its class."""
     first_final = 1 + len(INITIALS)
     first_english = first_final + len(FINALS) * TONES
     if phoneme < first_final:
@@ -198,7 +198,7 @@ def collate(
 
 
 class TextSampler:
-    """Batches of labelled texts, alike in length, in an order that a step number fixes."""
+    """Batches of labeled texts, alike in length, in an order that a step number fixes."""
 
     def __init__(
         self,

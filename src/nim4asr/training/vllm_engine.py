@@ -114,7 +114,7 @@ class VllmEngine:
             {
                 "do": "sample",
                 "prompts": str(path),
-                "budgets": [draw.guards.budget(one) for one in seconds],
+                "budgets": [draw.guards.max_new_tokens(one) for one in seconds],
                 "samples": draw.samples,
                 "temperature": draw.temperature,
                 "seed": draw.seed,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition.ctc import greedy_path
-from nim4asr.recognition.guidance import Guidance, HintGuide, SoundGuide, _extended
+from nim4asr.recognition.fusion import FusedScorer, HintBooster, PhonemeScorer, _extended
 
 END = 0
 TOKENS = ["", "你", "好", "泥", "the", " wind", " win", "d", "!"]
@@ -40,7 +40,7 @@ def test_gains_add_up_to_the_sum_of_all_paths(frames: int, text: list[int], seed
     used = [0, *TABLE.encode([*pronounce("你好"), "AA"])]
     table = np.full_like(logits, -np.inf)
     table[:, used] = logits[:, used] - np.log(np.exp(logits[:, used]).sum(1, keepdims=True))
-    guide = SoundGuide(table.astype(np.float32), 1.0, text_of, END)
+    guide = PhonemeScorer(table.astype(np.float32), 1.0, text_of, END)
     wanted = TABLE.encode(pronounce(text_of(text))) if text else []
     begun = whole = 0.0
     for path in itertools.product(used, repeat=frames):
@@ -59,7 +59,7 @@ def test_gains_add_up_to_the_sum_of_all_paths(frames: int, text: list[int], seed
 
 
 def test_what_was_said_gains_over_what_was_not() -> None:
-    guide = SoundGuide(heard(pronounce("你好")), 0.5, text_of, END)
+    guide = PhonemeScorer(heard(pronounce("你好")), 0.5, text_of, END)
     you, good, mud, end = guide.gains([], [1, 2, 3, END])
     assert you > good and you > end
     # Said alike but for the tone.
@@ -68,11 +68,13 @@ def test_what_was_said_gains_over_what_was_not() -> None:
     assert good > end
     again, end = guide.gains([1, 2], [1, END])
     assert end > again
-    assert SoundGuide(heard(pronounce("你好")), 1.0, text_of, END).gains([], [1]) == [pytest.approx(2 * you)]
+    assert PhonemeScorer(heard(pronounce("你好")), 1.0, text_of, END).gains([], [1]) == [
+        pytest.approx(2 * you)
+    ]
 
 
 def test_the_end_of_a_word_counts_when_it_is_complete() -> None:
-    guide = SoundGuide(heard(pronounce("the wind")), 1.0, text_of, END)
+    guide = PhonemeScorer(heard(pronounce("the wind")), 1.0, text_of, END)
     (the,) = guide.gains([], [4])
     assert the == 0.0
     # Now "the" is complete, and the W of "win" is certain.
@@ -85,15 +87,15 @@ def test_the_end_of_a_word_counts_when_it_is_complete() -> None:
 
 
 def test_a_word_without_end_pays_on_the_way() -> None:
-    guide = SoundGuide(heard(pronounce("你好")), 1.0, text_of, END)
+    guide = PhonemeScorer(heard(pronounce("你好")), 1.0, text_of, END)
     paid = [guide.gains([4] * i, [4])[0] for i in range(5)]
     assert paid[0] == 0.0 and sum(paid) < -20
 
 
 def test_what_has_no_sound_weighs_nothing() -> None:
-    guide = SoundGuide(heard(pronounce("你好")), 1.0, text_of, END)
+    guide = PhonemeScorer(heard(pronounce("你好")), 1.0, text_of, END)
     assert guide.gains([1], [8]) == [0.0]
-    assert SoundGuide(np.zeros((0, len(TABLE)), np.float32), 1.0, text_of, END).gains([], [END]) == [0.0]
+    assert PhonemeScorer(np.zeros((0, len(TABLE)), np.float32), 1.0, text_of, END).gains([], [END]) == [0.0]
 
 
 def tokens_of(text: str) -> list[int]:
@@ -105,8 +107,8 @@ def tokens_of(text: str) -> list[int]:
     return [TOKENS.index(longest), *tokens_of(text[len(longest) :])]
 
 
-def hint_guide(*hints: str, weight: float = 0.5) -> HintGuide:
-    return HintGuide(hints, weight, text_of, tokens_of, END)
+def hint_guide(*hints: str, weight: float = 0.5) -> HintBooster:
+    return HintBooster(hints, weight, text_of, tokens_of, END)
 
 
 @given(st.lists(st.integers(1, len(TOKENS) - 1), max_size=8))
@@ -139,16 +141,16 @@ def test_what_goes_on_with_a_hint_is_suggested() -> None:
 
 def test_guides_choose_among_the_likely_and_the_suggested() -> None:
     log_probs = np.array([-3.0, -9.0, -1.0, -0.5, -2.0, -np.inf, -4.0, -5.0, -6.0], np.float32)
-    sound = SoundGuide(heard(pronounce("你好")), 0.5, text_of, END)
-    ids, scores = Guidance(sound, None, 2, END).candidates([], log_probs)
+    sound = PhonemeScorer(heard(pronounce("你好")), 0.5, text_of, END)
+    ids, scores = FusedScorer(sound, None, 2, END).candidates([], log_probs)
     assert ids == [END, 2, 3]
     assert scores[1] - log_probs[2] == pytest.approx(sound.gains([], [2])[0], abs=1e-5)
     hints = hint_guide("你好", weight=2.0)
-    ids, scores = Guidance(sound, hints, 2, END).candidates([], log_probs)
+    ids, scores = FusedScorer(sound, hints, 2, END).candidates([], log_probs)
     assert ids == [END, 1, 2, 3]
     gains = sound.gains([], [1])[0] + hints.gains([], [1])[0]
     assert scores[1] - log_probs[1] == pytest.approx(gains, abs=1e-5)
-    assert Guidance(sound, hints, 2, END).gains([], [1])[0] == pytest.approx(gains)
+    assert FusedScorer(sound, hints, 2, END).gains([], [1])[0] == pytest.approx(gains)
 
 
 def test_a_hint_without_a_pronunciation_draws_nothing() -> None:
@@ -186,5 +188,5 @@ def test_prefixes_with_equal_phonemes_in_a_row(frames: int, labels: list[int], s
 
 def test_a_hint_is_suggested_with_a_space_before_it() -> None:
     pieces = {"wind": 7, " wind": 5}
-    guide = HintGuide(["wind"], 1.0, text_of, lambda text: [pieces[text]] if text in pieces else [], END)
+    guide = HintBooster(["wind"], 1.0, text_of, lambda text: [pieces[text]] if text in pieces else [], END)
     assert guide.suggestions([4]) == {5, 7}

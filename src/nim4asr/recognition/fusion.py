@@ -53,7 +53,7 @@ class _Prefix(NamedTuple):
     begun: float
 
 
-class SoundGuide:
+class PhonemeScorer:
     """Weighs the next tokens of one utterance's texts by its ``log_probs`` (T, phonemes), ``weight`` times.
 
     ``text_of`` gives the text of tokens, and ``end`` is the token that ends it.
@@ -151,7 +151,7 @@ class SoundGuide:
         return self._labels[text, uncertain]
 
 
-class HintGuide:
+class HintBooster:
     """Draws one utterance's texts to its ``hints``: each phoneme of one that is being written adds ``weight``.
 
     A hint counts once. One that is begun and then left gives back what it was given, as in the context graphs of
@@ -201,13 +201,15 @@ class HintGuide:
         )
 
 
-class Guidance:
+class FusedScorer:
     """Both guides of one utterance, either of which may be missing.
 
     They choose among the language model's likeliest ``candidates``, the ``end`` and what would go on with a hint.
     """
 
-    def __init__(self, sound: SoundGuide | None, hints: HintGuide | None, candidates: int, end: int) -> None:
+    def __init__(
+        self, sound: PhonemeScorer | None, hints: HintBooster | None, candidates: int, end: int
+    ) -> None:
         self._sound, self._hints, self._candidates, self._end = sound, hints, candidates, end
 
     def candidates(self, written: Sequence[int], log_probs: Floats) -> tuple[list[int], NDArray[np.float64]]:
@@ -229,13 +231,13 @@ class Guidance:
         return total
 
 
-def guidance(
+def fused_scorer(
     tokenizer: Tokenizer,
     config: DecodingConfig,
     beams: int,
     log_probs: Floats | None,
     hints: Sequence[str],
-) -> Guidance | None:
+) -> FusedScorer | None:
     """What guides the text of one utterance: hints and, with them or with several beams, ``log_probs`` (T, phonemes)
     of the phoneme head; None if nothing does.
     """
@@ -244,13 +246,13 @@ def guidance(
         return None
     sound = None
     if log_probs is not None and config.phoneme_weight > 0:
-        sound = SoundGuide(log_probs, config.phoneme_weight, tokenizer.decode, tokenizer.end)
+        sound = PhonemeScorer(log_probs, config.phoneme_weight, tokenizer.decode, tokenizer.end)
     drawn = (
-        HintGuide(hints, config.hint_weight, tokenizer.decode, tokenizer.encode, tokenizer.end)
+        HintBooster(hints, config.hint_weight, tokenizer.decode, tokenizer.encode, tokenizer.end)
         if hinted
         else None
     )
-    return Guidance(sound, drawn, config.candidates, tokenizer.end) if sound or drawn else None
+    return FusedScorer(sound, drawn, config.candidates, tokenizer.end) if sound or drawn else None
 
 
 def _sounds_in(hint: str) -> int:

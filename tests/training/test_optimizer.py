@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from nim4asr.training.optimiser import MuonAdamW, OptimiserConfig, is_matrix, orthogonalise
+from nim4asr.training.optimizer import MuonAdamW, OptimizerConfig, is_matrix, orthogonalise
 
 
 def test_orthogonalised_matrices_have_even_singular_values() -> None:
@@ -34,14 +34,14 @@ def test_it_minimises() -> None:
     target = torch.randn(32, 32)
     for muon in (True, False):
         model = nn.Linear(32, 32)
-        optimiser = MuonAdamW(model.named_parameters(), OptimiserConfig(0.02, muon, weight_decay=0.0))
+        optimizer = MuonAdamW(model.named_parameters(), OptimizerConfig(0.02, muon, weight_decay=0.0))
         first = last = 0.0
         for step in range(400):
             x = torch.randn(64, 32)
             loss = (model(x) - x @ target).square().mean()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             first, last = (loss.item() if step == 0 else first), loss.item()
         assert last < 0.3 * first
 
@@ -49,5 +49,5 @@ def test_it_minimises() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     model = nn.Linear(32, 32)
     model.weight.requires_grad_(False)
-    optimiser = MuonAdamW(model.named_parameters(), OptimiserConfig(0.1))
-    assert [p.shape for g in optimiser.param_groups for p in g["params"]] == [model.bias.shape]
+    optimizer = MuonAdamW(model.named_parameters(), OptimizerConfig(0.1))
+    assert [p.shape for g in optimizer.param_groups for p in g["params"]] == [model.bias.shape]

@@ -22,7 +22,7 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimizerConfig:
     """``muon`` False trains everything with ``torch.optim.AdamW``, near the paper's Adam; FSDP and DeepSpeed need
     that.
     """
@@ -46,10 +46,10 @@ def is_matrix(name: str, parameter: Tensor) -> bool:
     return len(shape) == 2 and min(shape) >= 16
 
 
-def build_optimiser(
-    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimiserConfig
+def build_optimizer(
+    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig
 ) -> torch.optim.Optimizer:
-    """The optimiser of those of ``parameters`` that require gradients. Biases and norms are not decayed."""
+    """The optimizer of those of ``parameters`` that require gradients. Biases and norms are not decayed."""
     named = [(name, p) for name, p in parameters if p.requires_grad]
     if config.muon:
         return MuonAdamW(named, config)
@@ -61,9 +61,9 @@ def build_optimiser(
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """One optimiser over named parameters; the learning rate is set by the schedule at each step."""
+    """One optimizer over named parameters; the learning rate is set by the schedule at each step."""
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], config: OptimiserConfig) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> None:
         named = [(name, p) for name, p in parameters if p.requires_grad]
         matrices = [p for name, p in named if config.muon and is_matrix(name, p)]
         chosen = set(map(id, matrices))

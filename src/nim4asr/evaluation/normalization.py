@@ -1,4 +1,4 @@
-"""One named normalisation, applied to references and hypotheses alike before they are compared."""
+"""One named normalization, applied to references and hypotheses alike before they are compared."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ _WRITTEN = re.compile(rf"{HAN}|(?:(?!{HAN})\w)+(?:['.,:](?:(?!{HAN})\w)+)*|[^\w\
 _LOOSE_APOSTROPHE = re.compile(r"(?<![a-z])'|'(?![a-z])")
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """``text`` without what an error rate should not count.
 
     ``"O’Neil paid $3!"`` -> ``"o'neil paid three dollars"``. No space stands beside a Chinese character.
@@ -42,9 +42,9 @@ def written_tokens(text: str) -> list[str]:
 
 
 def tokens(text: str) -> list[str]:
-    """What an error rate counts in ``text``, normalised first: Chinese characters and other words.
+    """What an error rate counts in ``text``, normalized first: Chinese characters and other words.
 
     ``"我用iPhone 手机"`` -> ``["我", "用", "iphone", "手", "机"]``.
     """
-    spaced = "".join(f" {c} " if is_han(c) else c for c in normalise(text))
+    spaced = "".join(f" {c} " if is_han(c) else c for c in normalize(text))
     return spaced.split()

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nim4asr.evaluation.normalisation import normalise, tokens, written_tokens
+from nim4asr.evaluation.normalization import normalize, tokens, written_tokens
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,13 @@ from nim4asr.evaluation.normalisation import normalise, tokens, written_tokens
         ("买3斤", "买三斤"),
     ],
 )
-def test_normalise(text: str, plain: str) -> None:
-    assert normalise(text) == plain
+def test_normalize(text: str, plain: str) -> None:
+    assert normalize(text) == plain
 
 
 @given(st.text(alphabet="aB '.,!你好，-\n", max_size=30))
-def test_normalising_twice_is_normalising_once(text: str) -> None:
-    assert normalise(normalise(text)) == normalise(text)
+def test_normalizing_twice_is_normalizing_once(text: str) -> None:
+    assert normalize(normalize(text)) == normalize(text)
 
 
 def test_tokens_are_characters_and_words() -> None:

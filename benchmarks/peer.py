@@ -31,7 +31,7 @@ def nim4asr(model: str, beams: int = 1) -> Hear:
 
     config = RecognitionConfig(decoding=DecodingConfig(beam_size=beams))
     recognizer = Recognizer.load(model or None, config=config)
-    return lambda samples, language: recognizer.transcribe((samples, 16_000)).text
+    return lambda samples, language: recognizer.transcribe(samples, sample_rate=16_000).text
 
 
 def moonshine(model: str) -> Hear:

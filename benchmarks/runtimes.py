@@ -138,12 +138,12 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
     for beams in (1, 8):
         config = RecognitionConfig(decoding=DecodingConfig(beam_size=beams))
         recognizer = Recognizer(base.model, config)
-        recognizer.transcribe((clips[0], SAMPLE_RATE))
+        recognizer.transcribe(clips[0], sample_rate=SAMPLE_RATE)
         taken = []
         for _ in range(3):
             began = time.process_time()
             for clip in clips:
-                recognizer.transcribe((clip, SAMPLE_RATE))
+                recognizer.transcribe(clip, sample_rate=SAMPLE_RATE)
             taken.append((time.process_time() - began) / sound)
         row["recordings" if beams == 1 else f"recordings_{beams}_beams"] = round(statistics.median(taken), 4)
     continuous = without_pauses(clips, 60.0)

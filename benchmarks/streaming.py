@@ -134,7 +134,7 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
 
 def warm(recognizer: Recognizer, samples: Floats) -> None:
     replay(Stream(recognizer.model), samples)
-    recognizer.transcribe((samples, SAMPLE_RATE))
+    recognizer.transcribe(samples, sample_rate=SAMPLE_RATE)
 
 
 def delays(replays: Sequence[Replay], padding: float) -> tuple[dict[str, Any], dict[str, list[float]]]:

@@ -36,7 +36,7 @@ def test_nothing_is_printed_on_silence_and_noise(recognizer: Recognizer) -> None
     random = np.random.default_rng(0)
     for level in (0.0, 0.001, 0.05, 0.3):
         samples = (random.standard_normal(4 * SAMPLE_RATE) * level).astype(np.float32)
-        assert recognizer.transcribe((samples, SAMPLE_RATE)).text == ""
+        assert recognizer.transcribe(samples, sample_rate=SAMPLE_RATE).text == ""
 
 
 def test_clips_are_small() -> None:

@@ -1,68 +1,147 @@
 """NIM4-ASR: an LLM-based speech recognizer that is small, streams, and does not hallucinate.
 
-``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, the bundled model if nothing is named;
-``nim4asr.transcribe("audio.wav")`` a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a ``Stream`` by it.
-``HotwordIndex`` finds names by their sound.
+``nim4asr.transcribe("audio.wav")`` gives a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a ``Stream``;
+``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does both by any model. ``HotwordIndex`` finds
+names by their sound. ``Engine`` runs many streams and recordings on one model.
 """
 
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from nim4asr.errors import InputError
+from nim4asr.errors import InputError, OverloadedError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nim4asr.audio.voice_activity import EndReason, VoiceActivityConfig
+    from nim4asr.hotwords.hints import HintConfig, Hit
     from nim4asr.hotwords.index import HotwordIndex
-    from nim4asr.recognition.configuration import StreamingConfig
+    from nim4asr.hotwords.names import Name
+    from nim4asr.model.decoding import DecodingConfig
+    from nim4asr.model.shapes import ChunkScheme
+    from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
+    from nim4asr.recognition.engine import Engine, StreamHandle
+    from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
     from nim4asr.recognition.offline import Recognizer
-    from nim4asr.recognition.result import Transcript
+    from nim4asr.recognition.result import Segment, Token, Transcript, Word
     from nim4asr.recognition.streaming import Stream
     from nim4asr.runtime.loading import Runtime
 
-__all__ = ["HotwordIndex", "InputError", "load", "stream", "transcribe"]
+# Where each public name lives; imported when it is first asked for, so that importing the package costs nothing.
+_HOMES = {
+    "audio.voice_activity": ("EndReason", "VoiceActivityConfig"),
+    "hotwords.hints": ("HintConfig", "Hit"),
+    "hotwords.index": ("HotwordIndex",),
+    "hotwords.names": ("Name",),
+    "model.decoding": ("DecodingConfig",),
+    "model.shapes": ("ChunkScheme",),
+    "recognition.configuration": ("RecognitionConfig", "StreamingConfig"),
+    "recognition.engine": ("Engine", "StreamHandle"),
+    "recognition.events": ("Event", "Failed", "Final", "Partial", "SpeechEnded", "SpeechStarted"),
+    "recognition.offline": ("Recognizer",),
+    "recognition.result": ("Segment", "Token", "Transcript", "Word"),
+    "recognition.streaming": ("Stream",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ChunkScheme",
+    "DecodingConfig",
+    "EndReason",
+    "Engine",
+    "Event",
+    "Failed",
+    "Final",
+    "HintConfig",
+    "Hit",
+    "HotwordIndex",
+    "InputError",
+    "Name",
+    "OverloadedError",
+    "Partial",
+    "RecognitionConfig",
+    "Recognizer",
+    "Segment",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Stream",
+    "StreamHandle",
+    "StreamingConfig",
+    "Token",
+    "Transcript",
+    "VoiceActivityConfig",
+    "Word",
+    "load",
+    "stream",
+    "transcribe",
+]
 
 
-def __getattr__(name: str) -> object:
-    # Its search is compiled code, whose compiler takes its time to import.
-    if name == "HotwordIndex":
-        from nim4asr.hotwords.index import HotwordIndex
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
-        return HotwordIndex
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(
     model: "str | Path | None" = None,
+    *,
     device: str = "cpu",
     dtype: str = "float32",
+    config: "RecognitionConfig | None" = None,
     runtime: "Runtime | None" = None,
+    threads: int | None = None,
 ) -> "Recognizer":
     """The model in a folder or on the hub, ready to listen; the bundled nano by default.
 
     ``runtime`` is "onnx" or "torch", by default onnxruntime for a model that comes with its graphs, as nano does.
-    ``device`` and ``dtype``, that of the weights in memory, are torch's.
+    ``device`` ("auto" is a GPU where there is one) and ``dtype``, that of the weights in memory, are torch's.
+    ``threads`` are those of the processor, by default one for a small model. ``config`` is for recordings.
     Raises ``InputError`` if there is no such model or it cannot transcribe.
     """
     from nim4asr.recognition.offline import Recognizer
 
-    return Recognizer.load(model, device, dtype, runtime=runtime)
+    return Recognizer.load(model, device=device, dtype=dtype, config=config, runtime=runtime, threads=threads)
 
 
-def transcribe(audio: "str | Path | bytes") -> "Transcript":
-    """What is said in an audio file, given by its path or its bytes, by the bundled model.
+def transcribe(
+    audio: "str | Path | bytes | NDArray[np.generic]",
+    *,
+    sample_rate: int | None = None,
+    hotwords: "HotwordIndex | None" = None,
+    hints: Sequence[str] = (),
+) -> "Transcript":
+    """What is said in an audio file, given by path or bytes, or in samples at ``sample_rate`` Hz, by the bundled model.
 
-    Raises ``InputError`` if it cannot be read.
+    ``hotwords`` and ``hints`` are as in ``Recognizer.transcribe``. Raises ``InputError`` if it cannot be read.
     """
-    return _bundled().transcribe(audio)
+    return _bundled().transcribe(audio, sample_rate=sample_rate, hotwords=hotwords, hints=hints)
 
 
-def stream(config: "StreamingConfig | None" = None, rate: int = 16_000, channels: int = 1) -> "Stream":
-    """A live stream of samples at ``rate`` Hz, heard by the bundled model.
+def stream(
+    config: "StreamingConfig | None" = None,
+    *,
+    sample_rate: int = 16_000,
+    channels: int = 1,
+    hotwords: "HotwordIndex | None" = None,
+    hints: Sequence[str] = (),
+) -> "Stream":
+    """A live stream of samples at ``sample_rate`` Hz, heard by the bundled model.
 
-    Raises ``InputError`` for a rate that no speech has.
+    ``hotwords`` and ``hints`` are as in ``Recognizer.transcribe``. Raises ``InputError`` for a rate that no speech has.
     """
-    return _bundled().stream(config, rate, channels)
+    return _bundled().stream(
+        config, sample_rate=sample_rate, channels=channels, hotwords=hotwords, hints=hints
+    )
 
 
 @cache

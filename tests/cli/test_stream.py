@@ -145,6 +145,6 @@ def test_evaluate_streaming(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 def test_samples_at_the_microphones_rate_are_streamed(speech: Floats) -> None:
     import nim4asr
 
-    stream = nim4asr.stream(rate=SAMPLE_RATE)
+    stream = nim4asr.stream(sample_rate=SAMPLE_RATE)
     events = [*stream.feed(speech), *stream.finish()]
     assert isinstance(events[-1], Final)

@@ -32,7 +32,7 @@ class Parrot:
     def __init__(self, answers: dict[str, tuple[str, str]]) -> None:
         self.answers = answers
 
-    def transcribe(self, source: Any, name: str, hotwords: HotwordIndex | None) -> Transcript:
+    def transcribe(self, source: Any, *, name: str, hotwords: HotwordIndex | None) -> Transcript:
         if name not in self.answers:
             raise InputError(f"{name}: no sound")
         text, phonemes = self.answers[name]

@@ -39,7 +39,7 @@ def test_any_causal_language_model_will_do(
     torch.testing.assert_close(checkpoint.network.llm(ids).logits, genuine(ids).logits)
     assert checkpoint.config.adaptor is not None
     assert checkpoint.config.adaptor.llm_dim == 24
-    assert isinstance(Recognizer(torch_model(checkpoint)).transcribe((speech, 16_000)).text, str)
+    assert isinstance(Recognizer(torch_model(checkpoint)).transcribe(speech, sample_rate=16_000).text, str)
 
 
 def test_no_language_model(toy_checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_silence_and_noise_give_no_name(nano: Recognizer, names: HotwordIndex, s
     index = HotwordIndex([*names.databases, crowd])
     noise = (0.05 * random.standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
     for sound in (np.zeros(4 * SAMPLE_RATE, np.float32), noise):
-        transcript = nano.transcribe((sound, SAMPLE_RATE), hotwords=index, hints=["北京"])
+        transcript = nano.transcribe(sound, sample_rate=SAMPLE_RATE, hotwords=index, hints=["北京"])
         assert transcript.text == "" and not any(s.hits or s.hints for s in transcript.segments)
 
 

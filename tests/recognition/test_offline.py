@@ -30,7 +30,7 @@ def test_a_file_its_bytes_and_its_samples_read_alike(
     assert by_path.duration == pytest.approx(len(speech) / SAMPLE_RATE)
     assert by_path.real_time_factor > 0
     assert by_path.segments == recognizer.transcribe(path.read_bytes()).segments
-    assert by_path.segments == recognizer.transcribe((speech, SAMPLE_RATE)).segments
+    assert by_path.segments == recognizer.transcribe(speech, sample_rate=SAMPLE_RATE).segments
     for segment in by_path.segments:
         assert 0 <= segment.start < segment.end <= by_path.duration + 0.01
         assert 0 <= segment.confidence <= 1
@@ -44,15 +44,15 @@ def test_no_speech_no_decoding(recognizer: Recognizer, monkeypatch: pytest.Monke
     monkeypatch.setattr(TorchCache, "append", never)
     noise = (np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE) * 0.02).astype(np.float32)
     for samples in (np.zeros(0, np.float32), np.zeros(3 * SAMPLE_RATE, np.float32), noise):
-        assert recognizer.transcribe((samples, SAMPLE_RATE)).text == ""
+        assert recognizer.transcribe(samples, sample_rate=SAMPLE_RATE).text == ""
 
 
 def test_batches_do_not_change_the_result(toy_checkpoint: Checkpoint, speech: Floats) -> None:
     pause = np.zeros(SAMPLE_RATE, np.float32)
     samples = np.concatenate([speech, pause, speech[: len(speech) // 2], pause, speech])
-    together = Recognizer(torch_model(toy_checkpoint)).transcribe((samples, SAMPLE_RATE))
+    together = Recognizer(torch_model(toy_checkpoint)).transcribe(samples, sample_rate=SAMPLE_RATE)
     alone = Recognizer(torch_model(toy_checkpoint), RecognitionConfig(batch_seconds=0.1)).transcribe(
-        (samples, SAMPLE_RATE)
+        samples, sample_rate=SAMPLE_RATE
     )
     assert len(together.segments) >= 3
     assert [s.text for s in together.segments] == [s.text for s in alone.segments]
@@ -61,8 +61,8 @@ def test_batches_do_not_change_the_result(toy_checkpoint: Checkpoint, speech: Fl
 
 def test_the_encoder_may_see_what_a_live_stream_would(toy_checkpoint: Checkpoint, speech: Floats) -> None:
     config = RecognitionConfig(chunks=ChunkScheme(4, 1))
-    whole = Recognizer(torch_model(toy_checkpoint)).transcribe((speech, SAMPLE_RATE))
-    chunked = Recognizer(torch_model(toy_checkpoint), config).transcribe((speech, SAMPLE_RATE))
+    whole = Recognizer(torch_model(toy_checkpoint)).transcribe(speech, sample_rate=SAMPLE_RATE)
+    chunked = Recognizer(torch_model(toy_checkpoint), config).transcribe(speech, sample_rate=SAMPLE_RATE)
     assert whole.segments[0].phonemes != chunked.segments[0].phonemes
 
 
@@ -75,11 +75,11 @@ def test_an_encoder_alone_cannot_transcribe(toy_checkpoint: Checkpoint) -> None:
 def test_segments_come_as_they_are_done(recognizer: Recognizer, speech: Floats) -> None:
     pause = np.zeros(SAMPLE_RATE, np.float32)
     samples = np.concatenate([speech, pause, speech[4000:], pause, speech])
-    whole = recognizer.transcribe((samples, SAMPLE_RATE)).segments
+    whole = recognizer.transcribe(samples, sample_rate=SAMPLE_RATE).segments
     assert len(whole) == 3
-    assert tuple(recognizer.iter_segments((samples, SAMPLE_RATE))) == whole
+    assert tuple(recognizer.iter_segments(samples, sample_rate=SAMPLE_RATE)) == whole
     one_by_one = Recognizer(recognizer.model, RecognitionConfig(batch_seconds=0.1))
-    coming = one_by_one.iter_segments((samples, SAMPLE_RATE))
+    coming = one_by_one.iter_segments(samples, sample_rate=SAMPLE_RATE)
     first = next(coming)
     assert (first.start, first.text) == (whole[0].start, whole[0].text)
     coming.close()  # type: ignore[attr-defined]

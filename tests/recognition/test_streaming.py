@@ -86,7 +86,7 @@ def test_the_final_is_what_the_same_chunks_give_offline(
     chunks = live.chunks(4)
     assert chunks == ChunkScheme(milliseconds // 40, 64 // (milliseconds // 40))
     offline = Recognizer(nano.model, RecognitionConfig(chunks=chunks))
-    expected = offline.transcribe((talk, SAMPLE_RATE)).segments
+    expected = offline.transcribe(talk, sample_rate=SAMPLE_RATE).segments
     found = finals(listen(Stream(nano.model, live), talk))
     assert [s.text for s in expected] == [s.text for s in found] and any(s.text for s in found)
     assert [s.phonemes for s in expected] == [s.phonemes for s in found]
@@ -231,7 +231,7 @@ def test_several_beams_write_the_final(nano: Recognizer, talk: Floats) -> None:
     decoding = DecodingConfig(beam_size=4)
     config = StreamingConfig(decoding=decoding)
     offline = Recognizer(nano.model, RecognitionConfig(decoding=decoding, chunks=config.chunks(4)))
-    expected = offline.transcribe((talk, SAMPLE_RATE)).segments
+    expected = offline.transcribe(talk, sample_rate=SAMPLE_RATE).segments
     events = listen(Stream(nano.model, config), talk)
     assert [s.text for s in finals(events)] == [s.text for s in expected]
     # What is shown meanwhile is searched greedily, as ever.
@@ -292,7 +292,7 @@ def test_samples_of_any_kind(recognizer: Recognizer, speech: Floats) -> None:
     assert [*stream.feed(pcm.tobytes()), *stream.finish()] == expected
     stereo = recognizer.stream(channels=2)
     assert [*stereo.feed(np.stack([pcm, pcm], axis=1).tobytes()), *stereo.finish()] == expected
-    double = recognizer.stream(rate=32_000)
+    double = recognizer.stream(sample_rate=32_000)
     assert finals([*double.feed(np.repeat(speech, 2)), *double.finish()])
 
 

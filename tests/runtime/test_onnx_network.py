@@ -163,7 +163,7 @@ def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floa
         return tmp_path / name
 
     def hears(folder: Path) -> None:
-        Recognizer(onnx_model(folder)).transcribe((speech, SAMPLE_RATE))
+        Recognizer(onnx_model(folder)).transcribe(speech, sample_rate=SAMPLE_RATE)
 
     hears(exported)
     missing = broken("missing")

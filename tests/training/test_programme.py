@@ -125,7 +125,7 @@ def test_from_corpora_to_a_model_that_transcribes(
     write_recipe(folder, "toy", programme, list(programme.stages))
     run_programme(programme, folder, None, shown)
     checkpoint = load(folder / "model")
-    Recognizer(torch_model(checkpoint)).transcribe((speech, SAMPLE_RATE))
+    Recognizer(torch_model(checkpoint)).transcribe(speech, sample_rate=SAMPLE_RATE)
     for name, stage in programme.stages.items():
         if not isinstance(stage, AsynchronousIaSft):
             assert steps_done(folder / name) == 2

@@ -126,9 +126,11 @@ def judge(
     Raises ``InputError`` if its audio cannot be read.
     """
     if live is None:
-        transcript = recognizer.transcribe(utterance.source(), utterance.id, hotwords)
+        transcript = recognizer.transcribe(utterance.source(), name=utterance.id, hotwords=hotwords)
     else:
-        transcript = transcribe_live(recognizer.model, utterance.source(), live, utterance.id, hotwords)
+        transcript = transcribe_live(
+            recognizer.model, utterance.source(), live, name=utterance.id, hotwords=hotwords
+        )
     said, written = tokens(utterance.text), tokens(transcript.text)
     edits = tuple(align(said, written))
     try:

@@ -143,12 +143,13 @@ class Engine:
     def open(
         self,
         config: StreamingConfig | None = None,
-        rate: int = SAMPLE_RATE,
+        *,
+        sample_rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
         hotwords: "HotwordIndex | None" = None,
     ) -> StreamHandle:
-        """A new live stream, of samples at ``rate`` Hz.
+        """A new live stream, of samples at ``sample_rate`` Hz.
 
         ``hotwords`` are listened for, and those that were heard become hints; ``hints`` are names that it may hold.
         Raises ``OverloadedError`` when no more streams are admitted, ``InputError`` for a rate that no speech has, for
@@ -158,7 +159,7 @@ class Engine:
             raise OverloadedError(f"all {self.most_streams} streams are in use; try again later")
         config = self._complete(config or StreamingConfig())
         chunks = config.chunks(self._stack)
-        frontend = StreamFrontend(self.model.cmvn, chunks.size, config.voice_activity, rate, channels)
+        frontend = StreamFrontend(self.model.cmvn, chunks.size, config.voice_activity, sample_rate, channels)
         handle = StreamHandle(config, HintPolicy(hotwords, tuple(hints), config.hints), frontend, chunks)
         self._streams.append(handle)
         return handle

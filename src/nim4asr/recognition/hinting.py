@@ -41,6 +41,8 @@ class HintPolicy:
     def __post_init__(self) -> None:
         if len(self.given) > MOST_HINTS:
             raise InputError(f"at most {MOST_HINTS} hints can be given, not {len(self.given)}")
+        if not all(hint.strip() for hint in self.given):
+            raise InputError("a hint is a name; an empty one says nothing")
         for hint in self.given:
             # What makes a name makes a hint.
             Name(hint)

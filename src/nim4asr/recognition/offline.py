@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import Source, from_array, stream_audio
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
+from nim4asr.errors import InputError
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.engine import Engine
 from nim4asr.recognition.hinting import HintPolicy
@@ -23,8 +24,8 @@ from nim4asr.runtime.network import Model
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
 
-# A file's path or bytes, or samples with their rate in Hz.
-Sound = Source | tuple[NDArray[np.generic], int]
+# A file's path or bytes, or samples.
+Sound = Source | NDArray[np.generic]
 
 
 class Recognizer:
@@ -41,6 +42,7 @@ class Recognizer:
     def load(
         cls,
         place: str | Path | None = None,
+        *,
         device: str = "cpu",
         dtype: str = "float32",
         config: RecognitionConfig | None = None,
@@ -56,18 +58,21 @@ class Recognizer:
     def transcribe(
         self,
         source: Sound,
+        *,
+        sample_rate: int | None = None,
         name: str = "",
         hotwords: "HotwordIndex | None" = None,
         hints: Sequence[str] = (),
     ) -> Transcript:
-        """What is said in a file, given by path or bytes, or in an array with its sample rate.
+        """What is said in a file, given by path or bytes, or in samples (N,) or (N, channels) at ``sample_rate`` Hz.
 
-        ``hotwords`` are listened for, and those that were heard become hints; ``hints`` are names, at most 20, that it
-        may hold. Raises ``InputError`` if it cannot be read; nothing is returned by halves.
+        ``name`` is the transcript's, by default the path. ``hotwords`` are listened for, and those that were heard
+        become hints; ``hints`` are names, at most 20, that it may hold. Raises ``InputError`` if it cannot be read, and
+        for samples without a rate; nothing is returned by halves.
         """
         began = time.perf_counter()
         warnings: list[str] = []
-        blocks = _Blocks(source, warnings.append)
+        blocks = _Blocks(source, sample_rate, warnings.append)
         segments = tuple(self._recognized(blocks, hotwords, hints))
         elapsed = time.perf_counter() - began
         factor = elapsed / blocks.seconds if blocks.seconds else 0.0
@@ -78,6 +83,8 @@ class Recognizer:
     def iter_segments(
         self,
         source: Sound,
+        *,
+        sample_rate: int | None = None,
         hotwords: "HotwordIndex | None" = None,
         hints: Sequence[str] = (),
         warn: Callable[[str], None] = lambda warning: None,
@@ -87,21 +94,24 @@ class Recognizer:
         ``warn`` is told of an audio that is not whole. Raises ``InputError`` where it cannot be read, which may be
         after some of its segments.
         """
-        return self._recognized(_Blocks(source, warn), hotwords, hints)
+        return self._recognized(_Blocks(source, sample_rate, warn), hotwords, hints)
 
     def stream(
         self,
         config: StreamingConfig | None = None,
-        rate: int = SAMPLE_RATE,
+        *,
+        sample_rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
         hotwords: "HotwordIndex | None" = None,
     ) -> Stream:
-        """A live stream of samples at ``rate`` Hz, with ``hints`` and ``hotwords`` as in ``transcribe``.
+        """A live stream of samples at ``sample_rate`` Hz, with ``hints`` and ``hotwords`` as in ``transcribe``.
 
         Raises ``InputError`` for a rate that no speech has.
         """
-        return Stream(self.model, config, rate, channels, hints, hotwords)
+        return Stream(
+            self.model, config, sample_rate=sample_rate, channels=channels, hints=hints, hotwords=hotwords
+        )
 
     def log_posteriors(self, segment: SpeechSegment) -> Floats:
         """What the phoneme head heard in a segment: log posteriors (T, phonemes), 25 frames a second."""
@@ -125,9 +135,16 @@ class Recognizer:
 class _Blocks:
     """Blocks of 16 kHz samples, counted as they pass."""
 
-    def __init__(self, source: Sound, warn: Callable[[str], None]) -> None:
+    def __init__(self, source: Sound, sample_rate: int | None, warn: Callable[[str], None]) -> None:
         self._blocks: Iterable[Floats]
-        self._blocks = [from_array(*source)] if isinstance(source, tuple) else stream_audio(source, warn)
+        if isinstance(source, str | Path | bytes):
+            if sample_rate is not None:
+                raise InputError("a file says its own sample rate; sample_rate= is for arrays of samples")
+            self._blocks = stream_audio(source, warn)
+        elif sample_rate is None:
+            raise InputError("give the rate of the samples in Hz, as sample_rate=16_000")
+        else:
+            self._blocks = [from_array(source, sample_rate)]
         self._samples = 0
 
     @property

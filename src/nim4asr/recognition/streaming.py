@@ -34,13 +34,16 @@ class Stream:
         self,
         model: Model,
         config: StreamingConfig | None = None,
-        rate: int = SAMPLE_RATE,
+        *,
+        sample_rate: int = SAMPLE_RATE,
         channels: int = 1,
         hints: Sequence[str] = (),
         hotwords: "HotwordIndex | None" = None,
     ) -> None:
         self._engine = Engine(model)
-        self._handle = self._engine.open(config, rate, channels, hints, hotwords)
+        self._handle = self._engine.open(
+            config, sample_rate=sample_rate, channels=channels, hints=hints, hotwords=hotwords
+        )
         self._failed: Exception | None = None
 
     def feed(self, samples: "Samples") -> list[Event]:
@@ -93,6 +96,7 @@ def transcribe_live(
     model: Model,
     source: Source,
     config: StreamingConfig | None = None,
+    *,
     name: str = "",
     hotwords: "HotwordIndex | None" = None,
 ) -> Transcript:

@@ -28,7 +28,7 @@ def load(
 
     ``runtime`` is by default onnxruntime for a model that comes with its graphs, on a processor in float32, and torch
     for any other. ``device`` and ``dtype``, that of the weights in memory, are torch's. ``threads`` are those of the
-    processor: by default one for a small model, all cores for others.
+    processor: by default one for a small model, all cores for others. The device "auto" is a GPU where there is one.
 
     Raises ``InputError`` if there is no such model, if it cannot transcribe, or if the runtime is not installed.
     """
@@ -37,6 +37,8 @@ def load(
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise InputError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
     folder = locate(bundled() if place is None else place)
+    if device == "auto":
+        device = _best_device()
     plain = device == "cpu" and dtype == "float32"
     if runtime is None:
         runtime = "onnx" if plain and has_graphs(folder) and _installed("onnxruntime") else "torch"
@@ -45,6 +47,14 @@ def load(
     if not plain:
         raise InputError(f"onnxruntime runs on cpu in float32 here, not on {device} in {dtype}; use torch")
     return _load_onnx(folder, threads)
+
+
+def _best_device() -> str:
+    if not _installed("torch"):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def has_graphs(folder: Path) -> bool:

@@ -243,7 +243,7 @@ def read_a_manifest(random: Random, folder: Path) -> None:
 
 
 def read_a_run(random: Random, folder: Path) -> None:
-    """A run's folder, as nim4 train --status reads it."""
+    """A run's folder, as nim4 runs status reads it."""
     from nim4asr.training.status import as_text, read_status
 
     recipe = {

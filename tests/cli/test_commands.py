@@ -224,20 +224,21 @@ def test_help_and_start_are_quick_and_quiet() -> None:
     assert done.stderr == ""
 
 
-def test_train_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    status, _, err = run(capsys, "train")
-    assert status == 1 and "say what to train" in err
-    status, _, err = run(capsys, "train", "--status", tmp_path)
+def test_runs_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["train"])
+    assert "required: recipe, --data" in capsys.readouterr().err
+    status, _, err = run(capsys, "runs", "status", tmp_path)
     assert status == 1 and "no run has begun" in err
     (tmp_path / "README.md").touch()
     for place in (tmp_path / "nowhere", tmp_path / "README.md"):
-        status, _, err = run(capsys, "train", "--plots", place)
+        status, _, err = run(capsys, "runs", "plot", place)
         assert status == 1 and "no run has begun" in err
     programme = nano.programme(tmp_path)
     write_recipe(tmp_path, "nano", programme, list(programme.stages))
-    status, out, _ = run(capsys, "train", "--status", tmp_path)
+    status, out, _ = run(capsys, "runs", "status", tmp_path)
     assert status == 0 and "nano: in training" in out and "asynchronous IA-SFT: waiting" in out
-    status, out, _ = run(capsys, "train", "--status", tmp_path, "--json")
+    status, out, _ = run(capsys, "runs", "status", tmp_path, "--json")
     steps = {stage["name"]: stage["steps"] for stage in json.loads(out)["stages"]}
     assert steps["flat-start"] == 150 and steps["ia-sft/ia-sft"] == 200
     whole = (tmp_path / "recipe.json").read_text()
@@ -250,12 +251,12 @@ def test_train_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path
     ):
         damaged = json.dumps({"recipe": "nano", "stages": stages})
         (tmp_path / "recipe.json").write_text(damaged)
-        status, _, err = run(capsys, "train", "--status", tmp_path)
+        status, _, err = run(capsys, "runs", "status", tmp_path)
         assert status == 1 and "missing or damaged" in err
     (tmp_path / "recipe.json").write_text("[]")
-    assert run(capsys, "train", "--status", tmp_path)[0] == 1
+    assert run(capsys, "runs", "status", tmp_path)[0] == 1
     (tmp_path / "recipe.json").write_text(whole)
-    status, out, err = run(capsys, "train", "--plots", tmp_path)
+    status, out, err = run(capsys, "runs", "plot", tmp_path)
     assert status == 0 and "nothing has been logged" in err
 
 

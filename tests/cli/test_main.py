@@ -1,5 +1,6 @@
 """What surrounds every command: its output, its locale, how it ends."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from nim4asr.cli.main import main
+from nim4asr.cli.main import main, parser
 
 CLIP = Path(__file__).parents[2] / "demo/en-1.flac"
 NIM4 = [sys.executable, "-m", "nim4asr"]
@@ -93,7 +94,7 @@ def test_a_file_cut_short_is_transcribed_with_a_warning(
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "\ud800", "/dev/null/x"])
-@pytest.mark.parametrize("command", ["info", "evaluate", "hotwords info", "transcribe", "train --status"])
+@pytest.mark.parametrize("command", ["info", "evaluate", "hotwords info", "transcribe", "runs status"])
 def test_places_that_cannot_be_looked_at(capsys: pytest.CaptureFixture[str], command: str, name: str) -> None:
     assert main([*command.split(), name]) == 1
     assert capsys.readouterr().err.count("\n") == 1
@@ -110,3 +111,15 @@ def test_a_database_needs_a_name(capsys: pytest.CaptureFixture[str], database: P
     names = str(database.with_name("names.jsonl"))
     assert main(["hotwords", "build", names, "-o", output]) == 1
     assert "name a file for the database" in capsys.readouterr().err
+
+
+def test_every_command_shows_examples_that_parse() -> None:
+    whole = parser()
+    (commands,) = (one for one in whole._actions if isinstance(one, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        heading, *examples = (command.epilog or "").split("\n")
+        assert heading == "examples:" and len(examples) >= 2, name
+        for example in examples:
+            program, *arguments = example.split()
+            assert program == "nim4" and arguments[0] == name
+            assert callable(whole.parse_args(arguments).run)

@@ -6,13 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from nim4asr.cli.options import add_command
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("analyze", help="what an encoder has learnt: entropy allocation and drift")
+    parser = add_command(
+        commands,
+        "analyze",
+        "what an encoder has learnt: entropy allocation and drift",
+        "nim4 analyze entropy nano --manifest manifest.jsonl",
+        "nim4 analyze entropy runs/nano/model nano --manifest manifest.jsonl --plot drift.png",
+    )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     entropy = kinds.add_parser(
         "entropy", help="NSE, PAI and CSAI of checkpoints, and their CKA to the first of them"

@@ -5,14 +5,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nim4asr.cli.options import add_command
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "convert", help="manifest (.jsonl), Lhotse cuts (.jsonl.gz) and shar (a folder) into one another"
+    parser = add_command(
+        commands,
+        "convert",
+        "manifest (.jsonl), Lhotse cuts (.jsonl.gz) and shar (a folder) into one another",
+        "nim4 convert cuts.jsonl.gz corpora/speech/mine.jsonl",
+        "nim4 convert corpora/speech/mine.jsonl shar",
     )
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nim4asr.cli.options import (
+    add_command,
     add_decoding_options,
     add_hotword_options,
     add_model_options,
@@ -23,7 +24,13 @@ from nim4asr.cli.progress import progress
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("evaluate", help="measure a model's errors over a manifest")
+    parser = add_command(
+        commands,
+        "evaluate",
+        "measure a model's errors over a manifest",
+        "nim4 evaluate manifest.jsonl --split dev --report report",
+        "nim4 evaluate manifest.jsonl --streaming --report new --compare report",
+    )
     parser.add_argument("manifest", type=Path, metavar="MANIFEST.jsonl")
     parser.add_argument("--report", type=Path, metavar="DIR", help="alignments of every utterance")
     parser.add_argument(

@@ -4,10 +4,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nim4asr.cli.options import add_command
+
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("export", help="write a model's graphs for onnxruntime beside its weights")
+    parser = add_command(
+        commands,
+        "export",
+        "write a model's graphs for onnxruntime beside its weights",
+        "nim4 export model",
+        "nim4 export model -o graphs",
+    )
     parser.add_argument("model", help="model folder or org/name on the hub")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="where the graphs go (default: the model's folder)"

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nim4asr.cli.options import add_model_options, load_recognizer
+from nim4asr.cli.options import add_command, add_model_options, load_recognizer
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 from nim4asr.files import locked
@@ -21,7 +21,13 @@ SHOWN = 20
 
 def add_parser(commands: Any) -> None:
     """Add the commands."""
-    whole = commands.add_parser("hotwords", help="databases of names, found by their sound")
+    whole = add_command(
+        commands,
+        "hotwords",
+        "databases of names, found by their sound",
+        "nim4 hotwords build names.txt -o names.db",
+        "nim4 hotwords search names.db --text 我在天安门广场",
+    )
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     build = verbs.add_parser("build", help="make a database of lists of names (txt, csv, jsonl; .gz too)")

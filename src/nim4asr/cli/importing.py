@@ -4,10 +4,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nim4asr.cli.options import add_command
+
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("import", help="make a model folder of another project's weights")
+    parser = add_command(
+        commands,
+        "import",
+        "make a model folder of another project's weights",
+        "nim4 import firered FireRedASR-AED-L -o model",
+        "nim4 import firered FireRedASR-LLM-L -o model",
+    )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     firered = kinds.add_parser("firered", help="a FireRedASR-AED or FireRedASR-LLM folder")
     firered.add_argument("folder", type=Path, metavar="DIR")

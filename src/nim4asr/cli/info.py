@@ -4,10 +4,18 @@ import argparse
 import json
 from typing import Any
 
+from nim4asr.cli.options import add_command
+
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("info", help="count the parameters of a recipe or model folder")
+    parser = add_command(
+        commands,
+        "info",
+        "count the parameters of a recipe or model folder",
+        "nim4 info nano",
+        "nim4 info nim4-2.3b --json",
+    )
     parser.add_argument("model", help="nano, nim4-2.3b, or a model folder")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)

@@ -21,6 +21,7 @@ from nim4asr.cli import (
     importing,
     info,
     new,
+    runs,
     stream,
     train,
     transcribe,
@@ -38,6 +39,7 @@ _COMMANDS = (
     export,
     convert,
     train,
+    runs,
     analyze,
 )
 # Which extra of the package brings what a command may find missing.

@@ -4,10 +4,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nim4asr.cli.options import add_command
+
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("new", help="a recipe's network, untrained, around a public language model")
+    parser = add_command(
+        commands,
+        "new",
+        "a recipe's network, untrained, around a public language model",
+        "nim4 new nim4-2.3b --llm Qwen/Qwen3-1.7B -o model",
+        "nim4 new nano --llm folder --dtype bfloat16 -o model",
+    )
     parser.add_argument("recipe", help="nano, nim4-2.3b, or a model folder for its shape")
     parser.add_argument(
         "--llm", metavar="MODEL", help="folder or org/name of a causal language model (default: the recipe's)"

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.hints import HintConfig
@@ -17,19 +17,32 @@ MOST_HINTS = 20
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
+def add_command(commands: Any, name: str, help: str, *examples: str) -> argparse.ArgumentParser:
+    """The parser of a command, whose own help ends with examples."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog="\n  ".join(["examples:", *examples]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """``--model``, ``--runtime``, ``--device``, ``--dtype``, ``--threads``."""
-    parser.add_argument(
+    group = parser.add_argument_group("model")
+    group.add_argument(
         "--model", metavar="DIR", help="model folder or org/name on the hub (default: bundled nano)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--runtime",
         choices=("onnx", "torch"),
         help="what runs the network (default: onnx where the model has its graphs, else torch)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
-    parser.add_argument("--dtype", default="float32", choices=_DTYPES)
-    parser.add_argument(
+    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, auto (default: cpu)")
+    group.add_argument("--dtype", default="float32", choices=_DTYPES)
+    group.add_argument(
         "--threads",
         type=int,
         metavar="N",
@@ -39,7 +52,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """``--beams``."""
-    parser.add_argument(
+    group = parser.add_argument_group("decoding")
+    group.add_argument(
         "--beams",
         type=int,
         help="beam width; 1 is greedy, more are guided by the phonemes heard (default: the model's)",
@@ -48,42 +62,45 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
 
 def add_offline_options(parser: argparse.ArgumentParser) -> None:
     """``--chunk-frames``."""
-    parser.add_argument(
+    group = parser.add_argument_group("recordings")
+    group.add_argument(
         "--chunk-frames",
         type=int,
         metavar="N",
-        help="let the encoder see chunks of N frames of 40 ms with 4 chunks before, as live (default: all)",
+        help="simulate streaming: chunk size in encoder frames of 40 ms, with 4 chunks of left context "
+        "(default: whole segments)",
     )
 
 
 def add_streaming_options(parser: argparse.ArgumentParser) -> None:
     """``--mode``, ``--chunk``, ``--end-silence``, ``--longest``."""
-    parser.add_argument(
+    group = parser.add_argument_group("live speech")
+    group.add_argument(
         "--mode",
         choices=("refresh", "final"),
         default="refresh",
         help="show text while it is said, or only when a segment ends (default: refresh)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--chunk",
         type=int,
         default=640,
         metavar="MS",
-        help="what the encoder takes at once: 160, 320, 640, 1280 ms (default: 640)",
+        help="chunk size of the encoder in ms, a multiple of 160 (default: 640)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--end-silence",
         type=float,
         default=0.5,
         metavar="SECONDS",
-        help="a pause so long ends a segment (default: 0.5)",
+        help="a pause of this length ends a segment (default: 0.5)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--longest",
         type=float,
         default=30.0,
         metavar="SECONDS",
-        help="a segment so long is cut where it is quietest (default: 30)",
+        help="maximum length of a segment; it is cut where it is quietest (default: 30)",
     )
 
 
@@ -104,24 +121,26 @@ def streaming_config(options: argparse.Namespace) -> "StreamingConfig":
 
 def add_hotword_options(parser: argparse.ArgumentParser) -> None:
     """``--hotwords``, ``--most-hints``."""
-    parser.add_argument(
+    group = parser.add_argument_group("names")
+    group.add_argument(
         "--hotwords",
         type=Path,
         metavar="FILE",
         help="names to listen for: a list (txt, csv, jsonl) or a database of nim4 hotwords build",
     )
-    parser.add_argument(
+    group.add_argument(
         "--most-hints",
         type=int,
         default=MOST_HINTS,
         metavar="N",
-        help=f"so many of the names heard may become hints; 0 only reports them (default: {MOST_HINTS})",
+        help=f"maximum number of hints; 0 only reports the hits (default: {MOST_HINTS})",
     )
 
 
 def add_hint_option(parser: argparse.ArgumentParser) -> None:
     """``--hint``."""
-    parser.add_argument(
+    group = parser.add_argument_group("given names")
+    group.add_argument(
         "--hint", action="append", default=[], metavar="NAME", help="a name that may be said (repeatable)"
     )
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nim4asr.cli.options import (
+    add_command,
     add_decoding_options,
     add_hint_option,
     add_hotword_options,
@@ -32,7 +33,13 @@ BLOCK = 1600
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("stream", help="write down speech while it is said")
+    parser = add_command(
+        commands,
+        "stream",
+        "write down speech while it is said",
+        "nim4 stream --mic",
+        "nim4 stream talk.mp3 --pace --json --chunk 320 --end-silence 0.8",
+    )
     parser.add_argument("audio", nargs="?", metavar="AUDIO", help="an audio file, heard as if live")
     parser.add_argument("--mic", action="store_true", help="listen to the microphone, until Ctrl-C")
     parser.add_argument("--pace", action="store_true", help="hear the file no faster than it was said")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nim4asr.cli.options import (
+    add_command,
     add_decoding_options,
     add_hint_option,
     add_hotword_options,
@@ -26,7 +27,13 @@ FORMATS = ("txt", "json", "srt", "vtt")
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("transcribe", help="write down what is said in audio files")
+    parser = add_command(
+        commands,
+        "transcribe",
+        "write down what is said in audio files",
+        "nim4 transcribe talk.mp3",
+        "nim4 transcribe *.wav --format srt --output-dir subtitles --hotwords names.db",
+    )
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="audio files")
     parser.add_argument("--format", choices=FORMATS, default="txt")
     parser.add_argument(

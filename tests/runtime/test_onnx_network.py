@@ -172,6 +172,14 @@ def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floa
         InputError, match=r"encoder_chunk.onnx: this graph of the model is missing.*nim4 export"
     ):
         hears(missing)
+    flipped = broken("flipped")
+    data = bytearray((flipped / "encoder.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (flipped / "encoder.onnx").write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"encoder.onnx: the graph is damaged; write all anew"):
+        hears(flipped)
+    # What another program has written has no check sums: then onnxruntime says what it cannot run.
+    (exported / "checksums.json").rename(tmp_path / "sums")
     cut = broken("cut")
     data = (cut / "language_model.onnx").read_bytes()
     (cut / "language_model.onnx").write_bytes(data[: len(data) // 2])
@@ -186,6 +194,7 @@ def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floa
     (unknown / "encoder.onnx").write_bytes(data.replace(b"Softmax", b"Hardmux"))
     with pytest.raises(InputError, match=r"encoder.onnx: onnxruntime cannot run this graph"):
         hears(unknown)
+    (tmp_path / "sums").rename(exported / "checksums.json")
     damaged = broken("damaged")
     weights = bytearray((damaged / "model.safetensors").read_bytes())
     weights[-1000] ^= 1

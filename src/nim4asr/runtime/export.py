@@ -13,6 +13,7 @@ One ``encoder_chunk`` serves chunks of any size; its state is the encoder's ``En
 is written here once more, for no cache of Hugging Face's can be exported; only Qwen3's architecture is.
 """
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from nim4asr.errors import InputError
-from nim4asr.files import atomic_file
+from nim4asr.files import atomic_file, write_atomic
 from nim4asr.model.encoder import EncoderState
+from nim4asr.model.folder import SUMS, check_sum, saved_sums
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.runtime.graphs import GRAPHS, PLACE, Graph
@@ -113,7 +115,8 @@ def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def export(network: Nim4, folder: Path) -> list[Path]:
-    """Write the graphs of ``network`` into ``folder``; returns their paths.
+    """Write the graphs of ``network`` into ``folder``, and their check sums beside those of its weights; returns their
+    paths.
 
     Raises ``InputError`` for a language model of another architecture than Qwen3.
     """
@@ -127,6 +130,8 @@ def export(network: Nim4, folder: Path) -> list[Path]:
         with atomic_file(path) as file:
             file.write(data)
         written.append(path)
+    sums = saved_sums(folder) | {path.name: check_sum(path) for path in written}
+    write_atomic(folder / SUMS, json.dumps(dict(sorted(sums.items())), indent=1) + "\n")
     return written
 
 

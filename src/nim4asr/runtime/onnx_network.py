@@ -245,6 +245,9 @@ def _weights(folder: Path, blocks: tuple[str, ...]) -> dict[str, Floats]:
 def _session(graph: Graph, folder: Path, threads: int) -> Any:
     """The graph, ready to run with its weights, which it alone holds from now on."""
     path = folder / graph.file
+    sums = saved_sums(folder)
+    if path.name in sums and check_sum(path) != sums[path.name]:
+        raise InputError(f"{path}: the graph is damaged; write all anew by: nim4 export {folder}")
     weights = _weights(folder, graph.blocks)
     # Tokens are embedded by the network, not by its graphs.
     weights.pop(_EMBEDDINGS, None)

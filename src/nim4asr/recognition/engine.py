@@ -254,17 +254,20 @@ class Engine:
                     self._close(stream, final)
 
     def _begin(self, stream: StreamHandle, start: SpeechStart) -> Utterance:
+        # Whatever may fail comes before the slot, which nobody would give back.
+        prefix, listener = self.model.prompt_cache, stream.hinting.listen()
+        state = None if stream.chunks is None else self._network.initial_state(stream.chunks)
         slot = self._cache.allocate()
-        self._cache.load(slot, self.model.prompt_cache)
+        self._cache.load(slot, prefix)
         return Utterance(
             stream.config,
             self._tokenizer,
             self._stack,
             start.time,
-            stream.hinting.listen(),
+            listener,
             slot,
             self._cache.length(slot),
-            None if stream.chunks is None else self._network.initial_state(stream.chunks),
+            state,
             stream.recorded,
         )
 

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz clean
+.PHONY: demo test lowest fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -31,9 +31,18 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,containers,hotwords,training,export,lhotse]"
 	@touch $@
 
+# The lowest versions that pyproject.toml asks for, without any extra: do they do what the newest do?
+lowest: $(VENV)/bin/python
+	@rm -rf $(VENV)-lowest && $(PYTHON) -m venv $(VENV)-lowest
+	@$(BIN)/python tools/lowest_versions.py > $(VENV)-lowest/constraints.txt
+	@$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c $(VENV)-lowest/constraints.txt -e .
+	@$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check hypothesis pytest pytest-timeout
+	@$(VENV)-lowest/bin/nim4 transcribe demo/*.flac
+	$(VENV)-lowest/bin/pytest tests/test_api.py tests/test_files.py tests/phonemes tests/hotwords -k "not kernels"
+
 # 10,000 damaged inputs over all rooms: each is read or refused in a sentence.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzzing --count 10000
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,18 +1,19 @@
 """A toy model and toy sounds: everything the tests need, made in memory in seconds."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
-from nim4asr.model.checkpoint import Checkpoint, save
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.nim4 import Nim4
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
-from nim4asr.training.tokenizer import train_tokenizer
+
+# What needs torch is imported where it is used: an installation without it is tested as well (make lowest).
+if TYPE_CHECKING:
+    from nim4asr.model.checkpoint import Checkpoint
 
 DEMO = Path(__file__).parent.parent / "demo"
 TEXTS = ["今天天气很好", "我想去北京", "how are you today", "the weather is fine", "你好世界 hello world"] * 3
@@ -41,7 +42,13 @@ def toy_config(vocabulary: int) -> Nim4Config:
 
 
 @pytest.fixture(scope="session")
-def toy_checkpoint() -> Checkpoint:
+def toy_checkpoint() -> "Checkpoint":
+    import torch
+
+    from nim4asr.model.checkpoint import Checkpoint
+    from nim4asr.model.nim4 import Nim4
+    from nim4asr.training.tokenizer import train_tokenizer
+
     tokenizer = train_tokenizer(TEXTS, 120)
     torch.manual_seed(0)
     network = Nim4(toy_config(len(tokenizer))).eval()
@@ -49,7 +56,9 @@ def toy_checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def toy_model(toy_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_model(toy_checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from nim4asr.model.checkpoint import save
+
     folder = tmp_path_factory.mktemp("models") / "toy"
     save(toy_checkpoint, folder)
     return folder

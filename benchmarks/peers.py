@@ -11,7 +11,6 @@ seconds a second of sound once it is warm (all clips but the first). Writes ``pe
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from runtimes import processor
 
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance, read_manifest
@@ -88,12 +88,6 @@ def arguments() -> argparse.Namespace:
 
 def spread(items: list[Utterance], most: int) -> list[Utterance]:
     return items[:: max(1, len(items) // most)][:most]
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {len(names)} cores"
 
 
 def written(utterances: list[Utterance], folder: Path) -> list[str]:

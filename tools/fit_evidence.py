@@ -23,9 +23,10 @@ from nim4asr.evaluation.entities import NameList
 from nim4asr.evaluation.normalization import tokens
 from nim4asr.evaluation.retrieval import Spoken
 from nim4asr.hotwords.database import Database, assemble, pronounce_all
-from nim4asr.hotwords.evidence import EvidenceConfig, weigh
+from nim4asr.hotwords.evidence import weigh
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import SearchConfig, TrieSearch, toneless_costs
+from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.phonemes.mandarin import is_han
 from nim4asr.recognition.offline import Recognizer
 

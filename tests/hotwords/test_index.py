@@ -10,6 +10,7 @@ from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.index import HotwordIndex, build, longest
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import certain
+from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition.hinting import HintPolicy
 
@@ -154,3 +155,23 @@ def test_who_listens_goes_on_with_the_names_there_were() -> None:
     later = hinting.listen()
     later.feed(log_probs)
     assert [hit.text for hit in later.heard().hits] == ["北京大学"]
+
+
+def test_a_models_evidence_counts_where_the_index_has_none_of_its_own() -> None:
+    log_probs = certain(TABLE.encode(pronounce("北京大学")))
+    models, own = EvidenceConfig(gain=3.0), EvidenceConfig(gain=2.0)
+
+    def found(index: HotwordIndex, evidence: EvidenceConfig | None) -> float:
+        index.add([Name("北京大学")])
+        (hit,) = index.search(log_probs, evidence)
+        return hit.evidence
+
+    plain = found(HotwordIndex(), None)
+    phonemes = len(pronounce("北京大学"))
+    assert found(HotwordIndex(), models) == pytest.approx(plain + phonemes * (3.0 - EvidenceConfig().gain))
+    assert found(HotwordIndex(evidence=own), models) == found(HotwordIndex(evidence=own), None)
+    index = HotwordIndex()
+    index.add([Name("北京大学")])
+    tracker = HintPolicy(index).listen(models)
+    tracker.feed(log_probs)
+    assert tracker.heard().hits[0].evidence == found(HotwordIndex(), models)

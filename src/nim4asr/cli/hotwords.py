@@ -127,7 +127,7 @@ def _in_audio(index: Any, options: argparse.Namespace) -> "list[Hit]":
     recognizer = load_recognizer(options)
     hits = []
     for segment in cut_speech(stream_audio(options.audio)):
-        found = index.search(recognizer.log_posteriors(segment))
+        found = index.search(recognizer.log_posteriors(segment), recognizer.model.config.evidence)
         hits += [replace(hit, start=hit.start + segment.start, end=hit.end + segment.start) for hit in found]
     return hits
 

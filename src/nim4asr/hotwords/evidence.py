@@ -12,7 +12,6 @@ coefficients are those of a logistic regression on hits of nano's phoneme head i
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,9 @@ from numpy.typing import NDArray
 
 from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.kernels import Kernels
+from nim4asr.model.evidence import EvidenceConfig
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class EvidenceConfig:
-    """The coefficients."""
-
-    gain: float = 1.2
-    trust: float = 0.4
-    doubt: float = 0.2
-    size: float = 0.5
 
 
 def weigh(

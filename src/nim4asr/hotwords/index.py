@@ -25,11 +25,12 @@ from nim4asr.hotwords.database import (
     save,
 )
 from nim4asr.hotwords.evidence import KERNELS as WEIGHING
-from nim4asr.hotwords.evidence import EvidenceConfig, weigh
+from nim4asr.hotwords.evidence import weigh
 from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.names import Name, Problem, read_names
 from nim4asr.hotwords.search import KERNELS as WALKING
 from nim4asr.hotwords.search import SearchConfig, TrieSearch, certain, toneless_costs
+from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.phonemes import TABLE, pronounce
 
 Array = NDArray[Any]
@@ -116,7 +117,7 @@ class HotwordIndex:
     ) -> None:
         self.databases = tuple(databases)
         self.config = config or SearchConfig()
-        self.evidence = evidence or EvidenceConfig()
+        self.evidence = evidence
         self._changes = _Changes()
 
     @classmethod
@@ -179,13 +180,13 @@ class HotwordIndex:
         for database in self.databases:
             _ = database.sections
 
-    def listen(self) -> "HotwordSearch":
-        """A search over frames as they come."""
-        return HotwordSearch(self, self.config)
+    def listen(self, evidence: EvidenceConfig | None = None) -> "HotwordSearch":
+        """A search over frames as they come; ``evidence`` is the model's, for an index without one of its own."""
+        return HotwordSearch(self, self.config, evidence)
 
-    def search(self, log_probs: Array) -> list[Hit]:
-        """The names in the phoneme head's log posteriors (T, phonemes) of one utterance."""
-        listener = self.listen()
+    def search(self, log_probs: Array, evidence: EvidenceConfig | None = None) -> list[Hit]:
+        """The names in log posteriors (T, phonemes) of one utterance; ``evidence`` as in ``listen``."""
+        listener = self.listen(evidence)
         listener.feed(log_probs)
         return listener.hits()
 
@@ -223,11 +224,13 @@ class HotwordIndex:
 class HotwordSearch:
     """A search in progress over one utterance."""
 
-    def __init__(self, index: HotwordIndex, config: SearchConfig) -> None:
+    def __init__(
+        self, index: HotwordIndex, config: SearchConfig, evidence: EvidenceConfig | None = None
+    ) -> None:
         # Of its own: names that are added or removed meanwhile are for those who listen next.
         index = self._index = index.over()
         self._config = config
-        evidence = self._evidence = index.evidence
+        evidence = self._evidence = index.evidence or evidence or EvidenceConfig()
         names = max(1, len(index))
         # A path with tones is hardly ever likelier than the one without: so much is to be had at the most.
         least = config.min_log_odds + evidence.size * math.log(names)

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json
 from nim4asr.model.decoding import DecodingConfig
+from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.model.shapes import AdaptorConfig, ChunkScheme, EncoderConfig, PhonemeHeadConfig
 from nim4asr.phonemes import TABLE
@@ -22,8 +23,8 @@ class Nim4Config:
     """Every block's shape. ``llm`` is a Hugging Face model configuration with its ``model_type``.
 
     ``adaptor``, ``phoneme_head`` and ``llm`` are None in a checkpoint that holds the encoder alone, such as one
-    imported from FireRedASR-AED. ``decoding`` is how texts are searched for where nothing else is asked. ``phonemes``
-    are the symbols of the phoneme head's outputs in order.
+    imported from FireRedASR-AED. ``decoding`` is how texts are searched for where nothing else is asked, ``evidence``
+    what hits on hotwords say. ``phonemes`` are the symbols of the phoneme head's outputs in order.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Nim4Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     chunks: ChunkScheme = field(default_factory=ChunkScheme)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     phonemes: tuple[str, ...] = TABLE.symbols
 
     def to_json(self) -> str:
@@ -73,8 +75,8 @@ class Nim4Config:
             raise ValueError("phonemes must be strings")
         if len(set(self.phonemes)) != len(self.phonemes):
             raise ValueError("phonemes must differ")
-        if self.encoder is None or None in (self.prompt, self.chunks, self.decoding):
-            raise ValueError("encoder, prompt, chunks and decoding must not be missing")
+        if self.encoder is None or None in (self.prompt, self.chunks, self.decoding, self.evidence):
+            raise ValueError("encoder, prompt, chunks, decoding and evidence must not be missing")
         for block in (self.adaptor, self.phoneme_head):
             if block is not None and block.encoder_dim != self.encoder.model_dim:
                 raise ValueError(
@@ -94,6 +96,7 @@ _BLOCKS: dict[str, type] = {
     "prompt": PromptConfig,
     "chunks": ChunkScheme,
     "decoding": DecodingConfig,
+    "evidence": EvidenceConfig,
 }
 # The sizes in a language model's configuration, and the most that is believed.
 _LLM_SIZES = {

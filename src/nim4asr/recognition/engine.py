@@ -255,7 +255,7 @@ class Engine:
 
     def _begin(self, stream: StreamHandle, start: SpeechStart) -> Utterance:
         # Whatever may fail comes before the slot, which nobody would give back.
-        prefix, listener = self.model.prompt_cache, stream.hinting.listen()
+        prefix, listener = self.model.prompt_cache, stream.hinting.listen(self.model.config.evidence)
         state = None if stream.chunks is None else self._network.initial_state(stream.chunks)
         slot = self._cache.allocate()
         self._cache.load(slot, prefix)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nim4asr.errors import InputError
 from nim4asr.hotwords.hints import HintConfig, Hit, choose
 from nim4asr.hotwords.names import Name
+from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.model.prompt import MOST_HINTS
 from nim4asr.phonemes import BLANK, tokenize
 from nim4asr.recognition.result import Segment, Word
@@ -50,9 +51,9 @@ class HintPolicy:
             # The names that there are now, whatever becomes of the caller's index.
             object.__setattr__(self, "hotwords", self.hotwords.over())
 
-    def listen(self) -> "HintTracker":
-        """A listener for one segment."""
-        return HintTracker(self)
+    def listen(self, evidence: EvidenceConfig | None = None) -> "HintTracker":
+        """A tracker for one segment, as heard by a model whose hits say what ``evidence`` has them say."""
+        return HintTracker(self, evidence)
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,12 @@ class HintResult:
 class HintTracker:
     """Listens for the names in one segment; ``given`` are hints whatever is heard."""
 
-    def __init__(self, hinting: HintPolicy) -> None:
+    def __init__(self, hinting: HintPolicy, evidence: EvidenceConfig | None = None) -> None:
         self.given = hinting.given
         self._config = hinting.config
-        self._search: HotwordSearch | None = None if hinting.hotwords is None else hinting.hotwords.listen()
+        self._search: HotwordSearch | None = (
+            None if hinting.hotwords is None else hinting.hotwords.listen(evidence)
+        )
         self._voiced = False
 
     def feed(self, log_probs: NDArray[np.float32]) -> None:

@@ -1,0 +1,21 @@
+"""How much a hit on a hotword says: coefficients fitted to a model's phoneme head, which travel with its weights.
+
+``nim4asr.hotwords.evidence`` has the formula.
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EvidenceConfig:
+    """The coefficients of the log odds that a name which fits was said; the defaults are nano's."""
+
+    gain: float = 1.2
+    trust: float = 0.4
+    doubt: float = 0.2
+    size: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(one) for one in (self.gain, self.trust, self.doubt, self.size)):
+            raise ValueError("the coefficients of evidence must be numbers")

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from streaming import processor, spread
+from runtimes import spread
+from streaming import processor
 
 from nim4asr.audio.reading import read_audio
 from nim4asr.audio.voice_activity import SpeechSegment

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from runtimes import processor
+from runtimes import processor, spread
 
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance, read_manifest
@@ -84,10 +84,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON=MODEL")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
-
-
-def spread(items: list[Utterance], most: int) -> list[Utterance]:
-    return items[:: max(1, len(items) // most)][:most]
 
 
 def written(utterances: list[Utterance], folder: Path) -> list[str]:

@@ -124,9 +124,13 @@ def recordings(options: argparse.Namespace) -> list[Floats]:
     found = []
     for path in options.manifests:
         utterances = [one for one in read_manifest(path) if one.split == "dev"]
-        step = max(1, len(utterances) // options.limit)
-        found += [read_audio(one.source()) for one in utterances[::step][: options.limit]]
+        found += [read_audio(one.source()) for one in spread(utterances, options.limit)]
     return found
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of the items, evenly."""
+    return list(items[:: max(1, len(items) // most)])[:most]
 
 
 def work(options: argparse.Namespace) -> dict[str, Any]:

@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from runtimes import spread, without_pauses
 
 from nim4asr.audio.features import FRAMES_PER_SECOND, SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
-from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig, cut_speech
+from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig
 from nim4asr.data.manifest import read_manifest
 from nim4asr.evaluation.latency import (
     Replay,
@@ -128,10 +129,6 @@ def small(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def spread(items: Sequence[Any], most: int) -> list[Any]:
-    return list(items[:: max(1, len(items) // most)])[:most]
-
-
 def warm(recognizer: Recognizer, samples: Floats) -> None:
     replay(Stream(recognizer.model), samples)
     recognizer.transcribe(samples, sample_rate=SAMPLE_RATE)
@@ -161,13 +158,6 @@ def quantiles(values: Sequence[float]) -> dict[str, float] | None:
 
 def share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
-
-
-def without_pauses(recordings: Sequence[Floats], seconds: float) -> Floats:
-    """Speech without a break, of at least ``seconds``, repeated if there is less."""
-    tight = VoiceActivityConfig(min_silence_s=0.1, speech_pad_s=0.0)
-    parts = [segment.samples for segment in cut_speech(recordings, tight)]
-    return np.resize(np.concatenate(parts), round(seconds * SAMPLE_RATE))
 
 
 def work(recognizer: Recognizer, samples: Floats) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ def record(
     manifests: Sequence[Path], split: str | None, limit: int | None, mode: str, runtime: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """A row for each utterance: its id, the mode and all that was said of it."""
+    from nim4asr.audio.reading import read_audio
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.hotwords.names import Name
     from nim4asr.model.decoding import DecodingConfig
@@ -59,21 +60,12 @@ def record(
     def said(one: Utterance) -> Any:
         if mode.startswith("live"):
             stream = recognizer.stream(StreamingConfig("refresh" if mode == "live" else "final"))
-            return [*stream.feed(samples(one)), *stream.finish()]
+            return [*stream.feed(read_audio(one.source())), *stream.finish()]
         if mode != "hints":
             return recognizer.transcribe(one.source()).segments
         return recognizer.transcribe(one.source(), hotwords=hotwords, hints=[name_in(one.text)]).segments
 
     return [{"id": one.id, "mode": mode, "said": plain(said(one))} for one in utterances]
-
-
-def samples(utterance: Utterance) -> Any:
-    """All samples of an utterance, (N,), 16 kHz."""
-    import numpy as np
-
-    from nim4asr.audio.reading import stream_audio
-
-    return np.concatenate(list(stream_audio(utterance.source(), lambda warning: None)))
 
 
 def plain(value: Any) -> Any:

@@ -47,9 +47,7 @@ def decode(
             tokenizer, config, config.beam_size, posteriors[row] if posteriors else None, hints
         )
         budget = config.max_new_tokens(length)
-        searches.append(
-            TextSearch(cache, tokenizer, config, slot, budget, config.beam_size, guide, monotone=not hints)
-        )
+        searches.append(TextSearch(cache, tokenizer, config, slot, budget, config.beam_size, guide))
     run(network, cache, prompts, slots, searches)
     # Every fork has been given back.
     assert len(cache._free) == len(cache.lengths) - len(prompts)

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +76,8 @@ def run_build(options: argparse.Namespace) -> int:
         raise InputError(f"{options.output}: this is a folder; name a file for the database with -o")
     database, built = build(options.lists, options.workers, lambda items: progress(items, "pronouncing"))
     save(database, options.output)
-    if find_spec("numba") is not None:
-        # A quarter of a minute, the first time on a machine: here nobody waits for words.
-        warm_up()
+    # A quarter of a minute, the first time on a machine with numba: here nobody waits for words.
+    warm_up()
     for problem in built.problems[:SHOWN]:
         print(f"nim4: {problem}", file=sys.stderr)
     if len(built.problems) > SHOWN:

@@ -20,11 +20,11 @@ from nim4asr.model.folder import (
     CONFIG,
     SUMS,
     check_sum,
+    check_weights,
     load_cmvn,
     locate,
     read_config,
     save_cmvn,
-    saved_sums,
     weight_files,
 )
 from nim4asr.model.nim4 import Nim4
@@ -111,8 +111,7 @@ def _load_weights(network: Nim4, folder: Path, device: str | torch.device, dtype
     # Tied weights are stored once: every name of one tensor is filled from whichever is there.
     tied = _tied_names(network)
     loaded: dict[str, torch.Tensor] = {}
-    files = weight_files(folder)
-    for path in files:
+    for path in weight_files(folder):
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
@@ -142,10 +141,7 @@ def _load_weights(network: Nim4, folder: Path, device: str | torch.device, dtype
             raise InputError(f"{folder}: the weights {name!r} are no numbers; the file is damaged")
         if loaded[name].ndim > 1 and not bool(loaded[name].any()):
             raise InputError(f"{folder}: the weights {name!r} are all zero; the file is damaged")
-    sums = saved_sums(folder)
-    for path in files:
-        if path.name in sums and check_sum(path) != sums[path.name]:
-            raise InputError(f"{path}: the weights are damaged; they are not what was saved")
+    check_weights(folder)
     network.load_state_dict(loaded, assign=True)
     if network.llm is not None:
         network.llm.tie_weights()

@@ -92,6 +92,19 @@ def saved_sums(folder: Path) -> dict[str, int]:
         raise InputError(f"{path}: these are no check sums; fetch the model again") from None
 
 
+def is_as_saved(path: Path) -> bool:
+    """Whether a file of a model is what its check sum says; so is one that has none."""
+    sums = saved_sums(path.parent)
+    return path.name not in sums or check_sum(path) == sums[path.name]
+
+
+def check_weights(folder: Path) -> None:
+    """Raises ``InputError`` if the weights in ``folder`` are not those that were saved there."""
+    for path in weight_files(folder):
+        if not is_as_saved(path):
+            raise InputError(f"{path}: the weights are damaged; they are not what was saved")
+
+
 def save_cmvn(cmvn: Cmvn, path: Path) -> None:
     """Write the statistics as JSON, whole or not at all."""
     row = {"mean": cmvn.mean.tolist(), "scale": cmvn.scale.tolist()}

@@ -87,5 +87,5 @@ class PhonemeHeadConfig:
 
 
 def output_length(features: int) -> int:
-    """Encoder frames for a number of feature frames: (L - 3) // 2 + 1, applied twice."""
-    return max(0, ((features - 3) // 2 + 1 - 3) // 2 + 1)
+    """Encoder frames for a number of feature frames: (L - 3) // 2 + 1, applied twice, is (L - 3) // 4."""
+    return max(0, (features - LOOKAHEAD_FRAMES) // SUBSAMPLING)

@@ -21,7 +21,7 @@ from nim4asr.audio.voice_activity import (
     Voiced,
 )
 from nim4asr.errors import InputError
-from nim4asr.model.shapes import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT
+from nim4asr.model.shapes import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT, output_length
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,4 @@ class StreamFrontend:
             return []
         features = np.zeros((SUBSAMPLING * self._size + LOOKAHEAD_FRAMES, 80), np.float32)
         features[:left] = self._features
-        return [FeatureChunk(features, (left - LOOKAHEAD_FRAMES) // SUBSAMPLING, last=True)]
+        return [FeatureChunk(features, output_length(left), last=True)]

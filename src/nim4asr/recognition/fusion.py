@@ -102,6 +102,7 @@ class PhonemeScorer:
         """Find the odds of all that is ``wanted``: of so many sequences at a time, each a phoneme longer."""
         growing: list[tuple[tuple[int, ...], int]] = []
         for labels in dict.fromkeys(wanted):
+            # Of the first, the text as it stands, the prefix itself is wanted.
             if labels not in self._known or labels == wanted[0]:
                 known = len(labels)
                 while labels[:known] not in self._prefixes:
@@ -212,6 +213,11 @@ class FusedScorer:
     ) -> None:
         self._sound, self._hints, self._candidates, self._end = sound, hints, candidates, end
 
+    @property
+    def monotone(self) -> bool:
+        """Whether the score of a text can only fall as it grows: hints add to it."""
+        return self._hints is None
+
     def candidates(self, written: Sequence[int], log_probs: Floats) -> tuple[list[int], NDArray[np.float64]]:
         """The tokens that may follow ``written``, and the score of each: its log probability and what it gains.
 
@@ -312,6 +318,7 @@ def _extended(
     most = np.full(rows, -np.inf)
     while begin < frames:
         end = min(begin + _AT_ONCE, frames)
+        after = slice(begin + 1, end + 1)
         staying, waiting = log_probs[begin:end, label].T, log_probs[begin:end, BLANK]
         before = in_blank[:, begin:end]
         entered = np.where(between, before, np.logaddexp(before, in_phoneme[:, begin:end])) + staying
@@ -321,7 +328,7 @@ def _extended(
         begin = end
         # Once nothing enters them any more and little of them is left, they are over.
         now = np.maximum(phoneme[:, begin], blank[:, begin])
-        most = np.maximum(most, np.maximum(phoneme, blank).max(axis=1))
+        most = np.maximum(most, np.maximum(phoneme[:, after], blank[:, after]).max(axis=1))
         if begin > last_near and bool((now < most - _NEGLIGIBLE).all()):
             break
     return phoneme, blank, begun

@@ -1,6 +1,6 @@
 """Guards of the text that a language model writes: an end to any loop, and to any word that is none.
 
-A third one, the budget of tokens, is ``DecodingConfig.budget``.
+A third one, the budget of tokens, is ``DecodingConfig.max_new_tokens``.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from nim4asr.phonemes import in_word
 
 
 def loop_length(tokens: Sequence[int], config: DecodingConfig) -> int:
-    """How many tokens repeat at the end of ``tokens``, ``config.repeats`` times over; 0 if none do."""
+    """How many tokens repeat at the end of ``tokens``, ``config.max_repeats`` times over; 0 if none do."""
     for size in range(1, config.max_loop_tokens + 1):
         # One token alone may repeat a little (ha ha ha ha): ask for twice as many copies of it.
         copies = config.max_repeats * 2 if size == 1 else config.max_repeats
@@ -67,7 +67,7 @@ def without_runaway(
 
 
 def _loop_of_characters(text: str, config: DecodingConfig) -> int:
-    """How many characters repeat at the end of ``text``, ``repeats`` times or more and as long as a loop; 0 if none."""
+    """How many characters repeat at the end of ``text``, ``max_repeats`` times and as long as a loop; 0 if none."""
     for size in range(1, config.min_loop_characters + 1):
         copies = max(config.max_repeats, -(-config.min_loop_characters // size))
         if len(text) >= size * copies and text.endswith(text[-size:] * copies):

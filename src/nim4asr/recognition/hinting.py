@@ -65,7 +65,10 @@ class HintResult:
 
 
 class HintTracker:
-    """Listens for the names in one segment; ``given`` are hints whatever is heard."""
+    """Listens for the names in one segment; ``given`` are hints whatever is heard.
+
+    ``voiced`` says whether any phoneme was heard.
+    """
 
     def __init__(self, hinting: HintPolicy, evidence: EvidenceConfig | None = None) -> None:
         self.given = hinting.given
@@ -73,17 +76,17 @@ class HintTracker:
         self._search: HotwordSearch | None = (
             None if hinting.hotwords is None else hinting.hotwords.listen(evidence)
         )
-        self._voiced = False
+        self.voiced = False
 
     def feed(self, log_probs: NDArray[np.float32]) -> None:
         """Hear the next log posteriors (T, phonemes)."""
         if self._search is not None:
             self._search.feed(log_probs)
-        self._voiced |= bool((log_probs.argmax(axis=-1) != BLANK).any())
+        self.voiced |= bool((log_probs.argmax(axis=-1) != BLANK).any())
 
     def heard(self, draft: str = "") -> HintResult:
         """The hits so far and the hints they make, but for names that stand in ``draft``; none without a voice."""
-        if not self._voiced:
+        if not self.voiced:
             return HintResult()
         hits = self._search.hits() if self._search is not None else []
         chosen = [hit.text for hit in choose(hits, self._config, draft)]

@@ -72,13 +72,12 @@ class TextSearch:
         budget: int,
         beams: int = 1,
         scorer: FusedScorer | None = None,
-        monotone: bool = True,
         tokens: Sequence[int] = (),
         log_probs: Sequence[float] = (),
     ) -> None:
         self._cache, self._tokenizer, self._config = cache, tokenizer, config
         self._slot, self._budget, self._width = slot, budget, beams
-        self._scorer, self._monotone = scorer, monotone
+        self._scorer = scorer
         self._running = [Beam(list(tokens), list(log_probs), 0.0, slot)]
         self._ended: list[Beam] = []
         self.done = False
@@ -175,7 +174,7 @@ class TextSearch:
         return Beam([*beam.tokens, token], [*beam.log_probs, own], score, slot)
 
     def _over(self, best_running: float) -> bool:
-        if self._monotone:
+        if self._scorer is None or self._scorer.monotone:
             return bool(self._ended) and self._ended[0].score >= best_running
         return len(self._ended) == self._width and self._ended[-1].score >= best_running
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from nim4asr.audio.features import FRAME_SECONDS, Floats
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.phonemes import BLANK, TABLE
+from nim4asr.phonemes import TABLE
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial
 from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd
@@ -81,10 +81,9 @@ class Utterance:
         self.speech: Floats | None = None
         self.order: Order | None = None
         self.search: TextSearch | None = None
-        self._log_probs: list[Floats] = []
+        self._log_probs: list[Floats] = [np.zeros((0, len(TABLE)), np.float32)]
         self._frames = 0
         self._chunks = 0
-        self._voiced = False
         self._stable = 0
         self._tokens: tuple[int, ...] = ()
         self._token_log_probs: tuple[float, ...] = ()
@@ -103,15 +102,14 @@ class Utterance:
         self._log_probs.append(encoded.log_probs)
         self.speech = encoded.speech
         self.listener.feed(encoded.log_probs)
-        self._voiced |= bool((encoded.log_probs.argmax(axis=-1) != BLANK).any())
         self._frames += chunk.frames
         self._chunks += 1
-        if self._config.mode == "refresh" and not chunk.last and self._voiced:
+        if self._config.mode == "refresh" and not chunk.last and self.listener.voiced:
             self.order = self._ordered(self._stable)
 
     def end(self, end: SpeechEnd) -> Event | None:
         """Ask for the final text; it is there at once where nobody spoke."""
-        if not self._voiced or self._frames < self._stack:
+        if not self.listener.voiced or self._frames < self._stack:
             # Nothing voiced, or less than a speech token: nothing for the language model to do.
             return Final(end.time, self._segment(end.time, None, self._heard()))
         if self._recorded:
@@ -134,7 +132,6 @@ class Utterance:
             config.max_new_tokens(seconds),
             beams,
             self._fused_scorer(beams, order.hints),
-            monotone=not order.hints,
             tokens=order.tokens,
             log_probs=order.log_probs,
         )
@@ -199,7 +196,10 @@ class Utterance:
 
     def _posteriors(self) -> Floats:
         """The log posteriors (T, phonemes) of all its sound so far."""
-        return np.concatenate([np.zeros((0, len(TABLE)), np.float32), *self._log_probs])
+        if len(self._log_probs) > 1:
+            # Joined once: a text asks for them several times.
+            self._log_probs = [np.concatenate(self._log_probs)]
+        return self._log_probs[0]
 
     def _fused_scorer(self, beams: int, hints: tuple[str, ...]) -> FusedScorer | None:
         return fused_scorer(self._tokenizer, self._decoding, beams, self._posteriors(), hints)

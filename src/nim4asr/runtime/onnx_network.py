@@ -16,7 +16,7 @@ from nim4asr.audio.features import SUBSAMPLING
 from nim4asr.errors import InputError
 from nim4asr.files import reason
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.folder import CMVN, check_sum, load_cmvn, read_config, saved_sums, weight_files
+from nim4asr.model.folder import CMVN, check_weights, is_as_saved, load_cmvn, read_config, weight_files
 from nim4asr.model.shapes import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT, ChunkScheme, output_length
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.runtime.graphs import GRAPHS, Graph
@@ -208,17 +208,9 @@ def _joined(rows: tuple[Floats, ...]) -> Floats:
 def onnx_model(folder: Path, threads: int | None = None) -> Model:
     """The model in ``folder`` with its graphs. Raises ``InputError`` if anything is missing, damaged or another's."""
     config = read_config(folder)
-    check_complete(config)
-    _check_sums(folder)
+    check_weights(folder)
     network = OnnxNetwork(config, folder, threads or 1)
     return Model(network, load_cmvn(folder / CMVN), Tokenizer.load(folder))
-
-
-def _check_sums(folder: Path) -> None:
-    sums = saved_sums(folder)
-    for path in weight_files(folder):
-        if path.name in sums and check_sum(path) != sums[path.name]:
-            raise InputError(f"{path}: the weights are damaged; they are not what was saved")
 
 
 def _weights(folder: Path, blocks: tuple[str, ...]) -> dict[str, Floats]:
@@ -245,8 +237,7 @@ def _weights(folder: Path, blocks: tuple[str, ...]) -> dict[str, Floats]:
 def _session(graph: Graph, folder: Path, threads: int) -> Any:
     """The graph, ready to run with its weights, which it alone holds from now on."""
     path = folder / graph.file
-    sums = saved_sums(folder)
-    if path.name in sums and check_sum(path) != sums[path.name]:
+    if not is_as_saved(path):
         raise InputError(f"{path}: the graph is damaged; write all anew by: nim4 export {folder}")
     weights = _weights(folder, graph.blocks)
     # Tokens are embedded by the network, not by its graphs.

@@ -35,14 +35,14 @@ from nim4asr.model.folder import bundled
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE
 from nim4asr.recipes import RECIPES, training_programme
-from nim4asr.training.asynchronous import AsynchronousIaSft
-from nim4asr.training.objective import mean_loss
-from nim4asr.training.optimizer import build_optimizer
-from nim4asr.training.pretraining import Pretraining
-from nim4asr.training.programme import Programme
-from nim4asr.training.rl import Rl
-from nim4asr.training.stage import Learner, Stage
-from nim4asr.training.with_text import WithText
+from nim4asr.training.async_sft.schedule import AsynchronousIaSft
+from nim4asr.training.loop.objective import mean_loss
+from nim4asr.training.loop.optimizer import build_optimizer
+from nim4asr.training.recipe import Programme
+from nim4asr.training.stages.base import Learner, Stage
+from nim4asr.training.stages.mixed_text import WithText
+from nim4asr.training.stages.pretraining import Pretraining
+from nim4asr.training.stages.rl import Rl
 
 MEASURED = ("pretraining", "ia-sft", "joint-sft", "rl")
 SECONDS = 8.0

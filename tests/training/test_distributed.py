@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from nim4asr.model.checkpoint import load
-from nim4asr.training.asynchronous import Phase, State
-from nim4asr.training.loop import steps_done
-from nim4asr.training.metrics import read_log
+from nim4asr.training.async_sft.schedule import Phase, State
+from nim4asr.training.loop.loop import steps_done
+from nim4asr.training.loop.metrics import read_log
 
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
@@ -28,9 +28,9 @@ from torch import nn
 from accelerate import Accelerator
 from accelerate.state import DistributedType, PartialState
 
-from nim4asr.training.loop import Loop, LoopConfig
-from nim4asr.training.objective import Objective, Part
-from nim4asr.training.optimizer import OptimizerConfig
+from nim4asr.training.loop.loop import Loop, LoopConfig
+from nim4asr.training.loop.objective import Objective, Part
+from nim4asr.training.loop.optimizer import OptimizerConfig
 
 folder, joint, sharded = Path(sys.argv[1]), sys.argv[2] == "joint", sys.argv[3] == "sharded"
 
@@ -154,7 +154,7 @@ import os
 import sys
 from pathlib import Path
 
-from test_programme import shown, toy_programme, write_corpus
+from test_run import shown, toy_programme, write_corpus
 from nim4asr.training.run import run_programme
 
 if __name__ == "__main__":

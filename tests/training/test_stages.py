@@ -19,23 +19,24 @@ from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.phonemes import TABLE, pronounce
-from nim4asr.training.alignment import Alignment
-from nim4asr.training.context_sft import ContextSft
-from nim4asr.training.flat_start import FlatStart
-from nim4asr.training.hints import HintSampling
-from nim4asr.training.ia_sft import IaSft
-from nim4asr.training.joint_sft import JointSft
-from nim4asr.training.loop import LoopConfig
-from nim4asr.training.objective import Objective, mean_loss
-from nim4asr.training.optimizer import OptimizerConfig, build_optimizer
-from nim4asr.training.phoneme_head import PhonemeHeadTuning
-from nim4asr.training.phoneme_speech import PhonemeSpeech
-from nim4asr.training.pretraining import ChunkSampling, Pretraining
-from nim4asr.training.rewards import Reward
-from nim4asr.training.rl import Rl
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stage import Learner, Stage
-from nim4asr.training.text_pretraining import (
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.objective import Objective, mean_loss
+from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
+from nim4asr.training.rollouts.rewards import Reward
+from nim4asr.training.stages.alignment import Alignment
+from nim4asr.training.stages.base import Learner, Stage
+from nim4asr.training.stages.context_sft import ContextSft
+from nim4asr.training.stages.flat_start import FlatStart
+from nim4asr.training.stages.hints import HintSampling
+from nim4asr.training.stages.ia_sft import IaSft
+from nim4asr.training.stages.joint_sft import JointSft
+from nim4asr.training.stages.mixed_text import WithText
+from nim4asr.training.stages.phoneme_embedding import PhonemeSpeech
+from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.stages.pretraining import ChunkSampling, Pretraining
+from nim4asr.training.stages.rl import Rl
+from nim4asr.training.stages.speech import SpeechData, TrainingData
+from nim4asr.training.stages.text_pretraining import (
     SimulationConfig,
     TextBatch,
     TextPretraining,
@@ -43,7 +44,6 @@ from nim4asr.training.text_pretraining import (
     simulate,
 )
 from nim4asr.training.tokenizer import train_tokenizer
-from nim4asr.training.with_text import WithText
 
 LOOP = LoopConfig(10, OptimizerConfig(5e-3))
 TEXTS = ("今天天气", "how are you")
@@ -238,7 +238,9 @@ def test_rl_trains_all_but_the_head_and_knows_where_it_began(learner: Learner) -
 
 def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a reward for short transcripts, and nothing else, they become short."""
-    monkeypatch.setattr("nim4asr.training.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0))
+    monkeypatch.setattr(
+        "nim4asr.training.stages.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0)
+    )
     objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(learner)
     objective.open()
     optimizer = build_optimizer(objective.named_parameters(), OptimizerConfig(3e-3))

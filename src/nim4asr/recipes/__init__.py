@@ -7,7 +7,7 @@ from nim4asr.errors import InputError
 
 if TYPE_CHECKING:
     from nim4asr.model.configuration import Nim4Config
-    from nim4asr.training.programme import Programme
+    from nim4asr.training.recipe import Programme
 
 RECIPES = ("nano", "nano-longer", "nim4-2.3b")
 

@@ -9,22 +9,22 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
-from nim4asr.training.alignment import Alignment
-from nim4asr.training.asynchronous import AsynchronousIaSft, SwapConfig
-from nim4asr.training.context_sft import ContextSft
-from nim4asr.training.flat_start import FlatStart
-from nim4asr.training.hints import HintSampling
-from nim4asr.training.ia_sft import IaSft
-from nim4asr.training.joint_sft import JointSft
-from nim4asr.training.loop import LoopConfig
-from nim4asr.training.optimizer import OptimizerConfig
-from nim4asr.training.phoneme_head import PhonemeHeadTuning
-from nim4asr.training.pretraining import ChunkSampling, Pretraining
-from nim4asr.training.programme import Corpus, Programme, SyntheticCorpus
-from nim4asr.training.rl import Rl
-from nim4asr.training.speech import SpeechData
-from nim4asr.training.text_pretraining import TextPretraining
-from nim4asr.training.with_text import WithText
+from nim4asr.training.async_sft.schedule import AsynchronousIaSft, SwapConfig
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.recipe import Corpus, Programme, SyntheticCorpus
+from nim4asr.training.stages.alignment import Alignment
+from nim4asr.training.stages.context_sft import ContextSft
+from nim4asr.training.stages.flat_start import FlatStart
+from nim4asr.training.stages.hints import HintSampling
+from nim4asr.training.stages.ia_sft import IaSft
+from nim4asr.training.stages.joint_sft import JointSft
+from nim4asr.training.stages.mixed_text import WithText
+from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
+from nim4asr.training.stages.pretraining import ChunkSampling, Pretraining
+from nim4asr.training.stages.rl import Rl
+from nim4asr.training.stages.speech import SpeechData
+from nim4asr.training.stages.text_pretraining import TextPretraining
 
 NAME = "nano"
 LONGER = "nano-longer"

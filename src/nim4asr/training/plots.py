@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from nim4asr.errors import InputError
-from nim4asr.training.metrics import read_log
-from nim4asr.training.snapshots import SnapshotBoard
+from nim4asr.training.async_sft.snapshots import SnapshotBoard
+from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.status import read_status
 
 _NO_CURVES = ("step", "learning_rate", "gradient_norm", "seconds_per_step", "waiting_share")
 
 
 def plot_run(folder: Path) -> list[Path]:
-    """Write ``STAGE.png`` of every stage that has a log, and ``cka.png``, into ``folder/plots``; returns their paths.
+    """Write ``STAGE.png`` of every stage that has a log, and ``cka.png``, into ``folder/plots``; returns
+    their paths.
 
     Raises ``InputError`` if no run has begun there, or matplotlib is not installed.
     """

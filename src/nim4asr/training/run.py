@@ -1,7 +1,8 @@
 """A programme, run: one stage after another, each from what the one before it left.
 
-A run's folder holds the materials (``nim4asr.training.materials``), a folder a stage (log and states), and at the end
-``model``, the checkpoint. Stopped at any moment, the same command goes on where the last state was saved.
+A run's folder holds the materials (``nim4asr.training.prepare``), a folder a stage (log and states), and at
+the end ``model``, the checkpoint. Stopped at any moment, the same command goes on where the last state was
+saved.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,17 +15,17 @@ from numpy.random import default_rng
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
-from nim4asr.training.alignment import Alignment
-from nim4asr.training.asynchronous import AsynchronousIaSft
-from nim4asr.training.loop import is_sharded, new_accelerator
-from nim4asr.training.materials import begin, gather
-from nim4asr.training.precision import precision_of
-from nim4asr.training.programme import Programme, Shown
-from nim4asr.training.sides import Side, Sides
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.text_pretraining import TextPretraining
+from nim4asr.training.async_sft.runner import Side, Sides
+from nim4asr.training.async_sft.schedule import AsynchronousIaSft
+from nim4asr.training.loop.loop import is_sharded, new_accelerator
+from nim4asr.training.loop.precision import precision_of
+from nim4asr.training.prepare import begin, gather
+from nim4asr.training.recipe import Programme, Shown
+from nim4asr.training.stages.alignment import Alignment
+from nim4asr.training.stages.mixed_text import WithText
+from nim4asr.training.stages.speech import SpeechData, TrainingData
+from nim4asr.training.stages.text_pretraining import TextPretraining
 from nim4asr.training.trainer import Trainer
-from nim4asr.training.with_text import WithText
 
 MODEL = "model"
 # Stages that read E, or do so with some of their settings.
@@ -42,11 +43,11 @@ def run_programme(
 ) -> None:
     """Train the stages of ``programme`` (or the one named ``only``) and save the model.
 
-    With ``start``, the encoder and the phoneme head begin as that model's, its normalization is kept, and the stages
-    named ``first_words`` are left out; with ``first`` too, everything begins as that model's, and the stages before
-    ``first`` are left out. ``side`` runs one side of an asynchronous stage, and nothing after it. A sharded
-    run trains one stage; the model is written by the next that is not. Raises ``InputError``
-    if data are missing or a stage's predecessor is not done.
+    With ``start``, the encoder and the phoneme head begin as that model's, its normalization is kept, and the
+    stages named ``first_words`` are left out; with ``first`` too, everything begins as that model's, and the
+    stages before ``first`` are left out. ``side`` runs one side of an asynchronous stage, and nothing after
+    it. A sharded run trains one stage; the model is written by the next that is not. Raises ``InputError`` if
+    data are missing or a stage's predecessor is not done.
     """
     names = programme.stages_from(start is not None, first)
     if only is not None and only not in names:

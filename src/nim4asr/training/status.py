@@ -9,13 +9,13 @@ from typing import Any
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json, read_text, write_atomic
-from nim4asr.training.asynchronous import AsynchronousIaSft, Phase, State
-from nim4asr.training.loop import steps_done
-from nim4asr.training.materials import SKIPPED
-from nim4asr.training.metrics import read_log
-from nim4asr.training.programme import Programme
+from nim4asr.training.async_sft.schedule import AsynchronousIaSft, Phase, State
+from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotBoard
+from nim4asr.training.loop.loop import steps_done
+from nim4asr.training.loop.metrics import read_log
+from nim4asr.training.prepare import SKIPPED
+from nim4asr.training.recipe import Programme
 from nim4asr.training.run import MODEL
-from nim4asr.training.snapshots import Snapshot, SnapshotBoard
 
 RECIPE = "recipe.json"
 
@@ -35,8 +35,8 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run: its stages in order, the phase of asynchronous IA-SFT and the snapshots, how many utterances each list of
-    left-out ones holds, and whether the model is written.
+    """A run: its stages in order, the phase of asynchronous IA-SFT and the snapshots, how many utterances
+    each list of left-out ones holds, and whether the model is written.
     """
 
     recipe: str
@@ -48,7 +48,9 @@ class RunStatus:
 
 
 def write_recipe(folder: Path, name: str, programme: Programme, stages: Sequence[str]) -> None:
-    """Keep beside the weights what the run was asked for: names and steps of its ``stages``, and every setting."""
+    """Keep beside the weights what the run was asked for: names and steps of its ``stages``, and every
+    setting.
+    """
     settings = asdict(programme)
     settings.pop("network")
     row = {"recipe": name, "stages": _steps(programme, stages), "settings": settings}
@@ -56,7 +58,9 @@ def write_recipe(folder: Path, name: str, programme: Programme, stages: Sequence
 
 
 def _steps(programme: Programme, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:
-    """The steps of every stage by its folder; those of a leg on a snapshot, and of the final one, where it has such."""
+    """The steps of every stage by its folder; those of a leg on a snapshot, and of the final one, where it
+    has such.
+    """
     steps: dict[str, int | dict[str, int]] = {}
     for name in stages:
         stage = programme.stages[name]
@@ -100,7 +104,9 @@ def _is_place(name: str) -> bool:
 
 
 def _numbers(steps: Any) -> int | dict[str, int]:
-    """What ``_steps`` wrote of a stage; ``ValueError``, ``TypeError`` or ``KeyError`` if it is something else."""
+    """What ``_steps`` wrote of a stage; ``ValueError``, ``TypeError`` or ``KeyError`` if it is something
+    else.
+    """
     return {leg: int(steps[leg]) for leg in ("leg", "final")} if isinstance(steps, dict) else int(steps)
 
 

@@ -12,14 +12,14 @@ from nim4asr.analysis.entropy import spectral_entropy
 from nim4asr.analysis.similarity import evaluation_batches, frames_of, linear_cka
 from nim4asr.data.batches import Collator, SpeechBatch
 from nim4asr.errors import InputError
-from nim4asr.training.gauges import dev_errors
-from nim4asr.training.loop import Loop, LoopConfig, is_sharded, latest_state, load_weights, steps_done
-from nim4asr.training.materials import Materials
-from nim4asr.training.objective import Objective
-from nim4asr.training.pretraining import AcousticModel
-from nim4asr.training.programme import Shown
-from nim4asr.training.rl import Rl
-from nim4asr.training.stage import Learner, Stage
+from nim4asr.training.dev_metrics import dev_errors
+from nim4asr.training.loop.loop import Loop, LoopConfig, is_sharded, latest_state, load_weights, steps_done
+from nim4asr.training.loop.objective import Objective
+from nim4asr.training.prepare import Materials
+from nim4asr.training.recipe import Shown
+from nim4asr.training.stages.base import Learner, Stage
+from nim4asr.training.stages.pretraining import AcousticModel
+from nim4asr.training.stages.rl import Rl
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -86,7 +86,8 @@ class Trainer:
     def _gauges(self) -> Callable[[], Mapping[str, float]] | None:
         """Errors on the dev corpora, and the encoder's drift from what it was when the stage began.
 
-        Phoneme errors under the corpus's name; errors of text, under ``NAME_text``, where the stage trains the adaptor.
+        Phoneme errors under the corpus's name; errors of text, under ``NAME_text``, where the stage trains
+        the adaptor.
         """
         # No process alone could run a sharded encoder.
         if not self.materials.dev or is_sharded(self.accelerator):

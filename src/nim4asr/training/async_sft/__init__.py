@@ -1,0 +1,1 @@
+"""Asynchronous IA-SFT: its schedule, the snapshots between its two workers, and what runs them."""

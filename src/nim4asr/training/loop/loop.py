@@ -1,0 +1,442 @@
+"""The loop every stage shares: schedule, clipping, log, evaluation, checkpoints, restart.
+
+Processes, devices and precision are Hugging Face Accelerate's: started by ``accelerate launch``, the same
+stage runs data-parallel (DDP), sharded (FSDP) or under DeepSpeed. A stage's folder holds ``log.jsonl`` (a
+line of metrics each) and ``state-STEP`` folders: weights, optimizer state and step, each written beside its
+place and renamed when whole. A stage that finds a state goes on from the newest with the same batches.
+"""
+
+import errno
+import json
+import math
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from numpy.random import Generator, default_rng
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nim4asr.data.batches import Prefetcher
+from nim4asr.errors import InputError
+from nim4asr.files import parse_json, publish_folder, read_text
+from nim4asr.training.loop.metrics import MetricsLog
+from nim4asr.training.loop.objective import Batch, Losses, Objective
+from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Decision = TypeVar("Decision")
+
+WEIGHTS = "model.safetensors"
+_OPTIMISER = "optimizer.safetensors"
+_STEP = "step.json"
+_STATE = re.compile(r"state-(\d+)")
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long a stage runs, in optimizer steps.
+
+    The learning rate rises linearly over ``warmup_steps``, is held at its peak until ``hold_steps``, and then
+    falls as a cosine to ``final_share`` of it at ``steps``. A step adds up the gradients of ``accumulation``
+    batches of every process. ``workers`` are processes that make batches ahead; 0 leaves it to a thread. The
+    last ``keep`` states stay on disk.
+    """
+
+    steps: int
+    optimizer: OptimizerConfig
+    warmup_steps: int = 100
+    hold_steps: int = 0
+    final_share: float = 0.0
+    accumulation: int = 1
+    seed: int = 0
+    log_every: int = 20
+    evaluate_every: int = 500
+    checkpoint_every: int = 250
+    keep: int = 2
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.accumulation, self.log_every, self.evaluate_every) < 1:
+            raise ValueError("steps, accumulation and the intervals must be at least 1")
+        if self.checkpoint_every < 1 or self.keep < 1:
+            raise ValueError("a run needs a checkpoint now and then, and keeps at least one")
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of the step ``step``, counted from 0."""
+        peak = self.optimizer.peak_lr
+        if step < self.warmup_steps:
+            return peak * (step + 1) / self.warmup_steps
+        top = max(self.warmup_steps, self.hold_steps)
+        done = max(0.0, (step - top) / max(1, self.steps - top))
+        share = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return peak * (self.final_share + (1 - self.final_share) * share)
+
+
+class Loop(Generic[Batch]):
+    """Trains what requires gradients in ``objective``, in place.
+
+    ``make_batch(number, random)`` runs ahead of the step, in a thread or in processes; ``evaluate()`` returns
+    dev metrics, and runs on the main process alone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        objective: Objective[Batch],
+        config: LoopConfig,
+        make_batch: Callable[[int, Generator], Batch],
+        evaluate: Callable[[], Mapping[str, float]] | None = None,
+        progress: Callable[[Iterator[int], int], Iterator[int]] | None = None,
+        accelerator: "Accelerator | None" = None,
+    ) -> None:
+        self.folder, self.objective, self.config = folder, objective, config
+        self._make_batch, self._evaluate = make_batch, evaluate
+        self._progress = progress or (lambda steps, start: steps)
+        self.accelerator = accelerator or new_accelerator()
+        self.optimizer = build_optimizer(objective.named_parameters(), config.optimizer)
+        self._trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+
+    def run(self, pause: Callable[[int], bool] | None = None) -> int:
+        """Train to the last step, from the newest state if the folder holds one; returns the steps done.
+
+        ``pause(done)`` is asked after every step; if it says so on the main process, the state is saved and
+        the run ends there, to be gone on with later. Raises ``InputError`` if the loss is no number or the
+        disk is full; the states saved before stay.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.objective.open()
+        self._wrapped, self._stepper = self._prepare()
+        try:
+            return self._run(self._restore(), pause)
+        finally:
+            # So that the next stage's loop does not save, clip or wrap this one's.
+            self.accelerator.free_memory()
+            self.objective.close()
+
+    def _prepare(self) -> tuple[Any, Any]:
+        accelerator, config = self.accelerator, self.config
+        if is_sharded(accelerator) and config.optimizer.muon:
+            raise InputError(
+                "Muon needs whole matrices; set muon=False in the recipe under FSDP and DeepSpeed"
+            )
+        accelerator.gradient_accumulation_steps = config.accumulation
+        plugin = accelerator.state.deepspeed_plugin
+        if plugin is not None:
+            # DeepSpeed accumulates and clips by itself. How many items a batch has it only wants to know for
+            # its log.
+            plugin.deepspeed_config |= {
+                "train_micro_batch_size_per_gpu": 1,
+                "gradient_accumulation_steps": config.accumulation,
+                "gradient_clipping": config.optimizer.clip_norm,
+            }
+            # Every state holds whole weights too.
+            plugin.deepspeed_config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
+        wrapped, stepper = accelerator.prepare(self.objective, self.optimizer)
+        return wrapped, stepper
+
+    def _run(self, start: int, pause: Callable[[int], bool] | None) -> int:
+        config = self.config
+        if start >= config.steps:
+            return start
+        log = MetricsLog(self.folder, start) if self.accelerator.is_main_process else None
+        sums = _Sums()
+        batches = iter(self._batches(start))
+        self._wrapped.train()
+        done = start
+        for step in self._progress(iter(range(start, config.steps)), start):
+            self._step(step, batches, sums)
+            done = step + 1
+            last = done == config.steps
+            paused = not last and pause is not None and agreed(self.accelerator, pause(done))
+            if done % config.log_every == 0 or last or paused:
+                metrics = sums.take(self.accelerator, config.learning_rate(step))
+                if log:
+                    log.write(done, metrics)
+            if self._evaluate and (done % config.evaluate_every == 0 or last):
+                if log:
+                    self._wrapped.eval()
+                    with torch.no_grad():
+                        log.write(done, self._evaluate())
+                    self._wrapped.train()
+                self.accelerator.wait_for_everyone()
+                sums.restart_clock()
+            if done % config.checkpoint_every == 0 or last or paused:
+                self._save(done)
+            if paused:
+                break
+        if log:
+            log.close()
+        return done
+
+    def _batches(self, start: int) -> Iterable[tuple[int, Batch]]:
+        config, accelerator = self.config, self.accelerator
+        first, last = start * config.accumulation, config.steps * config.accumulation
+        world, rank = accelerator.num_processes, accelerator.process_index
+        numbers = range(first * world + rank, last * world, world)
+        made = _Made(self._make_batch, config.seed, numbers)
+        if not config.workers:
+            return Prefetcher(made[i] for i in range(len(numbers)))
+        return DataLoader(made, batch_size=None, num_workers=config.workers, prefetch_factor=4)
+
+    def _step(self, step: int, batches: Iterator[tuple[int, Batch]], sums: "_Sums") -> None:
+        config, accelerator = self.config, self.accelerator
+        rate = config.learning_rate(step)
+        for group in self._stepper.param_groups:
+            group["lr"] = rate
+        for _ in range(config.accumulation):
+            asked = time.monotonic()
+            number, batch = next(batches)
+            sums.waited += time.monotonic() - asked
+            batch = _moved(batch, accelerator.device)
+            # Dropout draws from torch's generator: seeding it by the batch lets a resumed run repeat it.
+            torch.manual_seed(config.seed * 1_000_003 + number)
+            with torch.no_grad():
+                turn = number // accelerator.num_processes
+                batch = self.objective.prepare(batch, turn, default_rng([config.seed, number, 2]))
+            with accelerator.accumulate(self._wrapped):
+                losses = self._wrapped(batch, default_rng([config.seed, number, 1]))
+                accelerator.backward(self._joint_loss(losses, step, batch))
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(
+                        list(self._trained.values()), config.optimizer.clip_norm
+                    )
+                    sums.add_norm(norm)
+                self._stepper.step()
+                self._stepper.zero_grad(set_to_none=True)
+            sums.add(losses)
+
+    def _joint_loss(self, losses: Losses, step: int, batch: Batch) -> Tensor:
+        """One process's share of the loss over the batches of all: gradients are averaged over processes."""
+        local = torch.stack(
+            [torch.as_tensor(float(part.count), device=self.accelerator.device) for part in losses.values()]
+            + [sum(part.total.detach().float() for part in losses.values())]  # type: ignore[list-item]
+        )
+        joint: Tensor = self.accelerator.reduce(local, reduction="sum")
+        if not bool(torch.isfinite(joint[-1])):
+            ids = ", ".join(getattr(batch, "ids", ())[:5])
+            where = f"the batch holds {ids}" if not bool(torch.isfinite(local[-1])) else "in another process"
+            raise InputError(
+                f"step {step}: the loss is {float(joint[-1])}; {where}. "
+                f"The states of the last checkpoints are kept in {self.folder}"
+            )
+        world = self.accelerator.num_processes
+        terms = [
+            part.weight * world * part.total / joint[i].clamp(min=1)
+            for i, part in enumerate(losses.values())
+            if part.weight
+        ]
+        total: Tensor = sum(terms[1:], start=terms[0])
+        return total
+
+    def _save(self, step: int) -> None:
+        new, state = self.folder / "state.new", self.folder / f"state-{step}"
+        try:
+            if self.accelerator.is_main_process:
+                shutil.rmtree(new, ignore_errors=True)
+                new.mkdir()
+            self.accelerator.wait_for_everyone()
+            if is_sharded(self.accelerator):
+                self.accelerator.save_state(str(new))
+                # Whole, for the stages to come; gathered by all processes, and by some of them for the main
+                # one alone.
+                whole = self.accelerator.get_state_dict(self._wrapped) or {}
+                weights = {name: whole[name] for name in self._trained if name in whole}
+            else:
+                weights = {name: p.detach() for name, p in self._trained.items()}
+            if self.accelerator.is_main_process:
+                save_file({name: p.cpu().contiguous() for name, p in weights.items()}, new / WEIGHTS)
+                if not is_sharded(self.accelerator):
+                    save_file(self._optimizer_tensors(), new / _OPTIMISER)
+            self.accelerator.wait_for_everyone()
+            if self.accelerator.is_main_process:
+                (new / _STEP).write_text(json.dumps({"step": step}))
+                publish_folder(new, state)
+        except (OSError, SafetensorError) as error:
+            full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+            why = "the disk is full" if full else str(error)
+            shutil.rmtree(new, ignore_errors=True)
+            raise InputError(
+                f"{self.folder}: the state of step {step} cannot be written: {why}. "
+                f"Step {steps_done(self.folder)} is kept; make room and start again"
+            ) from None
+        if self.accelerator.is_main_process:
+            for old in _states(self.folder)[: -self.config.keep]:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{name}/{key}": value.contiguous()
+            for name, parameter in self._trained.items()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+        }
+
+    def _restore(self) -> int:
+        state = latest_state(self.folder)
+        if state is None:
+            return 0
+        if is_sharded(self.accelerator):
+            self.accelerator.load_state(str(state))
+        else:
+            load_weights(state, self._trained)
+            for key, value in load_file(state / _OPTIMISER).items():
+                name, _, kind = key.rpartition("/")
+                parameter = self._trained[name]
+                # The number of steps stays where torch's optimizers keep it, on the processor.
+                self.optimizer.state[parameter][kind] = (
+                    value if value.ndim == 0 else value.to(parameter.device)
+                )
+        return steps_done(self.folder)
+
+
+def new_accelerator(precision: str = "no") -> "Accelerator":
+    """Accelerate's view of this process: its device, its rank, its launcher. ``precision`` is ``no`` or
+    ``bf16``.
+    """
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+    except ImportError:
+        raise InputError("training needs more packages: pip install 'nim4asr[training]'") from None
+    try:
+        return Accelerator(mixed_precision=precision)
+    except ValueError:
+        # Accelerate keeps one state a process, and refuses another precision: a second run, or one that
+        # failed before.
+        AcceleratorState._reset_state()
+        return Accelerator(mixed_precision=precision)
+
+
+def agreed(accelerator: "Accelerator", value: Decision) -> Decision:
+    """The main process's ``value``, on every process: what is decided from files must be decided once."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    box = [value]
+    broadcast_object_list(box)
+    return box[0]
+
+
+def latest_state(folder: Path) -> Path | None:
+    """The newest whole state of the stage in ``folder``."""
+    states = _states(folder)
+    return states[-1] if states else None
+
+
+def steps_done(folder: Path) -> int:
+    """How many steps the stage in ``folder`` has done, by its newest state."""
+    state = latest_state(folder)
+    if state is None:
+        return 0
+    try:
+        return int(parse_json(read_text(state / _STEP))["step"])
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{state / _STEP}: this is no step of a run; remove the folder to go on before it"
+        ) from None
+
+
+def load_weights(state: Path, trained: Mapping[str, Tensor]) -> None:
+    """Copy the weights of ``state`` into ``trained``. Raises ``InputError`` if they are not those of such a
+    model.
+    """
+    try:
+        weights = load_file(state / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{state}: the state cannot be read ({error})") from None
+    if weights.keys() != trained.keys() or any(weights[k].shape != v.shape for k, v in trained.items()):
+        raise InputError(f"{state}: the state is of another model; choose another output folder")
+    with torch.no_grad():
+        for name, value in trained.items():
+            value.copy_(weights[name])
+
+
+def _states(folder: Path) -> list[Path]:
+    """The states of ``folder``, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [(int(m[1]), one) for one in folder.iterdir() if (m := _STATE.fullmatch(one.name))]
+    return [one for _, one in sorted(found)]
+
+
+def is_sharded(accelerator: "Accelerator") -> bool:
+    """Whether no process holds all weights: under FSDP and DeepSpeed."""
+    from accelerate.utils import DistributedType
+
+    return accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    return batch.to(device) if hasattr(batch, "to") else batch
+
+
+class _Made(Dataset[tuple[int, Any]]):
+    """Batches by their place in a run, for a ``DataLoader``'s processes."""
+
+    def __init__(self, make_batch: Callable[[int, Generator], Any], seed: int, numbers: range) -> None:
+        self._make_batch, self._seed, self._numbers = make_batch, seed, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: int) -> tuple[int, Any]:
+        number = self._numbers[place]
+        return number, self._make_batch(number, default_rng([self._seed, number]))
+
+
+class _Sums:
+    """What has been measured since the last line of the log."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[float]] = {}
+        self._weights: dict[str, float] = {}
+        self._norms: list[float] = []
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        self._began, self.waited, self._timed = time.monotonic(), 0.0, 0
+
+    def add(self, losses: Losses) -> None:
+        for name, part in losses.items():
+            sums = self._parts.setdefault(name, [0.0, 0.0])
+            sums[0] += float(part.total.detach())
+            sums[1] += float(part.count)
+            self._weights[name] = part.weight
+
+    def add_norm(self, norm: Tensor | float | None) -> None:
+        self._timed += 1
+        if norm is not None:
+            self._norms.append(float(norm))
+
+    def take(self, accelerator: "Accelerator", learning_rate: float) -> dict[str, float]:
+        """The means over all processes, and start anew."""
+        sums = torch.tensor(list(self._parts.values()), dtype=torch.float64, device="cpu").float()
+        total = accelerator.reduce(sums.to(accelerator.device), reduction="sum").tolist()
+        means = {
+            name: s / max(n, 1e-9) if n else 0.0 for name, (s, n) in zip(self._parts, total, strict=True)
+        }
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        metrics = {
+            "loss": sum(self._weights[name] * value for name, value in means.items()),
+            **({} if len(means) == 1 else means),
+            "learning_rate": learning_rate,
+            "seconds_per_step": elapsed / max(1, self._timed),
+            # Waiting for data; a run that reads too slowly shows it here.
+            "waiting_share": self.waited / elapsed,
+        }
+        if self._norms:
+            metrics["gradient_norm"] = sum(self._norms) / len(self._norms)
+        self.__init__()  # type: ignore[misc]
+        return metrics

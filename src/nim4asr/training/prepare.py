@@ -1,0 +1,236 @@
+"""What a programme has to train on and with: corpora made readable, a tokenizer, a network to begin with.
+
+Everything is made once and kept in the run's folder; a restarted run, or another process of it, finds it
+there.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nim4asr.audio.features import Cmvn
+from nim4asr.data.batches import Source
+from nim4asr.data.keywords import KeywordSet, filtered, keywords_of
+from nim4asr.data.manifest import Utterance, read_manifest
+from nim4asr.data.preparation import prepare_noises, prepare_speech, prepare_synthetic, read_texts
+from nim4asr.data.recordings import Recordings
+from nim4asr.data.robustness import NoiseArchive
+from nim4asr.data.store import FeatureStore
+from nim4asr.errors import InputError
+from nim4asr.evaluation.normalization import normalize
+from nim4asr.files import atomic_folder, write_atomic, write_json_lines
+from nim4asr.model.assembly import assemble, public_tokenizer
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.model.folder import load_cmvn, save_cmvn
+from nim4asr.model.nim4 import Nim4
+from nim4asr.model.tokenizer import Tokenizer
+from nim4asr.training.recipe import Corpus, Programme, Shown, SyntheticCorpus
+from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.phoneme_embedding import PhonemeSpeech
+from nim4asr.training.stages.speech import TrainingData, in_form
+from nim4asr.training.tokenizer import train_tokenizer
+
+# Where utterances are listed that could not be read in the course of training.
+SKIPPED = "skipped.jsonl"
+# Of a corpus that is not stored, so many recordings are measured for the normalization.
+_MEASURED = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """A programme's data; ``dev`` are the stores that phoneme errors and gauges are taken on."""
+
+    data: TrainingData
+    dev: Mapping[str, FeatureStore]
+    tokenizer: Tokenizer
+    keywords: KeywordSet
+
+
+def gather(programme: Programme, folder: Path, shown: Shown, start: Checkpoint | None) -> Materials:
+    """The materials of ``programme``; a model to ``start`` from lends its normalization and, if whole, its
+    tokenizer.
+
+    Raises ``InputError`` if data are missing or cannot be read.
+    """
+    return _Gathering(programme, folder, shown, start).gather()
+
+
+class _Gathering:
+    def __init__(self, programme: Programme, folder: Path, shown: Shown, start: Checkpoint | None) -> None:
+        self.programme, self.folder, self.shown, self.start = programme, folder, shown, start
+        self.sources: list[Source] = []
+        self.dev: dict[str, FeatureStore] = {}
+        self.transcripts: list[str] = []
+
+    def gather(self) -> Materials:
+        programme = self.programme
+        for name, corpus in programme.corpora.items():
+            self._corpus(name, corpus)
+        texts = [*(t for path in programme.texts for t in read_texts(path)), *self.transcripts]
+        if programme.synthetic is not None:
+            self._synthesise(programme.synthetic)
+        if not self.sources:
+            raise InputError("the recipe has no corpus to train on")
+        noises = (
+            ()
+            if programme.noises is None
+            else prepare_noises(
+                programme.noises, self.folder / "features", left_out=programme.noises_left_out
+            )
+        )
+        form = programme.text_form
+        formed = sorted({one for text in texts if (one := in_form(text, form))})
+        data = TrainingData(self.sources, self._cmvn(), noises, formed, self.folder / SKIPPED, form)
+        return Materials(data, self.dev, self._tokenizer(formed), self._keywords())
+
+    def _corpus(self, name: str, corpus: Corpus) -> None:
+        everything = read_manifest(corpus.manifest)
+        train = [one for one in everything if not corpus.is_dev(one)]
+        dev = [one for one in everything if corpus.is_dev(one)]
+        self.transcripts += [one.text for one in train]
+        if corpus.stored:
+            self.sources.append(Source(self._store(f"{name}-train", train), corpus.weight))
+        else:
+            self.sources.append(Source(self._recordings(name, train), corpus.weight))
+        if name in self.programme.dev and dev:
+            self.dev[name] = self._store(f"{name}-dev", dev)
+
+    def _store(self, name: str, utterances: Sequence[Utterance]) -> FeatureStore:
+        folder = self.folder / "features" / name
+        prepare_speech(
+            utterances,
+            folder,
+            progress=lambda items: self.shown(items, f"reading {name}", len(utterances), 0),
+        )
+        return FeatureStore(folder)
+
+    def _recordings(self, name: str, utterances: Sequence[Utterance]) -> Recordings:
+        noises = self.programme.noises
+        recordings = Recordings(
+            utterances,
+            self.programme.robustness,
+            None if noises is None else NoiseArchive(str(noises), left_out=self.programme.noises_left_out),
+        )
+        write_json_lines(
+            self.folder / f"left-out-{name}.jsonl",
+            ({"id": i, "reason": why} for i, why in recordings.left_out.items()),
+        )
+        return recordings
+
+    def _synthesise(self, corpus: SyntheticCorpus) -> None:
+        sentences = _sentences(corpus)
+        folder = self.folder / "features" / "synthetic"
+        prepare_synthetic(
+            sentences,
+            folder,
+            corpus.seed,
+            progress=lambda items: self.shown(items, "synthesising", len(sentences), 0),
+        )
+        self.sources.append(Source(FeatureStore(folder), corpus.weight))
+
+    def _cmvn(self) -> Cmvn:
+        if self.start is not None:
+            return self.start.cmvn
+        kept = self.folder / "cmvn.json"
+        if not kept.exists():
+            save_cmvn(_pooled([_measured(source) for source in self.sources]), kept)
+        return load_cmvn(kept)
+
+    def _tokenizer(self, texts: Sequence[str]) -> Tokenizer:
+        if self.start is not None and self.start.tokenizer is not None:
+            return self.start.tokenizer
+        if self.programme.language_model is not None:
+            return public_tokenizer(self.programme.language_model)
+        folder = self.folder / "tokenizer"
+        if not folder.exists():
+            with atomic_folder(folder) as new:
+                train_tokenizer(texts, self.programme.vocabulary).save(new)
+        return Tokenizer.load(folder)
+
+    def _keywords(self) -> KeywordSet:
+        programme = self.programme
+        if programme.keywords is None:
+            return KeywordSet()
+        kept = self.folder / "keywords.txt"
+        if not kept.exists():
+            found = keywords_of(sorted({normalize(text) for text in self.transcripts}), programme.keywords)
+            if programme.keyword_filter is not None:
+                judge = programme.keyword_filter
+                found = filtered(found, judge.endpoint, judge.model, os.environ.get(judge.key_variable, ""))
+            write_atomic(kept, "".join(f"{one}\n" for one in found))
+        return KeywordSet(read_texts(kept))
+
+
+def begin(programme: Programme, materials: Materials, start: Checkpoint | None, whole: bool) -> Learner:
+    """The learner before the first stage.
+
+    Of a model to ``start`` from, everything is taken if ``whole``, else the encoder and the phoneme head.
+    Raises ``InputError`` if that does not fit the recipe.
+    """
+    torch.manual_seed(programme.seed)
+    tokenizer = materials.tokenizer
+    if programme.language_model is not None and not whole:
+        network = assemble(programme.network(len(tokenizer)), programme.language_model).network
+        phonemes = None
+    else:
+        network = Nim4(programme.network(len(tokenizer)))
+        # E of text pre-training lives beside the network, for the alignment stage.
+        phonemes = None if programme.language_model is not None else PhonemeSpeech(network)
+        if phonemes is not None and not whole:
+            phonemes.start_tokens_by_sound(tokenizer)
+    if start is not None:
+        blocks = ("encoder.", "phoneme_head.", "adaptor.", "llm.") if whole else ("encoder.", "phoneme_head.")
+        _copy_blocks(start, network, blocks)
+    return Learner(network, tokenizer, phonemes, materials.keywords)
+
+
+def _copy_blocks(start: Checkpoint, network: Nim4, blocks: tuple[str, ...]) -> None:
+    theirs = start.network.state_dict()
+    for name, value in network.state_dict().items():
+        if name.startswith(blocks):
+            if name not in theirs or theirs[name].shape != value.shape:
+                raise InputError(
+                    f"{start.config.name!r} cannot begin this recipe; "
+                    f"its {name!r} is missing or of another shape"
+                )
+            value.copy_(theirs[name])
+
+
+def _measured(source: Source) -> Cmvn:
+    corpus = source.corpus
+    if isinstance(corpus, FeatureStore):
+        return corpus.cmvn()
+    total, squares, count = np.zeros(80), np.zeros(80), 0
+    for entry in corpus.entries[:: max(1, len(corpus.entries) // _MEASURED)]:
+        try:
+            features = corpus.features(entry)
+        except InputError:
+            continue
+        total += features.sum(axis=0, dtype=np.float64)
+        squares += np.square(features, dtype=np.float64).sum(axis=0)
+        count += len(features)
+    if not count:
+        raise InputError("no recording of a corpus can be read; look at the manifest's paths")
+    return Cmvn.from_sums(count, total, squares)
+
+
+def _pooled(parts: Sequence[Cmvn]) -> Cmvn:
+    """One normalization of several corpora, each counting alike."""
+    mean = np.mean([part.mean for part in parts], axis=0)
+    square = np.mean([1 / part.scale**2 + part.mean**2 for part in parts], axis=0)
+    return Cmvn(mean.astype(np.float32), (1 / np.sqrt(square - mean**2)).astype(np.float32))
+
+
+def _sentences(corpus: SyntheticCorpus) -> list[tuple[str, str]]:
+    random = np.random.default_rng(corpus.seed)
+    shortest, longest = corpus.characters
+    chosen: list[tuple[str, str]] = []
+    for language, path in corpus.texts.items():
+        texts = [text for text in read_texts(path) if shortest <= len(text) <= longest]
+        order = random.permutation(len(texts))[: corpus.sentences[language]]
+        chosen += [(texts[i], language) for i in order]
+    return [chosen[i] for i in random.permutation(len(chosen))]

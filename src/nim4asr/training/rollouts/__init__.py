@@ -1,0 +1,1 @@
+"""Sampling transcripts for reinforcement learning, and judging them."""

@@ -1,0 +1,85 @@
+"""Stage 2, alignment: the adaptor learns the language model's embedding space.
+
+Trains the adaptor alone; the encoder, the phoneme head and the language model are frozen.
+
+The paper trains it by the transcript's cross entropy, which is ``imitate`` False here. Where the language
+model has read simulated phonemes (``nim4asr.training.stages.text_pretraining``), its embeddings E say what
+each speech token should be, and the adaptor learns that directly, with no pass through the language model:
+
+    loss = |a - e|^2 / mean |e|^2,   e = sum_k sum_p p_k(p) E[k, p]
+
+with the adaptor's output a and the phoneme head's posteriors p_k of the k-th frame of the token.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from nim4asr.data.batches import SpeechBatch
+from nim4asr.errors import InputError
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.objective import Losses, Objective, Part, freeze_all_but
+from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.pretraining import ChunkSampling
+from nim4asr.training.stages.speech import SpeechData, TrainingData
+from nim4asr.training.stages.transcript_loss import transcript_loss
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Stage 2. ``imitate`` trains towards E rather than towards the transcript."""
+
+    loop: LoopConfig
+    data: SpeechData = field(default_factory=lambda: SpeechData(120.0))
+    imitate: bool = False
+    chunks: ChunkSampling = field(default_factory=ChunkSampling)
+
+    def objective(self, learner: Learner) -> "AdaptorLoss":
+        """The loss above; the adaptor is left trainable. Raises ``InputError`` if there is no E to
+        imitate.
+        """
+        freeze_all_but(learner.network, "adaptor")
+        if self.imitate and learner.phonemes is None:
+            raise InputError("alignment cannot imitate: there was no text pre-training; set imitate=False")
+        return AdaptorLoss(learner, self)
+
+    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+        """Utterances and their transcripts."""
+        return self.data.batches(data)
+
+
+class AdaptorLoss(Objective[SpeechBatch]):
+    """The equation above, or the transcript's cross entropy, a token."""
+
+    def __init__(self, learner: Learner, config: Alignment) -> None:
+        super().__init__()
+        self.network, self.config = learner.network, config
+        self._tokenizer = learner.tokenizer
+        # Frozen, and no part of the stage's state.
+        self._phonemes = (learner.phonemes,) if config.imitate else ()
+
+    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+        """``distance`` or ``transcript``."""
+        network = self.network
+        assert network.adaptor is not None and network.phoneme_head is not None
+        with torch.no_grad():
+            frames, lengths = network.encoder(
+                batch.features[0], batch.lengths, self.config.chunks.draw(random)
+            )
+        speech, speech_lengths = network.adaptor(frames, lengths)
+        if not self._phonemes:
+            return {
+                "transcript": transcript_loss(network, self._tokenizer, speech, speech_lengths, batch.texts)
+            }
+        (phonemes,) = self._phonemes
+        assert phonemes is not None
+        with torch.no_grad():
+            whole = speech.shape[1] * phonemes.stack
+            wanted: Tensor = phonemes.embed_posteriors(network.phoneme_head(frames[:, :whole]).exp())
+        index = torch.arange(speech.shape[1], device=speech.device)
+        valid = (index < speech_lengths[:, None])[..., None]
+        error = ((speech - wanted).square() * valid).sum()
+        return {"distance": Part(error, float((wanted.square() * valid).sum()))}

@@ -1,0 +1,89 @@
+"""Before stage 1, flat start: a first idea of the phonemes, on single words, where there is little to train
+on.
+
+Trains everything in the encoder and the head, as stage 1 does. CTC alone may stay on a plateau for hours, on
+which it says blank and the commonest phonemes, because it knows neither what nor when. Here the when is
+given, roughly: the phonemes of an utterance lie evenly over its voiced frames, as hidden Markov models begin
+(flat start),
+
+    loss = mean over frames t of -log p(a_t | x),   a_t = y_floor(U (t - t0) / (t1 - t0))
+
+with U phonemes y, t0 and t1 the ends of what is voiced by its energy, and a_t blank outside. A few minutes
+are enough; then CTC finds the true places.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.nn import functional
+
+from nim4asr.audio.features import SUBSAMPLING
+from nim4asr.data.batches import SpeechBatch
+from nim4asr.model.encoder import Encoder
+from nim4asr.model.phoneme_head import PhonemeHead
+from nim4asr.model.shapes import SUBSAMPLING_CONTEXT
+from nim4asr.phonemes import BLANK
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.objective import Losses, Objective, Part, freeze_all_but
+from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.speech import SpeechData, TrainingData
+
+# Of the way from the quiet frames of an utterance (10 %) up to its loud ones (90 %), where the voice begins.
+_QUIET, _LOUD, _VOICE = 0.1, 0.9, 0.35
+_PADDING = -100
+
+
+@dataclass(frozen=True)
+class FlatStart:
+    """The first stage of an encoder that knows nothing; ``data`` should be words, of two seconds at most."""
+
+    loop: LoopConfig
+    data: SpeechData = field(default_factory=lambda: SpeechData(30.0, 2.0))
+
+    def objective(self, learner: Learner) -> "FlatAlignment":
+        """Frame by frame; the encoder and the phoneme head are left trainable."""
+        freeze_all_but(learner.network, "encoder", "phoneme_head")
+        assert learner.network.phoneme_head is not None
+        return FlatAlignment(learner.network.encoder, learner.network.phoneme_head)
+
+    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+        """Utterances and their phonemes."""
+        return self.data.batches(data)
+
+
+class FlatAlignment(Objective[SpeechBatch]):
+    """The equation above, a frame."""
+
+    def __init__(self, encoder: Encoder, phoneme_head: PhonemeHead) -> None:
+        super().__init__()
+        self.encoder, self.phoneme_head = encoder, phoneme_head
+
+    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+        """``frames``."""
+        frames, lengths = self.encoder(batch.features[0], batch.lengths)
+        log_probs = self.phoneme_head(frames).float()
+        wanted = flat_alignment(batch, lengths.tolist(), log_probs.shape[1])
+        loss = functional.nll_loss(log_probs.mT, wanted, ignore_index=_PADDING, reduction="sum")
+        return {"frames": Part(loss, lengths.sum())}
+
+
+def flat_alignment(batch: SpeechBatch, lengths: list[int], frames: int) -> Tensor:
+    """The alignment a, (B, ``frames``), of rows of ``lengths`` encoder frames; -100 past their ends."""
+    wanted = batch.targets.new_full((len(lengths), frames), _PADDING)
+    rows = torch.split(batch.targets, batch.target_lengths.tolist())
+    # The middle of what each encoder frame sees.
+    energies = batch.features[0, :, SUBSAMPLING_CONTEXT // 2 :: SUBSAMPLING].mean(-1)
+    for row, (length, phonemes) in enumerate(zip(lengths, rows, strict=True)):
+        wanted[row, :length] = BLANK
+        if not length or not len(phonemes):
+            continue
+        energy = energies[row, :length]
+        quiet, loud = energy.quantile(_QUIET), energy.quantile(_LOUD)
+        voiced = (energy >= quiet + _VOICE * (loud - quiet)).nonzero()[:, 0]
+        first, end = int(voiced[0]), int(voiced[-1]) + 1
+        places = torch.arange(end - first, device=phonemes.device) * len(phonemes) // (end - first)
+        wanted[row, first:end] = phonemes[places]
+    return wanted

@@ -1,0 +1,76 @@
+"""Stage 3, iterative asynchronous SFT: the language model learns to read what the encoder hears.
+
+    loss = -mean over transcript tokens of log p(token | prompt with the adaptor's output, tokens before)
+
+Trains the adaptor and the language model; the encoder is frozen, and exchanged for a newer snapshot of
+pre-training whenever that has drifted away (``nim4asr.training.async_sft.schedule``). A frozen encoder cannot
+be pulled towards text, and a language model that keeps meeting better ones learns not to lean on the faults
+of any.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from numpy.random import Generator
+
+from nim4asr.data.batches import SpeechBatch
+from nim4asr.data.keywords import KeywordSet
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.objective import Losses, Objective, freeze_all_but
+from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.hints import HintSampling, draw_hints
+from nim4asr.training.stages.pretraining import ChunkSampling
+from nim4asr.training.stages.speech import SpeechData, TrainingData
+from nim4asr.training.stages.transcript_loss import transcript_loss
+
+
+@dataclass(frozen=True)
+class IaSft:
+    """Stage 3. ``hints`` says which prompts have some; the paper's have none before context SFT."""
+
+    loop: LoopConfig
+    data: SpeechData = field(default_factory=lambda: SpeechData(empty_share=0.03))
+    chunks: ChunkSampling = field(default_factory=ChunkSampling)
+    hints: HintSampling | None = None
+
+    def objective(self, learner: Learner) -> "FrozenEncoderLoss":
+        """The loss above; adaptor and language model are left trainable."""
+        freeze_all_but(learner.network, "adaptor", "llm")
+        return FrozenEncoderLoss(learner, self.chunks, self.hints)
+
+    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+        """Utterances and their transcripts."""
+        return self.data.batches(data)
+
+
+class FrozenEncoderLoss(Objective[SpeechBatch]):
+    """The equation above, a token."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        chunks: ChunkSampling,
+        hints: HintSampling | None,
+        keywords: KeywordSet | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.chunks = learner.network, chunks
+        self._tokenizer, self._hints, self._keywords = learner.tokenizer, hints, keywords
+
+    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+        """``transcript``."""
+        assert self.network.adaptor is not None
+        with torch.no_grad():
+            frames, lengths = self.network.encoder(batch.features[0], batch.lengths, self.chunks.draw(random))
+        speech, speech_lengths = self.network.adaptor(frames, lengths)
+        hints = self.hints_of(batch.texts, random)
+        return {
+            "transcript": transcript_loss(
+                self.network, self._tokenizer, speech, speech_lengths, batch.texts, hints
+            )
+        }
+
+    def hints_of(self, texts: Sequence[str], random: Generator) -> Sequence[Sequence[str]] | None:
+        """The hints of each prompt, or None where the stage has none."""
+        return None if self._hints is None else draw_hints(texts, self._hints, random, self._keywords)

@@ -1,0 +1,49 @@
+"""The last stage, the phoneme head: it learns to read the encoder that all the others have left behind.
+
+    loss = that of stage 1 (``nim4asr.training.stages.pretraining``), CR-CTC on two views
+
+Trains the head alone, which starts from pre-training's, after RL and on the data of stage 1. The encoder is
+frozen. The head is what hotwords are found by, words get their times from and a search of several beams is
+guided by, so all of these change with it; a greedy text without hints does not.
+
+From the paper: objective, data and learning rate are those of stage 1. Ours: so are its chunks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from numpy.random import Generator
+
+from nim4asr.data.batches import SpeechBatch
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.objective import freeze_all_but
+from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.pretraining import ChunkSampling, CrCtc, Pretraining
+from nim4asr.training.stages.speech import SpeechData, TrainingData
+
+
+@dataclass(frozen=True)
+class PhonemeHeadTuning:
+    """The phoneme head's own stage; its settings are those of ``Pretraining``."""
+
+    loop: LoopConfig
+    data: SpeechData = field(default_factory=lambda: SpeechData(120.0))
+    views: int = 2
+    consistency_weight: float = 0.2
+    more_time_masks: float = 2.5
+    chunks: ChunkSampling = field(default_factory=ChunkSampling)
+
+    def objective(self, learner: Learner) -> CrCtc:
+        """CR-CTC; the phoneme head is left trainable."""
+        objective = self._pretraining().objective(learner)
+        freeze_all_but(learner.network, "phoneme_head")
+        return objective
+
+    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+        """Utterances in ``views`` views."""
+        return self._pretraining().batches(data, learner)
+
+    def _pretraining(self) -> Pretraining:
+        return Pretraining(
+            self.loop, self.data, self.views, self.consistency_weight, self.more_time_masks, self.chunks
+        )

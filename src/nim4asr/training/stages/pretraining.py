@@ -1,0 +1,126 @@
+"""Stage 1, pre-training: the encoder and its phoneme head, by CR-CTC on phonemes.
+
+Trains everything in the encoder and the head; there is nothing else yet.
+
+Every utterance passes in ``views`` SpecAugment views. With two of them (Yao et al. 2024, CR-CTC)
+
+    loss = ( (CTC_a + CTC_b) / 2 + weight * sum over frames of (KL(sg(p_b) || p_a) + KL(sg(p_a) || p_b)) / 2 ) / N
+
+where p are the frame-wise posteriors of the views a and b, sg stops the gradient, CTC is the sum of -log
+p(phonemes | frames) over the utterances of a view, and N is the number of their phonemes: both terms are a
+phoneme's. (Ours; the paper of CR-CTC sums both over an utterance and takes the mean over utterances.) The
+chunks a frame may see are drawn anew for each batch: the whole utterance for half of them, else a chunk of 4
+to 25 frames.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nim4asr.data.batches import SpeechBatch
+from nim4asr.model.encoder import Encoder
+from nim4asr.model.phoneme_head import PhonemeHead
+from nim4asr.model.shapes import ChunkScheme
+from nim4asr.phonemes import BLANK
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.objective import Losses, Objective, Part, freeze_all_but
+from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.speech import SpeechData, TrainingData
+
+DEPLOYED_CHUNKS = ChunkScheme(size=16, left=4)
+
+
+@dataclass(frozen=True)
+class ChunkSampling:
+    """The chunks of training batches: ``full_context_share`` of them see whole utterances, the others
+    ``frames`` a chunk and ``left`` chunks before it, drawn evenly from these ranges.
+    """
+
+    full_context_share: float = 0.5
+    frames: tuple[int, int] = (4, 25)
+    left: tuple[int, int] = (1, 8)
+
+    def draw(self, random: Generator) -> ChunkScheme | None:
+        """The chunks of one batch; None is the whole utterance."""
+        if random.random() < self.full_context_share:
+            return None
+        return ChunkScheme(
+            size=int(random.integers(self.frames[0], self.frames[1] + 1)),
+            left=int(random.integers(self.left[0], self.left[1] + 1)),
+        )
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Stage 1. ``views`` 1 is plain CTC; ``more_time_masks`` multiplies SpecAugment's where there are two."""
+
+    loop: LoopConfig
+    data: SpeechData = field(default_factory=lambda: SpeechData(120.0))
+    views: int = 2
+    consistency_weight: float = 0.2
+    more_time_masks: float = 2.5
+    chunks: ChunkSampling = field(default_factory=ChunkSampling)
+
+    def objective(self, learner: Learner) -> "CrCtc":
+        """CR-CTC; the encoder and the phoneme head are left trainable."""
+        freeze_all_but(learner.network, "encoder", "phoneme_head")
+        assert learner.network.phoneme_head is not None
+        return CrCtc(learner.network.encoder, learner.network.phoneme_head, self)
+
+    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+        """Utterances in ``views`` views."""
+        return self.data.batches(data, self.views, self.more_time_masks if self.views > 1 else 1.0)
+
+
+class CrCtc(Objective[SpeechBatch]):
+    """The equation above, each part a phoneme."""
+
+    def __init__(self, encoder: Encoder, phoneme_head: PhonemeHead, config: Pretraining) -> None:
+        super().__init__()
+        self.encoder, self.phoneme_head, self.config = encoder, phoneme_head, config
+
+    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+        """``ctc`` and, with two views, ``consistency``."""
+        views, size = batch.features.shape[:2]
+        chunks = self.config.chunks.draw(random)
+        frames, lengths = self.encoder(batch.features.flatten(0, 1), batch.lengths.repeat(views), chunks)
+        log_probs = self.phoneme_head(frames).float()
+        phonemes = batch.target_lengths.sum()
+        targets, target_lengths = batch.targets.repeat(views), batch.target_lengths.repeat(views)
+        ctc = Part(ctc_sum(log_probs, lengths, targets, target_lengths), views * phonemes)
+        if views == 1:
+            return {"ctc": ctc}
+        first, second = log_probs[:size], log_probs[size:]
+        valid = torch.arange(first.shape[1], device=first.device) < lengths[:size, None]
+        divergence = functional.kl_div(first, second.detach(), reduction="none", log_target=True)
+        divergence = divergence + functional.kl_div(second, first.detach(), reduction="none", log_target=True)
+        consistency = (divergence.sum(-1) * valid).sum() / 2
+        return {"ctc": ctc, "consistency": Part(consistency, phonemes, self.config.consistency_weight)}
+
+
+def ctc_sum(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+    """-log p(targets | frames), summed over a batch of log posteriors (B, T, phonemes)."""
+    loss: Tensor = functional.ctc_loss(
+        log_probs.transpose(0, 1),
+        targets,
+        lengths,
+        target_lengths,
+        blank=BLANK,
+        reduction="sum",
+        # An utterance said faster than the encoder's frames cannot be aligned; it teaches nothing.
+        zero_infinity=True,
+    )
+    return loss
+
+
+class AcousticModel(nn.Module):
+    """The encoder and its phoneme head, the part of the network that stage 1 trains."""
+
+    def __init__(self, encoder: Encoder, phoneme_head: PhonemeHead) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.phoneme_head = phoneme_head

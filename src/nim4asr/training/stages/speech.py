@@ -1,0 +1,85 @@
+"""The batches of the stages that train on speech."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from numpy.random import Generator
+
+from nim4asr.audio.features import Cmvn, Floats
+from nim4asr.data.augmentation import AugmentationConfig
+from nim4asr.data.batches import Collator, Sampler, Source, SpeechBatch
+from nim4asr.evaluation.normalization import normalize
+
+TextForm = Literal["plain", "written"]
+
+
+def in_form(text: str, form: TextForm) -> str:
+    """``text`` as a model of that form writes it: normalized, or as it stands, with single spaces."""
+    return normalize(text) if form == "plain" else " ".join(text.split())
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a programme has to train on. ``texts`` are those of all corpora and the text files, in ``form``.
+
+    ``skipped`` is the file that names the utterances which could not be read.
+    """
+
+    sources: Sequence[Source]
+    cmvn: Cmvn
+    noises: Sequence[Floats] = ()
+    texts: Sequence[str] = ()
+    skipped: Path | None = None
+    form: TextForm = "plain"
+
+
+@dataclass(frozen=True)
+class SpeechData:
+    """Which speech a stage hears: batches of ``batch_seconds``, utterances of ``shortest`` to ``longest``
+    seconds.
+
+    Those of ``long`` seconds and more come ``longer`` times as often. ``empty_share`` of the samples are
+    noise alone with nothing to write. Without ``augmentation``, utterances are heard as they are.
+    """
+
+    batch_seconds: float = 64.0
+    longest: float = 13.0
+    shortest: float = 0.3
+    long: float = 10.0
+    longer: float = 1.0
+    empty_share: float = 0.0
+    augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
+    seed: int = 0
+
+    def batches(
+        self, data: TrainingData, views: int = 1, more_time_masks: float = 1.0
+    ) -> Callable[[int, Generator], SpeechBatch]:
+        """``make_batch(number, random)``: any batch, fixed by its number."""
+        sampler = Sampler(
+            data.sources,
+            self.batch_seconds,
+            self.seed,
+            self.longest,
+            self.shortest,
+            self.long,
+            self.longer,
+        )
+        collator = Collator(
+            data.cmvn,
+            self.augmentation,
+            data.noises,
+            views,
+            more_time_masks,
+            self.empty_share,
+            partial(in_form, form=data.form),
+            self.seed,
+            data.skipped,
+        )
+        return partial(_make_batch, sampler, collator)
+
+
+def _make_batch(sampler: Sampler, collator: Collator, number: int, random: Generator) -> SpeechBatch:
+    return collator(sampler.batch(number))

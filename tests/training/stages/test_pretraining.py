@@ -1,0 +1,101 @@
+"""CR-CTC against its equation, in a few independent lines of numpy in double precision."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from nim4asr.data.batches import SpeechBatch
+from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.stages.pretraining import ChunkSampling, CrCtc, Pretraining
+
+PHONEMES = 4
+LENGTHS = (5, 3)
+TARGETS = ((1, 2), (3,))
+Doubles = NDArray[np.float64]
+
+
+class Frames(nn.Module):
+    """An encoder whose frames are its features, a frame for a frame."""
+
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor, chunks: Any = None) -> Any:
+        return features, lengths
+
+
+class Head(nn.Module):
+    """A phoneme head whose frames are its logits."""
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.log_softmax(dim=-1)
+
+
+def ctc_of(log_probs: Doubles, target: tuple[int, ...]) -> float:
+    """-log of the sum over all paths (T,) that say ``target``."""
+    total = 0.0
+    for path in itertools.product(range(PHONEMES), repeat=len(log_probs)):
+        said = [one for one, _ in itertools.groupby(path) if one]
+        if said == list(target):
+            total += float(np.exp(sum(log_probs[t, one] for t, one in enumerate(path))))
+    return -np.log(total)
+
+
+@pytest.mark.parametrize("weight", [0.2, 1.5])
+def test_cr_ctc_is_its_equation(weight: float) -> None:
+    logits = np.random.default_rng(0).standard_normal((2, 2, 5, PHONEMES)) * 2
+    features = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
+    stage = Pretraining(LoopConfig(1, OptimizerConfig(1e-3)), views=2, consistency_weight=weight)
+    objective = CrCtc(Frames(), Head(), stage)  # type: ignore[arg-type]
+    batch = SpeechBatch(
+        features,
+        torch.tensor(LENGTHS),
+        torch.tensor([one for target in TARGETS for one in target]),
+        torch.tensor([len(target) for target in TARGETS]),
+        ("", ""),
+        ("a", "b"),
+    )
+    parts = objective(batch, np.random.default_rng(0))
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    a, b = log_probs
+    ctc = sum(
+        ctc_of(view[row, :length], target)
+        for view in (a, b)
+        for row, (length, target) in enumerate(zip(LENGTHS, TARGETS, strict=True))
+    )
+    kl = divergence(b, a) + divergence(a, b)
+    phonemes = sum(map(len, TARGETS))
+    assert parts["ctc"].total.item() / float(parts["ctc"].count) == pytest.approx(
+        ctc / 2 / phonemes, rel=1e-4
+    )
+    consistency = parts["consistency"]
+    assert consistency.weight == weight and float(consistency.count) == phonemes
+    assert consistency.total.item() == pytest.approx(kl / 2, rel=1e-4)
+    # Each side's target stands still: the gradient of KL(sg(q) || p) is p - q, frame by frame, and nothing flows to q.
+    consistency.total.backward()  # type: ignore[no-untyped-call]
+    pulled = (np.exp(a) - np.exp(b)) / 2
+    for row, length in enumerate(LENGTHS):
+        pulled[row, length:] = 0.0
+    assert features.grad is not None
+    np.testing.assert_allclose(features.grad[0].numpy(), pulled, atol=1e-5)
+    np.testing.assert_allclose(features.grad[1].numpy(), -pulled, atol=1e-5)
+
+
+def divergence(target: Doubles, other: Doubles) -> float:
+    """Sum over the frames that count of KL(target || other)."""
+    per_frame = (np.exp(target) * (target - other)).sum(-1)
+    return float(sum(per_frame[row, :length].sum() for row, length in enumerate(LENGTHS)))
+
+
+def test_chunks_are_drawn_over_their_whole_ranges() -> None:
+    random = np.random.default_rng(0)
+    drawn = [ChunkSampling().draw(random) for _ in range(3000)]
+    assert 0.45 < sum(one is None for one in drawn) / len(drawn) < 0.55
+    chunks = [one for one in drawn if one is not None]
+    assert {one.size for one in chunks} == set(range(4, 26))
+    assert {one.left for one in chunks} == set(range(1, 9))
+    # Drawn apart: any size with any number of chunks before it.
+    assert abs(np.corrcoef([(one.size, one.left) for one in chunks], rowvar=False)[0, 1]) < 0.1

@@ -34,13 +34,13 @@ from nim4asr.model.checkpoint import load
 from nim4asr.model.folder import bundled
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE
-from nim4asr.recipes import RECIPES, training_programme
-from nim4asr.training.async_sft.schedule import AsynchronousIaSft
+from nim4asr.recipes import RECIPES, training_recipe
+from nim4asr.training.async_sft.schedule import AsyncIaSft
 from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.loop.optimizer import build_optimizer
-from nim4asr.training.recipe import Programme
-from nim4asr.training.stages.base import Learner, Stage
-from nim4asr.training.stages.mixed_text import WithText
+from nim4asr.training.recipe import Recipe
+from nim4asr.training.stages.base import Stage, TrainableModel
+from nim4asr.training.stages.mixed_text import MixedText
 from nim4asr.training.stages.pretraining import Pretraining
 from nim4asr.training.stages.rl import Rl
 
@@ -53,19 +53,19 @@ COMMON = "的一是了我不在人们有来他这上着个地到大里"
 
 def main() -> None:
     options = arguments()
-    programme = programme_of(options.recipe)
+    recipe = programme_of(options.recipe)
     device = torch.device(options.device)
     row: dict[str, Any] = {
         "recipe": options.recipe,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(device),
         "torch": torch.__version__,
-        "precision": "bf16" if in_half(programme, device) else "fp32",
+        "precision": "bf16" if in_half(recipe, device) else "fp32",
         "utterance_seconds": SECONDS,
         "stages": {},
     }
     for name in options.stage or MEASURED:
-        row["stages"][name] = measured(programme, name, options.steps, device)
+        row["stages"][name] = measured(recipe, name, options.steps, device)
         print(name, json.dumps(row["stages"][name]), flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"training-{options.recipe}-{device.type}.json"
@@ -82,26 +82,26 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def programme_of(recipe: str) -> Programme:
-    """The recipe's programme, of no data; a recipe that takes every manifest there is finds an empty one."""
+def programme_of(recipe: str) -> Recipe:
+    """The recipe's recipe, of no data; a recipe that takes every manifest there is finds an empty one."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "speech").mkdir()
         (Path(folder) / "speech/none.jsonl").touch()
-        return training_programme(recipe, Path(folder))
+        return training_recipe(recipe, Path(folder))
 
 
-def stages_of(programme: Programme) -> Mapping[str, Stage]:
+def stages_of(recipe: Recipe) -> Mapping[str, Stage]:
     """The stages that are measured, by name."""
-    both, joint, rl = (programme.stages[name] for name in ("ia-sft", "joint-sft", "rl"))
-    assert isinstance(both, AsynchronousIaSft)
+    both, joint, rl = (recipe.stages[name] for name in ("ia-sft", "joint-sft", "rl"))
+    assert isinstance(both, AsyncIaSft)
     alone = {"pretraining": both.pretraining, "ia-sft": both.ia_sft, "joint-sft": joint, "rl": rl}
     # Of stages in turns with text, the steps on speech.
-    return {name: one.speech if isinstance(one, WithText) else one for name, one in alone.items()}
+    return {name: one.speech if isinstance(one, MixedText) else one for name, one in alone.items()}
 
 
-def measured(programme: Programme, name: str, steps: int, device: torch.device) -> dict[str, Any]:
+def measured(recipe: Recipe, name: str, steps: int, device: torch.device) -> dict[str, Any]:
     """The figures of one stage."""
-    stage: Any = stages_of(programme)[name]
+    stage: Any = stages_of(recipe)[name]
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -109,13 +109,13 @@ def measured(programme: Programme, name: str, steps: int, device: torch.device) 
     torch.manual_seed(0)
     tokenizer = load(bundled()).tokenizer
     assert tokenizer is not None
-    network = Nim4(programme.network(len(tokenizer))).to(device).train()
-    learner = Learner(network, tokenizer, keywords=KeywordSet([COMMON[:2], COMMON[4:6]]))
-    objective = stage.objective(learner)
+    network = Nim4(recipe.network(len(tokenizer))).to(device).train()
+    model = TrainableModel(network, tokenizer, keywords=KeywordSet([COMMON[:2], COMMON[4:6]]))
+    objective = stage.objective(model)
     optimizer = build_optimizer(objective.named_parameters(), stage.loop.optimizer)
     batch = batch_of(stage, default_rng(0)).to(device)
     objective.open()
-    half = in_half(programme, device)
+    half = in_half(recipe, device)
     dtype = torch.bfloat16 if half else torch.float32
 
     def step(number: int) -> None:
@@ -157,9 +157,9 @@ def measured(programme: Programme, name: str, steps: int, device: torch.device) 
     }
 
 
-def in_half(programme: Programme, device: torch.device) -> bool:
+def in_half(recipe: Recipe, device: torch.device) -> bool:
     """Whether steps are in bf16: where the recipe has it, and the device is one for it."""
-    return device.type == "cuda" and programme.precision == "bf16"
+    return device.type == "cuda" and recipe.precision == "bf16"
 
 
 def batch_of(stage: Any, random: Generator) -> SpeechBatch:

@@ -248,7 +248,7 @@ def read_a_run(random: Random, folder: Path) -> None:
 
     recipe = {
         "recipe": "nano",
-        "stages": {"a": 3, "b/pretraining": 4, "b/ia-sft": {"leg": 1, "final": 2}},
+        "stages": {"a": 3, "b/pretraining": 4, "b/ia-sft": {"round": 1, "final": 2}},
         "settings": {},
     }
     data = json.dumps(edited(recipe, random)).encode()
@@ -257,7 +257,7 @@ def read_a_run(random: Random, folder: Path) -> None:
     stage.mkdir()
     (stage / "log.jsonl").write_bytes(rows(random, {"step": 1, "loss": 0.5}))
     (folder / "b" / "ia-sft").mkdir(parents=True)
-    phase = {"phase": "training", "snapshot": 1, "leg_began": 3}
+    phase = {"phase": "training", "snapshot": 1, "round_start": 3}
     (folder / "b" / "ia-sft" / "phase.json").write_bytes(json.dumps(edited(phase, random)).encode())
     as_text(read_status(folder))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nim4asr.processes import on_cores
+from nim4asr.processes import parallel_map
 
 
 def place(number: int) -> tuple[int, int]:
@@ -15,14 +15,14 @@ def place(number: int) -> tuple[int, int]:
 
 
 def test_results_come_in_order_from_other_processes() -> None:
-    numbers, processes = zip(*on_cores(place, range(9), 2, chunk=2), strict=True)
+    numbers, processes = zip(*parallel_map(place, range(9), 2, chunk=2), strict=True)
     assert numbers == tuple(range(9))
     assert os.getpid() not in processes
 
 
 def test_what_is_not_worth_a_process_is_done_here() -> None:
     for items, workers, chunk in ((range(9), 1, 2), (range(2), 2, 2), (range(0), None, 1)):
-        assert list(on_cores(place, items, workers, chunk)) == [(n, os.getpid()) for n in items]
+        assert list(parallel_map(place, items, workers, chunk)) == [(n, os.getpid()) for n in items]
 
 
 _JOB = """
@@ -30,9 +30,9 @@ import os, sys, time
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {root!r}]
 from tests.test_processes import note_and_sleep
-from nim4asr.processes import on_cores
+from nim4asr.processes import parallel_map
 if __name__ == "__main__":
-    list(on_cores(note_and_sleep, [{folder!r}] * 4, 2))
+    list(parallel_map(note_and_sleep, [{folder!r}] * 4, 2))
 """
 
 

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def on_cores(
+def parallel_map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None, chunk: int = 1
 ) -> Iterator[Result]:
     """``function`` of each item, in order, in as many processes as there are cores unless told; they get ``chunk``

@@ -234,8 +234,8 @@ def test_runs_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     for place in (tmp_path / "nowhere", tmp_path / "README.md"):
         status, _, err = run(capsys, "runs", "plot", place)
         assert status == 1 and "no run has begun" in err
-    programme = nano.programme(tmp_path)
-    write_recipe(tmp_path, "nano", programme, list(programme.stages))
+    recipe = nano.recipe(tmp_path)
+    write_recipe(tmp_path, "nano", recipe, list(recipe.stages))
     status, out, _ = run(capsys, "runs", "status", tmp_path)
     assert status == 0 and "nano: in training" in out and "asynchronous IA-SFT: waiting" in out
     status, out, _ = run(capsys, "runs", "status", tmp_path, "--json")
@@ -246,8 +246,8 @@ def test_runs_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path)
         [1],
         {"rl": None},
         {"rl": "x"},
-        {"ia-sft/ia-sft": {"leg": 1}},
-        {"a/ia-sft": {"leg": "x", "final": 1}},
+        {"ia-sft/ia-sft": {"round": 1}},
+        {"a/ia-sft": {"round": "x", "final": 1}},
     ):
         damaged = json.dumps({"recipe": "nano", "stages": stages})
         (tmp_path / "recipe.json").write_text(damaged)

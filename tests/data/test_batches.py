@@ -8,7 +8,7 @@ import torch
 
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
-from nim4asr.data.batches import Collator, Drawn, Prefetcher, Sampler, Source
+from nim4asr.data.batches import Collator, Prefetcher, SampledUtterance, Sampler, Source
 from nim4asr.data.store import FeatureStore, Labeled, LeftOut, build_store
 from nim4asr.errors import InputError
 
@@ -113,12 +113,12 @@ def test_no_draw_of_an_utterance_repeats_its_augmentation(store: FeatureStore) -
 def test_augmentation_depends_on_the_sample_and_its_turn_alone(store: FeatureStore) -> None:
     collator = Collator(CMVN, AugmentationConfig(), [np.zeros((200, 80), np.float32)])
     one, other = store.entries[20], store.entries[10]
-    alone = collator([Drawn(store, one, 3)])
-    among = collator([Drawn(store, other, 1), Drawn(store, one, 3)])
+    alone = collator([SampledUtterance(store, one, 3)])
+    among = collator([SampledUtterance(store, other, 1), SampledUtterance(store, one, 3)])
     length = int(alone.lengths[0])
     assert int(among.lengths[1]) == length
     assert torch.equal(alone.features[0, 0], among.features[0, 1, :length])
-    again = collator([Drawn(store, one, 4)])
+    again = collator([SampledUtterance(store, one, 4)])
     assert again.features.shape != alone.features.shape or not torch.equal(again.features, alone.features)
 
 
@@ -128,7 +128,9 @@ def test_lengths_bound_what_is_drawn(store: FeatureStore) -> None:
 
 
 def test_a_batch_is_padded_and_labeled(store: FeatureStore) -> None:
-    batch = Collator(CMVN)([Drawn(store, store.entries[0]), Drawn(store, store.entries[5])])
+    batch = Collator(CMVN)(
+        [SampledUtterance(store, store.entries[0]), SampledUtterance(store, store.entries[5])]
+    )
     assert batch.features.shape[:2] == (1, 2)
     assert batch.features[0, 0, batch.lengths[0] :].abs().sum() == 0
     assert batch.targets.tolist() == [5, 1, 11, 1]
@@ -138,7 +140,7 @@ def test_a_batch_is_padded_and_labeled(store: FeatureStore) -> None:
 
 def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
     collator = Collator(CMVN, AugmentationConfig(), views=2)
-    batch = collator([Drawn(store, e) for e in store.entries[-4:]])
+    batch = collator([SampledUtterance(store, e) for e in store.entries[-4:]])
     assert batch.features.shape[0] == 2
     assert (batch.features[0] != batch.features[1]).any()
 
@@ -146,7 +148,7 @@ def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
 def test_a_share_is_noise_with_nothing_said(store: FeatureStore) -> None:
     noise = np.zeros((100, 80), np.float32)
     collator = Collator(CMVN, AugmentationConfig(), [noise], empty_share=0.5)
-    batch = collator([Drawn(store, e, turn) for e in store.entries for turn in range(4)])
+    batch = collator([SampledUtterance(store, e, turn) for e in store.entries for turn in range(4)])
     empty = [text == "" for text in batch.texts]
     assert 0.3 < np.mean(empty) < 0.7
     assert [length == 0 for length in batch.target_lengths.tolist()] == empty

@@ -12,7 +12,7 @@ from nim4asr.data.store import FeatureStore
 from nim4asr.model.checkpoint import load
 from nim4asr.model.folder import bundled
 from nim4asr.training.dev_metrics import dev_errors
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.base import TrainableModel
 
 DEMO = Path(__file__).parents[2] / "demo"
 SAID = {
@@ -24,10 +24,10 @@ SAID = {
 
 
 @pytest.fixture(scope="module")
-def learner() -> Learner:
+def model() -> TrainableModel:
     checkpoint = load(bundled())
     assert checkpoint.tokenizer is not None
-    return Learner(checkpoint.network.eval(), checkpoint.tokenizer)
+    return TrainableModel(checkpoint.network.eval(), checkpoint.tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -42,32 +42,32 @@ def store_of(folder: Path, said: dict[str, str]) -> FeatureStore:
 
 
 def test_characters_and_words_and_phonemes_are_counted(
-    learner: Learner, clean: Collator, tmp_path: Path
+    model: TrainableModel, clean: Collator, tmp_path: Path
 ) -> None:
-    errors = dev_errors(learner, store_of(tmp_path, SAID), clean)
+    errors = dev_errors(model, store_of(tmp_path, SAID), clean)
     assert errors.text.errors == 0 and errors.text.reference == 4 + 4 + 5 + 4
     assert errors.phonemes.rate is not None and errors.phonemes.rate < 0.5
-    alone = dev_errors(learner, store_of(tmp_path, SAID), clean, write=False)
+    alone = dev_errors(model, store_of(tmp_path, SAID), clean, write=False)
     assert alone.phonemes == errors.phonemes and alone.text.reference == 0
 
 
-def test_what_was_not_said_is_an_error(learner: Learner, clean: Collator, tmp_path: Path) -> None:
-    errors = dev_errors(learner, store_of(tmp_path, {**SAID, "zh-2": "我知道。"}), clean)
+def test_what_was_not_said_is_an_error(model: TrainableModel, clean: Collator, tmp_path: Path) -> None:
+    errors = dev_errors(model, store_of(tmp_path, {**SAID, "zh-2": "我知道。"}), clean)
     assert errors.text.insertions == 1 and errors.text.errors == 1
 
 
-def test_only_so_many_are_heard(learner: Learner, clean: Collator, tmp_path: Path) -> None:
+def test_only_so_many_are_heard(model: TrainableModel, clean: Collator, tmp_path: Path) -> None:
     store = store_of(tmp_path, SAID)
-    errors = dev_errors(learner, store, clean, most=2)
+    errors = dev_errors(model, store, clean, most=2)
     assert errors.phonemes.reference == sum(len(one.phonemes) for one in store.entries[::2])
 
 
-def test_the_language_model_is_what_writes(learner: Learner, clean: Collator, tmp_path: Path) -> None:
+def test_the_language_model_is_what_writes(model: TrainableModel, clean: Collator, tmp_path: Path) -> None:
     store = store_of(tmp_path, SAID)
-    mute = replace(learner, network=load(bundled()).network.eval())
+    mute = replace(model, network=load(bundled()).network.eval())
     assert mute.network.adaptor is not None
     mute.network.adaptor.requires_grad_(False)
     for parameter in mute.network.adaptor.parameters():
         parameter.zero_()
     errors = dev_errors(mute, store, clean)
-    assert errors.text.errors > 0 and errors.phonemes == dev_errors(learner, store, clean).phonemes
+    assert errors.text.errors > 0 and errors.phonemes == dev_errors(model, store, clean).phonemes

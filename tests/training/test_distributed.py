@@ -29,7 +29,7 @@ from accelerate import Accelerator
 from accelerate.state import DistributedType, PartialState
 
 from nim4asr.training.loop.loop import Loop, LoopConfig
-from nim4asr.training.loop.objective import Objective, Part
+from nim4asr.training.loop.objective import Objective, LossTerm
 from nim4asr.training.loop.optimizer import OptimizerConfig
 
 folder, joint, sharded = Path(sys.argv[1]), sys.argv[2] == "joint", sys.argv[3] == "sharded"
@@ -55,8 +55,8 @@ class Fit(Objective):
         error = self.net(batch) - batch[:, :1]
         # Two parts that count different things.
         return {
-            "square": Part(error.square().sum(), len(batch)),
-            "size": Part(error.abs().sum(), 2.0 * len(batch), 0.5),
+            "square": LossTerm(error.square().sum(), len(batch)),
+            "size": LossTerm(error.abs().sum(), 2.0 * len(batch), 0.5),
         }
 
 
@@ -154,8 +154,8 @@ import os
 import sys
 from pathlib import Path
 
-from test_run import shown, toy_programme, write_corpus
-from nim4asr.training.run import run_programme
+from test_run import progress, toy_recipe, write_corpus
+from nim4asr.training.run import run_recipe
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
@@ -163,7 +163,7 @@ if __name__ == "__main__":
     own = folder / os.environ["RANK"]
     own.mkdir()
     write_corpus(own)
-    run_programme(toy_programme(own), folder / "run", None, shown)
+    run_recipe(toy_recipe(own), folder / "run", None, progress)
 """
 
 

@@ -24,14 +24,14 @@ from nim4asr.training.loop.objective import Objective, mean_loss
 from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
 from nim4asr.training.rollouts.rewards import Reward
 from nim4asr.training.stages.alignment import Alignment
-from nim4asr.training.stages.base import Learner, Stage
+from nim4asr.training.stages.base import Stage, TrainableModel
 from nim4asr.training.stages.context_sft import ContextSft
 from nim4asr.training.stages.flat_start import FlatStart
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.ia_sft import IaSft
 from nim4asr.training.stages.joint_sft import JointSft
-from nim4asr.training.stages.mixed_text import WithText
-from nim4asr.training.stages.phoneme_embedding import PhonemeSpeech
+from nim4asr.training.stages.mixed_text import MixedText
+from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.stages.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.stages.rl import Rl
@@ -50,11 +50,11 @@ TEXTS = ("今天天气", "how are you")
 
 
 @pytest.fixture
-def learner(toy_checkpoint: Checkpoint) -> Learner:
+def model(toy_checkpoint: Checkpoint) -> TrainableModel:
     assert toy_checkpoint.tokenizer is not None
     network = copy.deepcopy(toy_checkpoint.network).requires_grad_(True)
-    return Learner(
-        network, toy_checkpoint.tokenizer, PhonemeSpeech(network), KeywordSet(["天气", "甜汽", "today"])
+    return TrainableModel(
+        network, toy_checkpoint.tokenizer, PhonemeEmbedding(network), KeywordSet(["天气", "甜汽", "today"])
     )
 
 
@@ -106,18 +106,18 @@ EVERYTHING = {"encoder", "phoneme_head", "adaptor", "llm"}
         (Alignment(LOOP, SPEECH, imitate=True), {"adaptor"}),
         (Alignment(LOOP, SPEECH), {"adaptor"}),
         (IaSft(LOOP, SPEECH), {"adaptor", "llm"}),
-        (WithText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"adaptor", "llm"}),
+        (MixedText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"adaptor", "llm"}),
         (JointSft(LOOP, SPEECH), EVERYTHING),
-        (WithText(JointSft(LOOP, SPEECH), TextPretraining(LOOP)), EVERYTHING),
+        (MixedText(JointSft(LOOP, SPEECH), TextPretraining(LOOP)), EVERYTHING),
         (ContextSft(LOOP, SPEECH), EVERYTHING),
         (PhonemeHeadTuning(LOOP, SPEECH), {"phoneme_head"}),
     ],
     ids=lambda one: type(one).__name__ if isinstance(one, Stage) else "",
 )
 def test_a_stage_learns_and_what_it_freezes_does_not_move(
-    learner: Learner, stage: Stage, trained: set[str]
+    model: TrainableModel, stage: Stage, trained: set[str]
 ) -> None:
-    first, last, moved = train(stage.objective(learner), batch(), learner.network, 30)
+    first, last, moved = train(stage.objective(model), batch(), model.network, 30)
     assert last < first
     assert blocks(moved) == trained
 
@@ -127,48 +127,48 @@ def test_a_stage_learns_and_what_it_freezes_does_not_move(
     [
         (Alignment(LOOP, SPEECH), {"encoder", "phoneme_head", "llm"}),
         (IaSft(LOOP, SPEECH), {"encoder", "phoneme_head"}),
-        (WithText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"encoder", "phoneme_head"}),
+        (MixedText(IaSft(LOOP, SPEECH), TextPretraining(LOOP)), {"encoder", "phoneme_head"}),
         (JointSft(LOOP, SPEECH), set()),
         (PhonemeHeadTuning(LOOP, SPEECH), {"encoder", "adaptor", "llm"}),
     ],
     ids=lambda one: type(one).__name__ if isinstance(one, Stage) else "",
 )
-def test_what_is_frozen_runs_without_dropout(learner: Learner, stage: Stage, frozen: set[str]) -> None:
-    learner.network.train()
-    objective = stage.objective(learner).train()
+def test_what_is_frozen_runs_without_dropout(model: TrainableModel, stage: Stage, frozen: set[str]) -> None:
+    model.network.train()
+    objective = stage.objective(model).train()
     reached = {id(module) for module in objective.modules()}
-    for name, block in learner.network.named_children():
+    for name, block in model.network.named_children():
         if id(block) in reached:
             assert {module.training for module in block.modules()} == {name not in frozen}, name
 
 
-def test_the_head_s_last_stage_has_the_loss_of_the_first(learner: Learner) -> None:
+def test_the_head_s_last_stage_has_the_loss_of_the_first(model: TrainableModel) -> None:
     settings = {"views": 2, "consistency_weight": 0.7, "chunks": ChunkSampling(0.0)}
-    last = PhonemeHeadTuning(LOOP, SPEECH, **settings).objective(learner)  # type: ignore[arg-type]
+    last = PhonemeHeadTuning(LOOP, SPEECH, **settings).objective(model)  # type: ignore[arg-type]
     parts = last(batch(2), np.random.default_rng(1))
-    first = Pretraining(LOOP, SPEECH, **settings).objective(learner)  # type: ignore[arg-type]
+    first = Pretraining(LOOP, SPEECH, **settings).objective(model)  # type: ignore[arg-type]
     for name, part in first(batch(2), np.random.default_rng(1)).items():
         assert (
             parts[name].total.item() == pytest.approx(part.total.item()) and parts[name].weight == part.weight
         )
 
 
-def test_pretraining_with_two_views(learner: Learner) -> None:
-    objective = Pretraining(LOOP, SPEECH).objective(learner)
-    first, last, moved = train(objective, batch(2), learner.network)
+def test_pretraining_with_two_views(model: TrainableModel) -> None:
+    objective = Pretraining(LOOP, SPEECH).objective(model)
+    first, last, moved = train(objective, batch(2), model.network)
     assert last < first
     assert blocks(moved) == {"encoder", "phoneme_head"}
 
 
-def test_identical_views_have_no_divergence(learner: Learner) -> None:
+def test_identical_views_have_no_divergence(model: TrainableModel) -> None:
     whole = ChunkSampling(full_context_share=1.0)
     one = batch(1)
     twice = SpeechBatch(
         one.features.repeat(2, 1, 1, 1), one.lengths, one.targets, one.target_lengths, one.texts, one.ids
     )
-    parts = Pretraining(LOOP, chunks=whole).objective(learner).eval()(twice, np.random.default_rng(0))
+    parts = Pretraining(LOOP, chunks=whole).objective(model).eval()(twice, np.random.default_rng(0))
     assert float(parts["consistency"].total.detach()) == pytest.approx(0.0, abs=1e-5)
-    alone = Pretraining(LOOP, views=1, chunks=whole).objective(learner).eval()(one, np.random.default_rng(0))
+    alone = Pretraining(LOOP, views=1, chunks=whole).objective(model).eval()(one, np.random.default_rng(0))
     assert mean_loss(parts).item() == pytest.approx(mean_loss(alone).item(), rel=1e-4)
 
 
@@ -181,28 +181,28 @@ def test_chunks_are_drawn_as_specified() -> None:
     assert any(one == ChunkScheme(16, 4) for one in drawn)
 
 
-def text_sampler(learner: Learner, **changes: Any) -> TextSampler:
-    assert learner.phonemes is not None
+def text_sampler(model: TrainableModel, **changes: Any) -> TextSampler:
+    assert model.phonemes is not None
     labeled = [(text, TABLE.encode(pronounce(text))) for text in TEXTS]
-    return TextSampler(labeled, TextPretraining(LOOP, batch_tokens=400, **changes), learner.phonemes.stack)
+    return TextSampler(labeled, TextPretraining(LOOP, batch_tokens=400, **changes), model.phonemes.stack)
 
 
-def test_text_pretraining(learner: Learner) -> None:
-    one = text_sampler(learner)(0, np.random.default_rng(0))
-    objective = TextPretraining(LOOP).objective(learner)
+def test_text_pretraining(model: TrainableModel) -> None:
+    one = text_sampler(model)(0, np.random.default_rng(0))
+    objective = TextPretraining(LOOP).objective(model)
     first, last, moved = train(objective, one, objective)
     assert last < first
     assert "phonemes.embedding" in moved
     assert any(name.startswith("phonemes.llm.") for name in moved)
     with pytest.raises(InputError, match="without a past"):
-        TextPretraining(LOOP).objective(replace(learner, phonemes=None))
+        TextPretraining(LOOP).objective(replace(model, phonemes=None))
 
 
-def test_hints_stand_in_the_prompts_of_text_pretraining(learner: Learner) -> None:
+def test_hints_stand_in_the_prompts_of_text_pretraining(model: TrainableModel) -> None:
     hints = HintSampling(share=1.0, foreign=0.0, dropped=0.0)
-    one = text_sampler(learner, hints=hints)(0, np.random.default_rng(0))
+    one = text_sampler(model, hints=hints)(0, np.random.default_rng(0))
     assert one.hints is not None and any(one.hints)
-    objective = TextPretraining(LOOP).objective(learner)
+    objective = TextPretraining(LOOP).objective(model)
     random = np.random.default_rng(0)
     with_hints, without = (
         mean_loss(objective(one, random)),
@@ -211,37 +211,37 @@ def test_hints_stand_in_the_prompts_of_text_pretraining(learner: Learner) -> Non
     assert with_hints.item() != without.item()
 
 
-def test_imitation_needs_an_embedding_of_phonemes(learner: Learner) -> None:
+def test_imitation_needs_an_embedding_of_phonemes(model: TrainableModel) -> None:
     with pytest.raises(InputError, match="no text pre-training"):
-        Alignment(LOOP, imitate=True).objective(replace(learner, phonemes=None))
+        Alignment(LOOP, imitate=True).objective(replace(model, phonemes=None))
 
 
-def test_context_sft_needs_keywords(learner: Learner) -> None:
+def test_context_sft_needs_keywords(model: TrainableModel) -> None:
     with pytest.raises(InputError, match="needs keywords"):
-        ContextSft(LOOP).objective(replace(learner, keywords=KeywordSet()))
+        ContextSft(LOOP).objective(replace(model, keywords=KeywordSet()))
 
 
-def test_rl_trains_all_but_the_head_and_knows_where_it_began(learner: Learner) -> None:
+def test_rl_trains_all_but_the_head_and_knows_where_it_began(model: TrainableModel) -> None:
     stage = Rl(LOOP, SPEECH, samples=4)
-    objective = stage.objective(learner)
+    objective = stage.objective(model)
     objective.open()
     one = objective.prepare(batch(), 0, np.random.default_rng(0))
     parts = objective(one, np.random.default_rng(0))
     # Nothing has moved yet: the model is the one it began with.
     assert float(parts["kl"].total.detach()) == pytest.approx(0.0, abs=1e-4)
     assert not any("start" in name for name, _ in objective.named_parameters())
-    _, _, moved = train(objective, batch(), learner.network, 3)
+    _, _, moved = train(objective, batch(), model.network, 3)
     assert blocks(moved) == {"encoder", "adaptor", "llm"}
     after = objective(objective.prepare(batch(), 0, np.random.default_rng(0)), np.random.default_rng(0))
     assert float(after["kl"].total.detach()) > 0
 
 
-def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rl_learns_what_is_rewarded(model: TrainableModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a reward for short transcripts, and nothing else, they become short."""
     monkeypatch.setattr(
         "nim4asr.training.stages.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0)
     )
-    objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(learner)
+    objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(model)
     objective.open()
     optimizer = build_optimizer(objective.named_parameters(), OptimizerConfig(3e-3))
     rewards = []
@@ -255,9 +255,9 @@ def test_rl_learns_what_is_rewarded(learner: Learner, monkeypatch: pytest.Monkey
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1
 
 
-def test_joint_sft_in_turns_has_the_parts_of_both(learner: Learner) -> None:
-    objective = WithText(JointSft(LOOP), TextPretraining(LOOP, batch_tokens=400)).objective(learner)
-    text, said = text_sampler(learner)(0, np.random.default_rng(0)), batch()
+def test_joint_sft_in_turns_has_the_parts_of_both(model: TrainableModel) -> None:
+    objective = MixedText(JointSft(LOOP), TextPretraining(LOOP, batch_tokens=400)).objective(model)
+    text, said = text_sampler(model)(0, np.random.default_rng(0)), batch()
     kinds: list[tuple[TextBatch | SpeechBatch, set[str]]] = [(text, {"text"}), (said, {"speech", "ctc"})]
     for one, held in kinds:
         parts = objective(one, np.random.default_rng(0))
@@ -265,21 +265,21 @@ def test_joint_sft_in_turns_has_the_parts_of_both(learner: Learner) -> None:
         assert parts.keys() == {"speech", "text", "ctc"} and parts["ctc"].weight == 0.3
     # The text's batch moves the language model; no sound, nothing else.
     mean_loss(objective(text, np.random.default_rng(0))).backward()
-    moved = {name for name, p in learner.network.named_parameters() if p.grad is not None and p.grad.any()}
+    moved = {name for name, p in model.network.named_parameters() if p.grad is not None and p.grad.any()}
     assert blocks(moved) == {"llm"}
 
 
-def test_text_and_speech_in_turns(learner: Learner, tmp_path: Path) -> None:
-    stage = WithText(IaSft(LOOP), TextPretraining(LOOP, batch_tokens=400), text_share=0.4)
-    objective = stage.objective(learner)
-    text, said = text_sampler(learner)(0, np.random.default_rng(0)), batch()
+def test_text_and_speech_in_turns(model: TrainableModel, tmp_path: Path) -> None:
+    stage = MixedText(IaSft(LOOP), TextPretraining(LOOP, batch_tokens=400), text_share=0.4)
+    objective = stage.objective(model)
+    text, said = text_sampler(model)(0, np.random.default_rng(0)), batch()
     for one, kind in ((text, "text"), (said, "speech")):
         parts = objective(one, np.random.default_rng(0))
         assert {name for name, part in parts.items() if float(part.count) > 0} == {kind}
     cmvn = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
     build_store(tmp_path / "store", [1, 2], _tone, workers=1)
     data = TrainingData([Source(FeatureStore(tmp_path / "store"))], cmvn, texts=TEXTS)
-    make = stage.batches(data, learner)
+    make = stage.batches(data, model)
     kinds = [isinstance(make(number, np.random.default_rng(0)), TextBatch) for number in range(200)]
     assert np.mean(kinds) == pytest.approx(0.4, abs=0.08)
 
@@ -289,25 +289,25 @@ def _tone(number: int) -> tuple[Labeled, Floats]:
     return Labeled(f"u{number}", "你好", "zh", (1, 2)), samples
 
 
-def test_e_of_a_trained_model_is_fitted_to_its_adaptor(learner: Learner) -> None:
-    assert learner.phonemes is not None
-    objective = Alignment(LOOP, SPEECH, imitate=True).objective(learner)
+def test_e_of_a_trained_model_is_fitted_to_its_adaptor(model: TrainableModel) -> None:
+    assert model.phonemes is not None
+    objective = Alignment(LOOP, SPEECH, imitate=True).objective(model)
 
     def distance() -> float:
         return float(mean_loss(objective(batch(), np.random.default_rng(0))).detach())
 
     fresh = distance()
-    assert learner.network.phoneme_head is not None
+    assert model.network.phoneme_head is not None
     # A head that is sure of itself.
     with torch.no_grad():
-        for p in learner.network.phoneme_head.parameters():
+        for p in model.network.phoneme_head.parameters():
             p.mul_(20.0)
-    learner.phonemes.fit(learner.network, [batch(), batch()], ridge=1e-6)
+    model.phonemes.fit(model.network, [batch(), batch()], ridge=1e-6)
     fitted = distance()
-    learner.phonemes.fit(learner.network, [batch(), batch()], ridge=1e6)
+    model.phonemes.fit(model.network, [batch(), batch()], ridge=1e6)
     assert fitted < 0.5 < fresh
     # With that much weight on it, E is as good as nothing.
-    assert float(learner.phonemes.embedding.detach().abs().max()) < 1e-2
+    assert float(model.phonemes.embedding.detach().abs().max()) < 1e-2
 
 
 def test_longer_texts_are_left_out() -> None:
@@ -328,8 +328,8 @@ def test_simulated_posteriors_hold_the_text() -> None:
     np.testing.assert_allclose(weights.sum(-1), 1.0)
 
 
-def test_embedding_candidates_is_embedding_posteriors(learner: Learner) -> None:
-    model = PhonemeSpeech(learner.network)
+def test_embedding_candidates_is_embedding_posteriors(model: TrainableModel) -> None:
+    model = PhonemeEmbedding(model.network)
     indices, weights = simulate([5, 60, 230], 4, SimulationConfig(), np.random.default_rng(1))
     posteriors = torch.zeros(1, indices.shape[0] * 4, len(TABLE))
     flat = torch.from_numpy(indices).reshape(-1, 2), torch.from_numpy(weights).reshape(-1, 2)
@@ -341,18 +341,18 @@ def test_embedding_candidates_is_embedding_posteriors(learner: Learner) -> None:
     )
 
 
-def test_tokens_that_sound_alike_start_alike(learner: Learner) -> None:
-    network = learner.network
+def test_tokens_that_sound_alike_start_alike(model: TrainableModel) -> None:
+    network = model.network
     tokenizer = train_tokenizer(["他她它天气汽车"] * 3, 40)
     torch.manual_seed(0)
     fresh = Nim4(replace(network.config, llm={**(network.config.llm or {}), "vocab_size": len(tokenizer)}))
-    PhonemeSpeech(fresh).start_tokens_by_sound(tokenizer)
+    PhonemeEmbedding(fresh).start_tokens_by_sound(tokenizer)
     vectors = fresh.llm.get_input_embeddings().weight.detach()
     he, she, steam = (vectors[tokenizer.encode(c)[0]] for c in "他她汽")
     assert torch.cosine_similarity(he, she, dim=0) > 0.25 + torch.cosine_similarity(he, steam, dim=0)
 
 
-def test_an_empty_transcript_can_be_learnt(learner: Learner) -> None:
+def test_an_empty_transcript_can_be_learnt(model: TrainableModel) -> None:
     quiet = SpeechBatch(
         torch.zeros(1, 2, 100, 80),
         torch.tensor([100, 60]),
@@ -362,7 +362,7 @@ def test_an_empty_transcript_can_be_learnt(learner: Learner) -> None:
         ("a", "b"),
     )
     for stage in (JointSft(LOOP), IaSft(LOOP), Rl(LOOP, samples=2)):
-        objective = stage.objective(learner)
+        objective = stage.objective(model)
         objective.open()
         assert torch.isfinite(mean_loss(objective(quiet, np.random.default_rng(0))))
 

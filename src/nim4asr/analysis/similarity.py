@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from nim4asr.data.batches import Collator, Drawn, SpeechBatch
+from nim4asr.data.batches import Collator, SampledUtterance, SpeechBatch
 from nim4asr.data.store import FeatureStore
 from nim4asr.model.encoder import Encoder
 from nim4asr.model.shapes import ChunkScheme
@@ -36,7 +36,9 @@ def evaluation_batches(
     for store in stores:
         entries = store.entries[:: max(1, len(store.entries) // utterances)][:utterances]
         for start in range(0, len(entries), size):
-            batches.append(collator([Drawn(store, entry) for entry in entries[start : start + size]]))
+            batches.append(
+                collator([SampledUtterance(store, entry) for entry in entries[start : start + size]])
+            )
     return batches
 
 

@@ -36,9 +36,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--stage", help="this stage alone; the ones before it must be done")
     parser.add_argument(
-        "--side",
+        "--worker",
         choices=("pretraining", "ia-sft"),
-        help="one side of asynchronous IA-SFT, as a job of its own (default: both in turns)",
+        help="one worker of asynchronous IA-SFT, as a job of its own (default: both in turns)",
     )
     parser.add_argument("--threads", type=int, help="processor threads (default: all cores)")
     parser.set_defaults(run=run)
@@ -48,20 +48,20 @@ def run(options: argparse.Namespace) -> int:
     """Train, going on from whatever the output folder holds."""
     import torch
 
-    from nim4asr.recipes import training_programme
-    from nim4asr.training.run import run_programme
+    from nim4asr.recipes import training_recipe
+    from nim4asr.training.run import run_recipe
     from nim4asr.training.status import write_recipe
 
     if options.threads is not None:
         torch.set_num_threads(max(1, options.threads))
 
-    def shown(items: Iterable[Any], what: str, total: int, done: int = 0) -> Iterator[Any]:
+    def report(items: Iterable[Any], what: str, total: int, done: int = 0) -> Iterator[Any]:
         counted = progress if sys.stderr.isatty() else progress_in_lines
         return counted(items, what, total, done)
 
     folder = options.output or Path("runs") / options.recipe
-    programme = training_programme(options.recipe, options.data)
-    stages = programme.stages_from(options.start is not None, options.first)
-    write_recipe(folder, options.recipe, programme, stages)
-    run_programme(programme, folder, options.stage, shown, options.start, options.first, options.side)
+    recipe = training_recipe(options.recipe, options.data)
+    stages = recipe.stages_from(options.start is not None, options.first)
+    write_recipe(folder, options.recipe, recipe, stages)
+    run_recipe(recipe, folder, options.stage, report, options.start, options.first, options.worker)
     return 0

@@ -28,7 +28,7 @@ Prepared = TypeVar("Prepared")
 Corpus = FeatureStore | Recordings
 
 
-class Drawn(NamedTuple):
+class SampledUtterance(NamedTuple):
     """An utterance of a corpus, drawn for the ``turn``-th time: what fixes its augmentation."""
 
     corpus: Corpus
@@ -61,27 +61,29 @@ class Sampler:
     long: float = 10.0
     longer: float = 1.0
 
-    def epoch(self, number: int) -> list[list[Drawn]]:
+    def epoch(self, number: int) -> list[list[SampledUtterance]]:
         """The batches of one epoch. Raises ``InputError`` if no utterance is of such a length."""
         return self._epochs.epoch(number)
 
-    def batch(self, step: int) -> list[Drawn]:
+    def batch(self, step: int) -> list[SampledUtterance]:
         """The batch of the step ``step``, counted from 0 over all epochs."""
         return self._epochs.batch(step)
 
     @cached_property
-    def _epochs(self) -> Epochs[Drawn]:
+    def _epochs(self) -> Epochs[SampledUtterance]:
         return Epochs(self._draw, self.seed)
 
-    def _draw(self, number: int, random: Generator) -> list[list[Drawn]]:
-        chosen: list[Drawn] = []
+    def _draw(self, number: int, random: Generator) -> list[list[SampledUtterance]]:
+        chosen: list[SampledUtterance] = []
         for source in self.sources:
             for weight, entries in self._usable(source):
                 copies = math.ceil(weight)
                 some = random.permutation(len(entries))[: round((weight % 1.0) * len(entries))]
                 for copy in range(copies):
                     rows = range(len(entries)) if copy < int(weight) else some
-                    chosen += [Drawn(source.corpus, entries[i], number * copies + copy) for i in rows]
+                    chosen += [
+                        SampledUtterance(source.corpus, entries[i], number * copies + copy) for i in rows
+                    ]
         if not chosen:
             raise InputError(f"no utterance of {self.shortest:g} to {self.longest:g} s to train on")
         frames = [drawn.entry.frames for drawn in chosen]
@@ -149,7 +151,7 @@ class Collator:
     seed: int = 0
     skipped: Path | None = None
 
-    def __call__(self, batch: Sequence[Drawn]) -> SpeechBatch:
+    def __call__(self, batch: Sequence[SampledUtterance]) -> SpeechBatch:
         """Raises ``InputError`` if no utterance of the batch can be read."""
         views: list[list[Floats]] = []
         texts: list[str] = []
@@ -184,7 +186,7 @@ class Collator:
             ids=tuple(ids),
         )
 
-    def _features(self, drawn: Drawn, random: Generator) -> Floats:
+    def _features(self, drawn: SampledUtterance, random: Generator) -> Floats:
         corpus, entry, _ = drawn
         config = self.augmentation
         if isinstance(corpus, Recordings):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file, write_json_lines
-from nim4asr.processes import on_cores
+from nim4asr.processes import parallel_map
 
 Item = TypeVar("Item")
 Progress = Callable[[Iterator[Any]], Iterator[Any]]
@@ -106,7 +106,7 @@ def build_store(
     left_out: list[LeftOut] = []
     start = 0
     with atomic_file(folder / _FEATURES) as file:
-        for result in progress(on_cores(_Listener(listen), items, workers, chunk=32)):
+        for result in progress(parallel_map(_Listener(listen), items, workers, chunk=32)):
             if isinstance(result, LeftOut):
                 left_out.append(result)
                 continue

@@ -16,7 +16,7 @@ from nim4asr.recognition.streaming import Stream
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProgressReporter:
     """An event, the time at which the sound that brought it had arrived, and that at which it could be shown."""
 
     event: Event
@@ -29,7 +29,7 @@ class Replay:
     """A replayed recording of ``seconds``; ``computing`` is the seconds of computing that each frame took."""
 
     seconds: float
-    events: tuple[Shown, ...]
+    events: tuple[ProgressReporter, ...]
     computing: tuple[float, ...]
 
 
@@ -38,7 +38,7 @@ def replay(
 ) -> Replay:
     """Feed ``samples`` (N,), 16 kHz, to ``stream`` in frames of ``frame`` seconds, and finish it."""
     size = round(frame * SAMPLE_RATE)
-    events: list[Shown] = []
+    events: list[ProgressReporter] = []
     computing: list[float] = []
     now = 0.0
     for start in range(0, len(samples) + size, size):
@@ -48,7 +48,7 @@ def replay(
         found = stream.feed(block) if len(block) else stream.finish()
         computing.append(clock() - began)
         now = max(now, arrived) + computing[-1]
-        events += [Shown(event, arrived, now) for event in found]
+        events += [ProgressReporter(event, arrived, now) for event in found]
     return Replay(len(samples) / SAMPLE_RATE, tuple(events), tuple(computing))
 
 
@@ -129,10 +129,10 @@ def _changes(displays: Sequence[Sequence[str]]) -> tuple[int, int]:
     return shown, revised
 
 
-def _segments(replayed: Replay) -> list[tuple[list[Shown], Final]]:
+def _segments(replayed: Replay) -> list[tuple[list[ProgressReporter], Final]]:
     """The partials and, last, the final of each segment."""
-    segments: list[tuple[list[Shown], Final]] = []
-    shown: list[Shown] = []
+    segments: list[tuple[list[ProgressReporter], Final]] = []
+    shown: list[ProgressReporter] = []
     for one in replayed.events:
         if isinstance(one.event, Partial | Final):
             shown.append(one)

@@ -6,7 +6,7 @@ import unicodedata
 from nim4asr.phonemes import spoken_form
 from nim4asr.phonemes.mandarin import HAN, is_han
 
-# Part of every report, so that two error rates are compared only when they count alike.
+# LossTerm of every report, so that two error rates are compared only when they count alike.
 NAME = "nim4asr-plain-1: NFKC, lower case, numbers as spoken, no punctuation"
 
 _APOSTROPHES = str.maketrans("’‘ʼ`", "''''")

@@ -30,7 +30,7 @@ from nim4asr.errors import InputError
 from nim4asr.files import atomic_file, parse_json, reason
 from nim4asr.hotwords.names import LONGEST_KEY, Name, Problem, say
 from nim4asr.phonemes import TABLE
-from nim4asr.processes import on_cores
+from nim4asr.processes import parallel_map
 
 MAGIC = b"NIM4HOT\x01"
 VERSION = 2
@@ -193,7 +193,7 @@ def pronounce_all(
             waiting.append(batch)
             yield [(name.text, name.said) for *_, name in batch]
 
-    for answers in on_cores(_pronounce_batch, asked(), workers):
+    for answers in parallel_map(_pronounce_batch, asked(), workers):
         for (source, line, name), (said, why) in zip(waiting.popleft(), answers, strict=True):
             yield source, line, Pronounced(name, said), why
 

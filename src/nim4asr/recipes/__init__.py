@@ -7,7 +7,7 @@ from nim4asr.errors import InputError
 
 if TYPE_CHECKING:
     from nim4asr.model.configuration import Nim4Config
-    from nim4asr.training.recipe import Programme
+    from nim4asr.training.recipe import Recipe
 
 RECIPES = ("nano", "nano-longer", "nim4-2.3b")
 
@@ -32,16 +32,16 @@ def model_configuration(name: str) -> "Nim4Config":
     raise InputError(f"{name}: no recipe (nano, nim4-2.3b) and no model folder of this name")
 
 
-def training_programme(name: str, data: Path) -> "Programme":
+def training_recipe(name: str, data: Path) -> "Recipe":
     """The training of the recipe ``name`` on what lies in ``data``. Raises ``InputError`` if there is no such
     recipe.
     """
     from nim4asr.recipes import nano, nim4_2b3
 
     if name == nano.NAME:
-        return nano.programme(data)
+        return nano.recipe(data)
     if name == nano.LONGER:
         return nano.longer(data)
     if name == nim4_2b3.NAME:
-        return nim4_2b3.programme(data)
+        return nim4_2b3.recipe(data)
     raise InputError(f"{name}: no recipe of this name ({', '.join(RECIPES)})")

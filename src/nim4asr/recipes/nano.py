@@ -9,17 +9,17 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
-from nim4asr.training.async_sft.schedule import AsynchronousIaSft, SwapConfig
+from nim4asr.training.async_sft.schedule import AsyncIaSft, SwapConfig
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
-from nim4asr.training.recipe import Corpus, Programme, SyntheticCorpus
+from nim4asr.training.recipe import Corpus, Recipe, SyntheticCorpus
 from nim4asr.training.stages.alignment import Alignment
 from nim4asr.training.stages.context_sft import ContextSft
 from nim4asr.training.stages.flat_start import FlatStart
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.ia_sft import IaSft
 from nim4asr.training.stages.joint_sft import JointSft
-from nim4asr.training.stages.mixed_text import WithText
+from nim4asr.training.stages.mixed_text import MixedText
 from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.stages.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.stages.rl import Rl
@@ -67,7 +67,7 @@ def network(vocabulary: int = VOCABULARY) -> Nim4Config:
     )
 
 
-def programme(data: Path) -> Programme:
+def recipe(data: Path) -> Recipe:
     """The whole training of nano from the corpora in ``data``: about six hours on two cores.
 
     Not the paper's order of magnitude, so not its order either: the encoder first hears single words, whose phonemes
@@ -97,7 +97,7 @@ def programme(data: Path) -> Programme:
     hints = HintSampling(share=0.5)
     # What text the stages have that go in turns with it; the loop is theirs.
     texts = TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints)
-    return Programme(
+    return Recipe(
         network=network,
         vocabulary=VOCABULARY,
         corpora={
@@ -124,16 +124,16 @@ def programme(data: Path) -> Programme:
             # On short texts first: there the language model finds which speech token is next.
             "text-pretraining-short": TextPretraining(loop(600, 3e-3, 0.5, 1.0), 2600, 14),
             "text-pretraining": TextPretraining(loop(800, 1e-3, clip=1.0), 2600, hints=hints),
-            "ia-sft": AsynchronousIaSft(
+            "ia-sft": AsyncIaSft(
                 Pretraining(loop(1900, 2e-3), spoken(96.0, 0.0), views=1),
                 Alignment(loop(250, 2e-3), spoken(120.0, 0.0), imitate=True),
-                WithText(IaSft(loop(800, 1e-3, clip=1.0), spoken(), hints=hints), texts),
-                leg_steps=200,
+                MixedText(IaSft(loop(800, 1e-3, clip=1.0), spoken(), hints=hints), texts),
+                steps_per_snapshot=200,
                 # A reference and two looks: an encoder that learns so fast is another one each time.
                 swaps=SwapConfig(every=1 / 4),
             ),
             # Long, and at a rate at which errors rise before they fall: short and gentle, it taught nothing.
-            "joint-sft": WithText(
+            "joint-sft": MixedText(
                 JointSft(loop(1000, 1e-3, clip=1.0), spoken(), hints=hints), texts, text_share=1 / 3
             ),
             "context-sft": ContextSft(loop(60, 2e-4, clip=1.0), spoken(longer=2.0)),
@@ -145,19 +145,19 @@ def programme(data: Path) -> Programme:
         },
         dev=("cv_zh", "speechocean762", "cv_en", "fsdd"),
         precision="auto",
-        first_words=("flat-start", "pretraining-words", "pretraining-short"),
+        bootstrap_stages=("flat-start", "pretraining-words", "pretraining-short"),
     )
 
 
-def longer(data: Path) -> Programme:
+def longer(data: Path) -> Recipe:
     """More hours for a nano that is trained already: three hours on two cores with bfloat16 arithmetic.
 
     Its encoder hears everything several times more, in two views each (CR-CTC) and under all of SpecAugment, then
     everything learns together, in turns with text. Begin with ``--start MODEL --from pretraining``.
     """
-    base = programme(data)
+    base = recipe(data)
     joint = base.stages["joint-sft"]
-    assert isinstance(joint, WithText) and isinstance(joint.speech, JointSft)
+    assert isinstance(joint, MixedText) and isinstance(joint.speech, JointSft)
 
     def loop(steps: int, peak_lr: float, clip: float) -> LoopConfig:
         return LoopConfig(steps, OptimizerConfig(peak_lr, clip_norm=clip), checkpoint_every=150)
@@ -177,5 +177,5 @@ def longer(data: Path) -> Programme:
                 joint, speech=replace(joint.speech, loop=loop(2000, 1e-3, 1.0), data=spoken), text_share=0.35
             ),
         },
-        first_words=(),
+        bootstrap_stages=(),
     )

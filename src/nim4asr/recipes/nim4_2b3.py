@@ -10,10 +10,10 @@ from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
-from nim4asr.training.async_sft.schedule import AsynchronousIaSft
+from nim4asr.training.async_sft.schedule import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
-from nim4asr.training.recipe import Corpus, Programme
+from nim4asr.training.recipe import Corpus, Recipe
 from nim4asr.training.stages.alignment import Alignment
 from nim4asr.training.stages.context_sft import ContextSft
 from nim4asr.training.stages.ia_sft import IaSft
@@ -65,12 +65,12 @@ def steps_for(hours: float, batch_seconds: float) -> int:
     return round(3600 * hours / (batch_seconds * DEVICES))
 
 
-def programme(data: Path) -> Programme:
+def recipe(data: Path) -> Recipe:
     """The paper's table over every manifest in ``data/speech``, with the noises of ``data/noise/noise.tar`` if it
     is there.
 
     From the paper: the stages, their order, the peak learning rates, the warm-up, 2 M steps of pre-training, 1.3 M of
-    alignment, and legs of 1 M, 1 M and 2 M steps of IA-SFT. Ours: the seconds of a batch, which fit one 80 GB device,
+    alignment, and rounds of 1 M, 1 M and 2 M steps of IA-SFT. Ours: the seconds of a batch, which fit one 80 GB device,
     and the steps of the stages for which the paper gives hours alone (``steps_for``). Raises ``InputError`` if there is
     no manifest.
     """
@@ -88,7 +88,7 @@ def programme(data: Path) -> Programme:
     def spoken(seconds: float, longer: float = 1.0) -> SpeechData:
         return SpeechData(seconds, 30.0, longer=longer, empty_share=0.025)
 
-    return Programme(
+    return Recipe(
         network=lambda vocabulary: network(),
         language_model=LANGUAGE_MODEL,
         corpora={one.stem: Corpus(one, stored=False) for one in manifests},
@@ -97,11 +97,11 @@ def programme(data: Path) -> Programme:
         precision="bf16",
         saved_dtype="bfloat16",
         stages={
-            "ia-sft": AsynchronousIaSft(
+            "ia-sft": AsyncIaSft(
                 Pretraining(loop(2_000_000, 5e-4), SpeechData(120.0, 30.0)),
                 Alignment(loop(1_300_000, 1e-3), spoken(120.0)),
                 IaSft(loop(2_000_000, 1e-5), spoken(90.0)),
-                leg_steps=1_000_000,
+                steps_per_snapshot=1_000_000,
             ),
             "joint-sft": JointSft(loop(steps_for(560_000, 60.0), 1e-5), spoken(60.0)),
             "context-sft": ContextSft(loop(steps_for(50_000, 60.0), 1e-6), spoken(60.0, 3.0)),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nim4asr.audio.features import FRAMES_PER_SECOND
-from nim4asr.data.batches import Collator, Drawn, SpeechBatch
+from nim4asr.data.batches import Collator, SampledUtterance, SpeechBatch
 from nim4asr.data.store import FeatureStore
 from nim4asr.evaluation.error_rate import ErrorCount
 from nim4asr.evaluation.normalization import tokens
@@ -19,7 +19,7 @@ from nim4asr.recognition.ctc import greedy_path
 from nim4asr.recognition.hypothesis import to_hypothesis
 from nim4asr.recognition.search import TextSearch, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.base import TrainableModel
 
 _BATCH = 16
 
@@ -36,33 +36,33 @@ class DevErrors:
 
 @torch.no_grad()
 def dev_errors(
-    learner: Learner, store: FeatureStore, collator: Collator, most: int = 100, write: bool = True
+    model: TrainableModel, store: FeatureStore, collator: Collator, most: int = 100, write: bool = True
 ) -> DevErrors:
     """Errors over ``most`` utterances, evenly spread over ``store``, each heard whole and without hints.
 
     Without ``write`` there are no transcripts, and no errors of text.
     """
-    network = learner.network
+    network = model.network
     assert network.phoneme_head is not None
     phonemes, text = ErrorCount(), ErrorCount()
     device = next(network.parameters()).device
     entries = store.entries[:: max(1, len(store.entries) // most)][:most]
     for start in range(0, len(entries), _BATCH):
         own = entries[start : start + _BATCH]
-        batch = collator([Drawn(store, entry) for entry in own]).to(device)
+        batch = collator([SampledUtterance(store, entry) for entry in own]).to(device)
         frames, lengths = network.encoder(batch.features[0], batch.lengths)
         best = network.phoneme_head(frames).argmax(dim=-1)
         for entry, row, length in zip(own, best.tolist(), lengths.tolist(), strict=True):
             heard = TABLE.decode(greedy_path(row[:length]))
             phonemes += ErrorCount.between(TABLE.decode(entry.phonemes), heard)
         if write:
-            for entry, written in zip(own, _transcripts(learner, batch, frames, lengths), strict=True):
+            for entry, written in zip(own, _transcripts(model, batch, frames, lengths), strict=True):
                 text += ErrorCount.between(tokens(entry.text), tokens(written))
     return DevErrors(phonemes, text)
 
 
-def _transcripts(learner: Learner, batch: SpeechBatch, frames: Tensor, lengths: Tensor) -> Sequence[str]:
-    network, tokenizer, config = learner.network, learner.tokenizer, DecodingConfig()
+def _transcripts(model: TrainableModel, batch: SpeechBatch, frames: Tensor, lengths: Tensor) -> Sequence[str]:
+    network, tokenizer, config = model.network, model.tokenizer, DecodingConfig()
     assert network.adaptor is not None
     speech, speech_lengths = network.adaptor(frames, lengths)
     prompt = network.embed_prompts(tokenizer, speech, speech_lengths)

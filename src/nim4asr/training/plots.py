@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nim4asr.errors import InputError
-from nim4asr.training.async_sft.snapshots import SnapshotBoard
+from nim4asr.training.async_sft.snapshots import SnapshotStore
 from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.status import read_status
 
@@ -64,7 +64,7 @@ def _trace(trace: Path, path: Path) -> None:
     rows = [by_step[step] for step in sorted(by_step)]
     figure, axis = pyplot.subplots(figsize=(6, 3))
     axis.plot([row["step"] for row in rows], [row["cka"] for row in rows], ".-")
-    for one in SnapshotBoard(trace.parent / "snapshots").snapshots():
+    for one in SnapshotStore(trace.parent / "snapshots").snapshots():
         axis.axvline(one.step, color="tab:red", linestyle="--")
         axis.annotate(f"snapshot {one.number}", (one.step, one.cka), rotation=90, fontsize=7, va="bottom")
     axis.set(xlabel="step of pre-training", ylabel="CKA to the reference")

@@ -1,4 +1,4 @@
-"""What a programme has to train on and with: corpora made readable, a tokenizer, a network to begin with.
+"""What a recipe has to train on and with: corpora made readable, a tokenizer, a network to begin with.
 
 Everything is made once and kept in the run's folder; a restarted run, or another process of it, finds it
 there.
@@ -28,9 +28,9 @@ from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.folder import load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.training.recipe import Corpus, Programme, Shown, SyntheticCorpus
-from nim4asr.training.stages.base import Learner
-from nim4asr.training.stages.phoneme_embedding import PhonemeSpeech
+from nim4asr.training.recipe import Corpus, ProgressReporter, Recipe, SyntheticCorpus
+from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.stages.speech import TrainingData, in_form
 from nim4asr.training.tokenizer import train_tokenizer
 
@@ -41,8 +41,8 @@ _MEASURED = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Materials:
-    """A programme's data; ``dev`` are the stores that phoneme errors and gauges are taken on."""
+class PreparedData:
+    """A recipe's data; ``dev`` are the stores that phoneme errors and dev metrics are taken on."""
 
     data: TrainingData
     dev: Mapping[str, FeatureStore]
@@ -50,42 +50,44 @@ class Materials:
     keywords: KeywordSet
 
 
-def gather(programme: Programme, folder: Path, shown: Shown, start: Checkpoint | None) -> Materials:
-    """The materials of ``programme``; a model to ``start`` from lends its normalization and, if whole, its
+def gather(
+    recipe: Recipe, folder: Path, progress: ProgressReporter, start: Checkpoint | None
+) -> PreparedData:
+    """The prepared of ``recipe``; a model to ``start`` from lends its normalization and, if whole, its
     tokenizer.
 
     Raises ``InputError`` if data are missing or cannot be read.
     """
-    return _Gathering(programme, folder, shown, start).gather()
+    return _Preparation(recipe, folder, progress, start).gather()
 
 
-class _Gathering:
-    def __init__(self, programme: Programme, folder: Path, shown: Shown, start: Checkpoint | None) -> None:
-        self.programme, self.folder, self.shown, self.start = programme, folder, shown, start
+class _Preparation:
+    def __init__(
+        self, recipe: Recipe, folder: Path, progress: ProgressReporter, start: Checkpoint | None
+    ) -> None:
+        self.recipe, self.folder, self.progress, self.start = recipe, folder, progress, start
         self.sources: list[Source] = []
         self.dev: dict[str, FeatureStore] = {}
         self.transcripts: list[str] = []
 
-    def gather(self) -> Materials:
-        programme = self.programme
-        for name, corpus in programme.corpora.items():
+    def gather(self) -> PreparedData:
+        recipe = self.recipe
+        for name, corpus in recipe.corpora.items():
             self._corpus(name, corpus)
-        texts = [*(t for path in programme.texts for t in read_texts(path)), *self.transcripts]
-        if programme.synthetic is not None:
-            self._synthesise(programme.synthetic)
+        texts = [*(t for path in recipe.texts for t in read_texts(path)), *self.transcripts]
+        if recipe.synthetic is not None:
+            self._synthesise(recipe.synthetic)
         if not self.sources:
             raise InputError("the recipe has no corpus to train on")
         noises = (
             ()
-            if programme.noises is None
-            else prepare_noises(
-                programme.noises, self.folder / "features", left_out=programme.noises_left_out
-            )
+            if recipe.noises is None
+            else prepare_noises(recipe.noises, self.folder / "features", left_out=recipe.noises_left_out)
         )
-        form = programme.text_form
+        form = recipe.text_form
         formed = sorted({one for text in texts if (one := in_form(text, form))})
         data = TrainingData(self.sources, self._cmvn(), noises, formed, self.folder / SKIPPED, form)
-        return Materials(data, self.dev, self._tokenizer(formed), self._keywords())
+        return PreparedData(data, self.dev, self._tokenizer(formed), self._keywords())
 
     def _corpus(self, name: str, corpus: Corpus) -> None:
         everything = read_manifest(corpus.manifest)
@@ -96,7 +98,7 @@ class _Gathering:
             self.sources.append(Source(self._store(f"{name}-train", train), corpus.weight))
         else:
             self.sources.append(Source(self._recordings(name, train), corpus.weight))
-        if name in self.programme.dev and dev:
+        if name in self.recipe.dev and dev:
             self.dev[name] = self._store(f"{name}-dev", dev)
 
     def _store(self, name: str, utterances: Sequence[Utterance]) -> FeatureStore:
@@ -104,16 +106,16 @@ class _Gathering:
         prepare_speech(
             utterances,
             folder,
-            progress=lambda items: self.shown(items, f"reading {name}", len(utterances), 0),
+            progress=lambda items: self.progress(items, f"reading {name}", len(utterances), 0),
         )
         return FeatureStore(folder)
 
     def _recordings(self, name: str, utterances: Sequence[Utterance]) -> Recordings:
-        noises = self.programme.noises
+        noises = self.recipe.noises
         recordings = Recordings(
             utterances,
-            self.programme.robustness,
-            None if noises is None else NoiseArchive(str(noises), left_out=self.programme.noises_left_out),
+            self.recipe.robustness,
+            None if noises is None else NoiseArchive(str(noises), left_out=self.recipe.noises_left_out),
         )
         write_json_lines(
             self.folder / f"left-out-{name}.jsonl",
@@ -128,7 +130,7 @@ class _Gathering:
             sentences,
             folder,
             corpus.seed,
-            progress=lambda items: self.shown(items, "synthesising", len(sentences), 0),
+            progress=lambda items: self.progress(items, "synthesising", len(sentences), 0),
         )
         self.sources.append(Source(FeatureStore(folder), corpus.weight))
 
@@ -143,49 +145,49 @@ class _Gathering:
     def _tokenizer(self, texts: Sequence[str]) -> Tokenizer:
         if self.start is not None and self.start.tokenizer is not None:
             return self.start.tokenizer
-        if self.programme.language_model is not None:
-            return public_tokenizer(self.programme.language_model)
+        if self.recipe.language_model is not None:
+            return public_tokenizer(self.recipe.language_model)
         folder = self.folder / "tokenizer"
         if not folder.exists():
             with atomic_folder(folder) as new:
-                train_tokenizer(texts, self.programme.vocabulary).save(new)
+                train_tokenizer(texts, self.recipe.vocabulary).save(new)
         return Tokenizer.load(folder)
 
     def _keywords(self) -> KeywordSet:
-        programme = self.programme
-        if programme.keywords is None:
+        recipe = self.recipe
+        if recipe.keywords is None:
             return KeywordSet()
         kept = self.folder / "keywords.txt"
         if not kept.exists():
-            found = keywords_of(sorted({normalize(text) for text in self.transcripts}), programme.keywords)
-            if programme.keyword_filter is not None:
-                judge = programme.keyword_filter
+            found = keywords_of(sorted({normalize(text) for text in self.transcripts}), recipe.keywords)
+            if recipe.keyword_filter is not None:
+                judge = recipe.keyword_filter
                 found = filtered(found, judge.endpoint, judge.model, os.environ.get(judge.key_variable, ""))
             write_atomic(kept, "".join(f"{one}\n" for one in found))
         return KeywordSet(read_texts(kept))
 
 
-def begin(programme: Programme, materials: Materials, start: Checkpoint | None, whole: bool) -> Learner:
-    """The learner before the first stage.
+def begin(recipe: Recipe, prepared: PreparedData, start: Checkpoint | None, whole: bool) -> TrainableModel:
+    """The model before the first stage.
 
     Of a model to ``start`` from, everything is taken if ``whole``, else the encoder and the phoneme head.
     Raises ``InputError`` if that does not fit the recipe.
     """
-    torch.manual_seed(programme.seed)
-    tokenizer = materials.tokenizer
-    if programme.language_model is not None and not whole:
-        network = assemble(programme.network(len(tokenizer)), programme.language_model).network
+    torch.manual_seed(recipe.seed)
+    tokenizer = prepared.tokenizer
+    if recipe.language_model is not None and not whole:
+        network = assemble(recipe.network(len(tokenizer)), recipe.language_model).network
         phonemes = None
     else:
-        network = Nim4(programme.network(len(tokenizer)))
+        network = Nim4(recipe.network(len(tokenizer)))
         # E of text pre-training lives beside the network, for the alignment stage.
-        phonemes = None if programme.language_model is not None else PhonemeSpeech(network)
+        phonemes = None if recipe.language_model is not None else PhonemeEmbedding(network)
         if phonemes is not None and not whole:
             phonemes.start_tokens_by_sound(tokenizer)
     if start is not None:
         blocks = ("encoder.", "phoneme_head.", "adaptor.", "llm.") if whole else ("encoder.", "phoneme_head.")
         _copy_blocks(start, network, blocks)
-    return Learner(network, tokenizer, phonemes, materials.keywords)
+    return TrainableModel(network, tokenizer, phonemes, prepared.keywords)
 
 
 def _copy_blocks(start: Checkpoint, network: Nim4, blocks: tuple[str, ...]) -> None:

@@ -10,12 +10,12 @@ from nim4asr.data.manifest import Utterance
 from nim4asr.data.robustness import RobustnessConfig
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.training.async_sft.schedule import AsynchronousIaSft
+from nim4asr.training.async_sft.schedule import AsyncIaSft
 from nim4asr.training.stages.base import Stage
 from nim4asr.training.stages.speech import TextForm
 
 # Shows the progress of items: (items, what they are, how many, how many are done).
-Shown = Callable[[Iterable[Any], str, int, int], Iterator[Any]]
+ProgressReporter = Callable[[Iterable[Any], str, int, int], Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,22 @@ class KeywordFilter:
 
 
 @dataclass(frozen=True)
-class Programme:
+class Recipe:
     """A whole run. ``stages`` run in order; ``network`` makes the configuration for a vocabulary's size.
 
     The language model is ``language_model``, a folder or hub name, with its tokenizer; or None, and then a
-    fresh one with a tokenizer of ``vocabulary`` tokens. ``first_words`` are the stages that an encoder which
-    has learnt to hear already does without. ``robustness`` varies the samples of corpora that are not stored.
-    ``keywords`` says what context SFT and RL hint at; None where there is no such stage. ``text_form`` is how
-    the model learns to write: ``plain``, as texts are compared (lower case, numbers as spoken, no
-    punctuation), or ``written``, as they stand in the corpora. ``precision`` ``auto`` is bfloat16 under
-    autocast where that is faster; the model is saved in ``saved_dtype``. Recordings of ``noises`` whose names
-    begin with one of ``noises_left_out`` are not trained on, so that the model can be judged on them.
+    fresh one with a tokenizer of ``vocabulary`` tokens. ``bootstrap_stages`` are the stages that an encoder
+    which has learnt to hear already does without. ``robustness`` varies the samples of corpora that are not
+    stored. ``keywords`` says what context SFT and RL hint at; None where there is no such stage.
+    ``text_form`` is how the model learns to write: ``plain``, as texts are compared (lower case, numbers as
+    spoken, no punctuation), or ``written``, as they stand in the corpora. ``precision`` ``auto`` is bfloat16
+    under autocast where that is faster; the model is saved in ``saved_dtype``. Recordings of ``noises`` whose
+    names begin with one of ``noises_left_out`` are not trained on, so that the model can be judged on them.
     """
 
     network: Callable[[int], Nim4Config]
     corpora: Mapping[str, Corpus]
-    stages: "Mapping[str, Stage | AsynchronousIaSft]"
+    stages: "Mapping[str, Stage | AsyncIaSft]"
     vocabulary: int = 6000
     language_model: str | None = None
     texts: Sequence[Path] = ()
@@ -87,7 +87,7 @@ class Programme:
     keyword_filter: KeywordFilter | None = None
     text_form: TextForm = "plain"
     dev: Sequence[str] = ()
-    first_words: Sequence[str] = ()
+    bootstrap_stages: Sequence[str] = ()
     precision: Literal["no", "bf16", "auto"] = "no"
     saved_dtype: Literal["float16", "bfloat16"] = "float16"
     seed: int = 0
@@ -99,7 +99,7 @@ class Programme:
         """
         names = list(self.stages)
         if first is None:
-            return [name for name in names if not (started and name in self.first_words)]
+            return [name for name in names if not (started and name in self.bootstrap_stages)]
         if first not in names:
             raise InputError(f"there is no stage {first!r}; the recipe has {', '.join(names)}")
         if not started:

@@ -9,12 +9,12 @@ from typing import Any
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json, read_text, write_atomic
-from nim4asr.training.async_sft.schedule import AsynchronousIaSft, Phase, State
-from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotBoard
+from nim4asr.training.async_sft.schedule import AsyncIaSft, Phase, State
+from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotStore
 from nim4asr.training.loop.loop import steps_done
 from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.prepare import SKIPPED
-from nim4asr.training.recipe import Programme
+from nim4asr.training.recipe import Recipe
 from nim4asr.training.run import MODEL
 
 RECIPE = "recipe.json"
@@ -22,9 +22,10 @@ RECIPE = "recipe.json"
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage, or one side of an asynchronous one: steps done of how many, and what its log said last.
+    """One stage, or one worker of an asynchronous one: steps done of how many, and what its log said last.
 
-    How many IA-SFT's side takes depends on the snapshots to come: ``steps`` is the end of the leg it is on.
+    How many the IA-SFT worker takes depends on the snapshots to come: ``steps`` is the end of the round it is
+    on.
     """
 
     name: str
@@ -47,27 +48,27 @@ class RunStatus:
     model: bool
 
 
-def write_recipe(folder: Path, name: str, programme: Programme, stages: Sequence[str]) -> None:
+def write_recipe(folder: Path, name: str, recipe: Recipe, stages: Sequence[str]) -> None:
     """Keep beside the weights what the run was asked for: names and steps of its ``stages``, and every
     setting.
     """
-    settings = asdict(programme)
+    settings = asdict(recipe)
     settings.pop("network")
-    row = {"recipe": name, "stages": _steps(programme, stages), "settings": settings}
+    row = {"recipe": name, "stages": _steps(recipe, stages), "settings": settings}
     write_atomic(folder / RECIPE, json.dumps(row, ensure_ascii=False, indent=1, default=str) + "\n")
 
 
-def _steps(programme: Programme, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:
-    """The steps of every stage by its folder; those of a leg on a snapshot, and of the final one, where it
+def _steps(recipe: Recipe, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:
+    """The steps of every stage by its folder; those of a round on a snapshot, and of the final one, where it
     has such.
     """
     steps: dict[str, int | dict[str, int]] = {}
     for name in stages:
-        stage = programme.stages[name]
-        if isinstance(stage, AsynchronousIaSft):
+        stage = recipe.stages[name]
+        if isinstance(stage, AsyncIaSft):
             steps[f"{name}/pretraining"] = stage.pretraining.loop.steps
             steps[f"{name}/alignment"] = stage.alignment.loop.steps
-            steps[f"{name}/ia-sft"] = {"leg": stage.leg_steps, "final": stage.ia_sft.loop.steps}
+            steps[f"{name}/ia-sft"] = {"round": stage.steps_per_snapshot, "final": stage.ia_sft.loop.steps}
         else:
             steps[name] = stage.loop.steps
     return steps
@@ -83,11 +84,11 @@ def read_status(folder: Path) -> RunStatus:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise InputError(f"{folder}: no run has begun here ({RECIPE} is missing or damaged)") from None
     stages = tuple(_stage(folder, name, most) for name, most in steps.items())
-    sides = sorted({name.rpartition("/")[0] for name in steps if "/" in name})
+    parents = sorted({name.rpartition("/")[0] for name in steps if "/" in name})
     phase, snapshots = None, tuple[Snapshot, ...]()
-    for side in sides:
-        phase = State.load(folder / side / "ia-sft").phase.value
-        snapshots = tuple(SnapshotBoard(folder / side / "snapshots").snapshots())
+    for parent in parents:
+        phase = State.load(folder / parent / "ia-sft").phase.value
+        snapshots = tuple(SnapshotStore(folder / parent / "snapshots").snapshots())
     lists = [*folder.glob("left-out-*.jsonl"), *folder.glob(f"features/*/{LEFT_OUT}"), *folder.glob(SKIPPED)]
     counts = {
         str(one.relative_to(folder)): len(one.read_text(encoding="utf-8").splitlines()) for one in lists
@@ -107,7 +108,7 @@ def _numbers(steps: Any) -> int | dict[str, int]:
     """What ``_steps`` wrote of a stage; ``ValueError``, ``TypeError`` or ``KeyError`` if it is something
     else.
     """
-    return {leg: int(steps[leg]) for leg in ("leg", "final")} if isinstance(steps, dict) else int(steps)
+    return {kind: int(steps[kind]) for kind in ("round", "final")} if isinstance(steps, dict) else int(steps)
 
 
 def _stage(folder: Path, name: str, steps: int | dict[str, int]) -> StageStatus:
@@ -116,7 +117,9 @@ def _stage(folder: Path, name: str, steps: int | dict[str, int]) -> StageStatus:
         last |= one
     if not isinstance(steps, int):
         state = State.load(folder / name)
-        steps = state.leg_began + steps["final" if state.phase in (Phase.FINAL_LEG, Phase.DONE) else "leg"]
+        steps = (
+            state.round_start + steps["final" if state.phase in (Phase.FINAL_ROUND, Phase.DONE) else "round"]
+        )
     return StageStatus(name, steps_done(folder / name), steps, last)
 
 

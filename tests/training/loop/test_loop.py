@@ -21,7 +21,7 @@ from nim4asr.training.loop.loop import (
     steps_done,
 )
 from nim4asr.training.loop.metrics import read_log
-from nim4asr.training.loop.objective import Losses, Objective, Part
+from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective
 from nim4asr.training.loop.optimizer import OptimizerConfig
 
 
@@ -40,12 +40,12 @@ class Fit(Objective[Tensor]):
         self.net = nn.Sequential(nn.Linear(20, 20), nn.Dropout(0.3), nn.Linear(20, 1))
         self.steps, self.die_at, self.nan_at = 0, die_at, nan_at
 
-    def forward(self, batch: Tensor, random: Generator) -> Losses:
+    def forward(self, batch: Tensor, random: Generator) -> LossTerms:
         self.steps += 1
         if self.die_at is not None and self.steps > self.die_at:
             raise PowerCutError
         scale = float("nan") if self.nan_at is not None and self.steps > self.nan_at else 1.0
-        return {"error": Part((self.net(batch) - batch[:, :1]).square().sum() * scale, len(batch))}
+        return {"error": LossTerm((self.net(batch) - batch[:, :1]).square().sum() * scale, len(batch))}
 
 
 class PowerCutError(Exception):
@@ -235,7 +235,11 @@ def test_each_process_s_share_of_the_joint_loss(tmp_path: Path) -> None:
     """Gradients are averaged over processes, so the mean of the shares must be the loss of the joint batch."""
     running = loop(tmp_path, Fit(), config(1))
     total = torch.tensor(6.0)
-    losses = {"a": Part(total, 3.0), "b": Part(torch.tensor(4.0), 2.0, 0.5), "logged": Part(total, 1.0, 0.0)}
+    losses = {
+        "a": LossTerm(total, 3.0),
+        "b": LossTerm(torch.tensor(4.0), 2.0, 0.5),
+        "logged": LossTerm(total, 1.0, 0.0),
+    }
     running.accelerator = Two()  # type: ignore[assignment]
     share = running._joint_loss(losses, 0, torch.zeros(1))
     # Both have 6 over 3 and 4 over 2: joined 12 over 6 and 8 over 4.

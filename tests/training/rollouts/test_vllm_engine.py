@@ -18,7 +18,7 @@ from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.loop.optimizer import OptimizerConfig
 from nim4asr.training.rollouts.sampling import Draw, token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, VllmEngine
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.rl import Rl
 from training.rollouts.test_sampling import prompts
 from training.test_stages import batch, blocks, train
@@ -88,9 +88,9 @@ def test_no_such_python(config: VllmConfig) -> None:
 def test_rl_learns_from_an_engine_with_older_weights(toy_checkpoint: Checkpoint, config: VllmConfig) -> None:
     assert toy_checkpoint.tokenizer is not None
     network = copy.deepcopy(toy_checkpoint.network).requires_grad_(True)
-    learner = Learner(network, toy_checkpoint.tokenizer, None, KeywordSet(["天气"]))
+    model = TrainableModel(network, toy_checkpoint.tokenizer, None, KeywordSet(["天气"]))
     stage = Rl(LoopConfig(10, OptimizerConfig(5e-3)), samples=3, engine=config)
-    objective = stage.objective(learner)
+    objective = stage.objective(model)
     objective.open()
     one = objective.prepare(batch(), 0, np.random.default_rng(0))
     parts = objective(one, np.random.default_rng(0))

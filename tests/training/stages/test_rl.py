@@ -15,7 +15,7 @@ from nim4asr.training.rollouts.rewards import Reward
 from nim4asr.training.rollouts.sampling import token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, environment_of
 from nim4asr.training.stages import rl
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.rl import Grpo, Rl, advantages_of
 from training.test_stages import batch
 
@@ -23,10 +23,10 @@ LOOP = LoopConfig(10, OptimizerConfig(5e-3), accumulation=2)
 
 
 @pytest.fixture
-def learner(toy_checkpoint: Checkpoint) -> Learner:
+def model(toy_checkpoint: Checkpoint) -> TrainableModel:
     assert toy_checkpoint.tokenizer is not None
     network = copy.deepcopy(toy_checkpoint.network).requires_grad_(True)
-    return Learner(network, toy_checkpoint.tokenizer, None, KeywordSet(["天气"]))
+    return TrainableModel(network, toy_checkpoint.tokenizer, None, KeywordSet(["天气"]))
 
 
 def test_advantages_are_divided_by_their_deviation() -> None:
@@ -39,13 +39,13 @@ def test_advantages_are_divided_by_their_deviation() -> None:
 
 
 @pytest.mark.parametrize("clip", [0.2, 0.05])
-def test_grpo_is_its_equation(learner: Learner, monkeypatch: pytest.MonkeyPatch, clip: float) -> None:
+def test_grpo_is_its_equation(model: TrainableModel, monkeypatch: pytest.MonkeyPatch, clip: float) -> None:
     stage = Rl(LOOP, samples=3, clip=clip, kl_weight=0.5)
-    objective = stage.objective(learner)
+    objective = stage.objective(model)
     objective.open()
     # p_start and p_old are other models than p, so that every term has something to say.
     with torch.no_grad():
-        for parameter in learner.network.llm.parameters():
+        for parameter in model.network.llm.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
     written = [[5, 9, 7], [4], [8, 8], [6, 5, 4, 3], [7, 7], [9]]
     old = torch.full((6, 4), -3.0)
@@ -96,7 +96,9 @@ def test_the_temperature_falls_over_the_batches_of_one_process() -> None:
     assert falling == sorted(falling, reverse=True)
 
 
-def test_weights_are_sent_by_a_process_s_own_count(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_sent_by_a_process_s_own_count(
+    model: TrainableModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sent: list[int] = []
     devices: list[torch.device] = []
 
@@ -111,7 +113,7 @@ def test_weights_are_sent_by_a_process_s_own_count(learner: Learner, monkeypatch
             pass
 
     monkeypatch.setattr(rl, "VllmEngine", Engine)
-    objective = Grpo(learner, Rl(LOOP, engine=VllmConfig("python", refresh_every=3)))
+    objective = Grpo(model, Rl(LOOP, engine=VllmConfig("python", refresh_every=3)))
     for turn in range(1, 8):
         objective.prepare(batch(), turn, np.random.default_rng(0))
     assert sent == [1, 3, 6] and devices == [torch.device("cpu")]
@@ -124,6 +126,6 @@ def test_each_worker_sees_its_process_s_device_alone() -> None:
     assert environment_of(torch.device("cpu"), {"A": "b"}) == environment_of(None, {"A": "b"}) == {"A": "b"}
 
 
-def test_rl_has_no_dropout_anywhere(learner: Learner) -> None:
-    objective = Rl(LOOP).objective(learner).train()
+def test_rl_has_no_dropout_anywhere(model: TrainableModel) -> None:
+    objective = Rl(LOOP).objective(model).train()
     assert objective.training and not any(one.training for one in objective.network.modules())

@@ -1,20 +1,20 @@
 """Asynchronous IA-SFT: pre-training runs on while the language model trains on its snapshots.
 
-Two sides, which meet on a snapshot board (``nim4asr.training.async_sft.snapshots``) and nowhere else.
+Two workers, which meet at a snapshot store (``nim4asr.training.async_sft.snapshots``) and nowhere else.
 
-Pre-training's side compares its encoder with a reference by CKA, from a quarter of its steps on and then
+The pre-training worker compares its encoder with a reference by CKA, from a quarter of its steps on and then
 every half a per cent of them. Under the threshold it publishes a snapshot, which becomes the reference; when
-its steps are done it publishes the last, whatever the CKA (``look``).
+its steps are done it publishes the last, whatever the CKA (``drift_action``).
 
-IA-SFT's side is a state machine (``next_phase``):
+The IA-SFT worker is a state machine (``next_phase``):
 
     WAITING ──first snapshot──> ALIGNING ──steps done──> TRAINING on snapshot k ──newer snapshot──> TRAINING on it
-                                                             │ steps of the leg done: waits for a newer one
-                                                             └──final snapshot──> FINAL_LEG ──steps done──> DONE
+                                                             │ steps of the round done: waits for a newer one
+                                                             └──final snapshot──> FINAL_ROUND ──steps done──> DONE
 
 Adaptor, language model and their optimizer state live through a swap; only the encoder and its phoneme head
-are exchanged. Either side may be killed and started again. On one machine, one command runs them in turns:
-pre-training until it publishes, then the other side until it has to wait.
+are exchanged. Either worker may be killed and started again. On one machine, one command runs them in turns:
+pre-training until it publishes, then the other until it has to wait.
 """
 
 import json
@@ -26,11 +26,11 @@ from pathlib import Path
 
 from nim4asr.errors import InputError
 from nim4asr.files import parse_json, read_text, write_atomic
-from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotBoard
+from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotStore
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.stages.alignment import Alignment
 from nim4asr.training.stages.ia_sft import IaSft
-from nim4asr.training.stages.mixed_text import WithText
+from nim4asr.training.stages.mixed_text import MixedText
 from nim4asr.training.stages.pretraining import Pretraining
 
 
@@ -54,60 +54,61 @@ class SwapConfig:
         return step >= begin and (step - begin) % period == 0
 
 
-class Look(StrEnum):
+class DriftAction(StrEnum):
     """What pre-training does with its encoder after a step."""
 
     NOTHING = "nothing"
-    REFER = "refer"
+    SET_REFERENCE = "set reference"
     COMPARE = "compare"
     PUBLISH = "publish"
 
 
-def look(config: SwapConfig, step: int, steps: int, has_reference: bool) -> Look:
+def drift_action(config: SwapConfig, step: int, steps: int, has_reference: bool) -> DriftAction:
     """What is due after ``step`` of pre-training's ``steps``: the first look makes the reference, others
     compare with it, and the last step is published whatever it is like.
     """
     if step >= steps:
-        return Look.PUBLISH
+        return DriftAction.PUBLISH
     if not config.is_due(step, steps):
-        return Look.NOTHING
-    return Look.COMPARE if has_reference else Look.REFER
+        return DriftAction.NOTHING
+    return DriftAction.COMPARE if has_reference else DriftAction.SET_REFERENCE
 
 
 @dataclass(frozen=True)
-class AsynchronousIaSft:
-    """Stages 1 to 3 in one. Every leg on a snapshot but the final one takes at most ``leg_steps``; the steps
-    of ``ia_sft.loop`` are those of the final leg, over which its learning rate falls; before it, it is held.
+class AsyncIaSft:
+    """Stages 1 to 3 in one. Every round on a snapshot but the final one takes at most ``steps_per_snapshot``;
+    the steps of ``ia_sft.loop`` are those of the final round, over which its learning rate falls; before it,
+    it is held.
     """
 
     pretraining: Pretraining
     alignment: Alignment
-    ia_sft: IaSft | WithText
-    leg_steps: int
+    ia_sft: IaSft | MixedText
+    steps_per_snapshot: int
     swaps: SwapConfig = SwapConfig()
-    # How long a side that waits sleeps before it looks at the board again, in seconds.
-    patience: float = 30.0
+    # How long a waiting worker sleeps before it looks for a newer snapshot, in seconds.
+    poll_s: float = 30.0
 
 
 class Phase(StrEnum):
-    """Where IA-SFT's side stands."""
+    """Where the IA-SFT worker stands."""
 
     WAITING = "waiting"
     ALIGNING = "aligning"
     TRAINING = "training"
-    FINAL_LEG = "final leg"
+    FINAL_ROUND = "final round"
     DONE = "done"
 
 
 @dataclass(frozen=True)
 class State:
-    """IA-SFT's side: its phase, the snapshot whose encoder it trains on, and at which of its own steps it
+    """The IA-SFT worker: its phase, the snapshot whose encoder it trains on, and at which of its own steps it
     began on it.
     """
 
     phase: Phase = Phase.WAITING
     snapshot: int = 0
-    leg_began: int = 0
+    round_start: int = 0
 
     def save(self, folder: Path) -> None:
         """Write the state into ``folder``, as a whole."""
@@ -121,7 +122,7 @@ class State:
             return cls()
         try:
             row = parse_json(read_text(path))
-            numbers = row["snapshot"], row["leg_began"]
+            numbers = row["snapshot"], row["round_start"]
             if not all(type(one) is int and one >= 0 for one in numbers):
                 raise ValueError("no numbers")
             return cls(Phase(row["phase"]), *numbers)
@@ -133,14 +134,14 @@ class State:
 
 @dataclass(frozen=True)
 class Progress:
-    """What IA-SFT's side knows when it decides: its steps, and the newest snapshot."""
+    """What the IA-SFT worker knows when it decides: its steps, and the newest snapshot."""
 
     aligned: bool
     steps: int
     newest: Snapshot | None
 
 
-def next_phase(state: State, progress: Progress, config: AsynchronousIaSft) -> State:
+def next_phase(state: State, progress: Progress, config: AsyncIaSft) -> State:
     """The state that follows ``state``; the same one if nothing has happened that changes it."""
     newest = progress.newest
     if state.phase is Phase.WAITING:
@@ -148,40 +149,40 @@ def next_phase(state: State, progress: Progress, config: AsynchronousIaSft) -> S
     if state.phase is Phase.ALIGNING:
         if not progress.aligned:
             return state
-        return _leg(newest, progress.steps, state.snapshot)
+        return _next_round(newest, progress.steps, state.snapshot)
     if state.phase is Phase.TRAINING:
         if newest is None or newest.number <= state.snapshot:
             return state
-        return _leg(newest, progress.steps, state.snapshot)
-    if state.phase is Phase.FINAL_LEG and progress.steps >= state.leg_began + config.ia_sft.loop.steps:
+        return _next_round(newest, progress.steps, state.snapshot)
+    if state.phase is Phase.FINAL_ROUND and progress.steps >= state.round_start + config.ia_sft.loop.steps:
         return replace(state, phase=Phase.DONE)
     return state
 
 
-def _leg(newest: Snapshot | None, steps: int, current: int) -> State:
-    """The leg that begins at ``steps``, on the newest snapshot."""
+def _next_round(newest: Snapshot | None, steps: int, current: int) -> State:
+    """The round that begins at ``steps``, on the newest snapshot."""
     if newest is None:
         return State(Phase.TRAINING, current, steps)
-    return State(Phase.FINAL_LEG if newest.final else Phase.TRAINING, newest.number, steps)
+    return State(Phase.FINAL_ROUND if newest.final else Phase.TRAINING, newest.number, steps)
 
 
-def leg_loop(state: State, config: AsynchronousIaSft) -> LoopConfig:
-    """The loop of the leg that ``state`` is on: held at the peak until the final leg, falling over that
+def round_loop(state: State, config: AsyncIaSft) -> LoopConfig:
+    """The loop of the round that ``state`` is on: held at the peak until the final round, falling over that
     one.
     """
     loop = config.ia_sft.loop
-    if state.phase is Phase.FINAL_LEG:
-        return replace(loop, steps=state.leg_began + loop.steps, hold_steps=state.leg_began)
-    end = state.leg_began + config.leg_steps
+    if state.phase is Phase.FINAL_ROUND:
+        return replace(loop, steps=state.round_start + loop.steps, hold_steps=state.round_start)
+    end = state.round_start + config.steps_per_snapshot
     return replace(loop, steps=end, hold_steps=end)
 
 
 def wait_for_snapshot(
-    board: SnapshotBoard, after: int, patience: float, sleep: Callable[[float], None] = time.sleep
+    snapshots: SnapshotStore, after: int, poll_s: float, sleep: Callable[[float], None] = time.sleep
 ) -> Snapshot:
     """The first newer snapshot than ``after``, however long it takes."""
     while True:
-        newest = board.latest()
+        newest = snapshots.latest()
         if newest is not None and newest.number > after:
             return newest
-        sleep(patience)
+        sleep(poll_s)

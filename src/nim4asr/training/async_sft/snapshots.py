@@ -1,9 +1,9 @@
-"""The snapshot board: the folder in which pre-training and IA-SFT meet.
+"""The snapshot store: the folder through which pre-training hands encoders to IA-SFT.
 
 Pre-training publishes, IA-SFT takes. Neither needs the other to be running, nor to be on the same machine:
 all they share is the folder, on any file system on which a rename is atomic.
 
-    board/
+    snapshots/
       snapshot-0/          the first reference, which no one trains on
       snapshot-1/ ...      encoder.safetensors and manifest.json: step, CKA to the reference then, final or not
 """
@@ -42,8 +42,8 @@ class Snapshot:
     final: bool = False
 
 
-class SnapshotBoard:
-    """The board in ``folder``, made when it is first written to."""
+class SnapshotStore:
+    """The store in ``folder``, which is created by the first snapshot."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

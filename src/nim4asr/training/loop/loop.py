@@ -28,7 +28,7 @@ from nim4asr.data.batches import Prefetcher
 from nim4asr.errors import InputError
 from nim4asr.files import parse_json, publish_folder, read_text
 from nim4asr.training.loop.metrics import MetricsLog
-from nim4asr.training.loop.objective import Batch, Losses, Objective
+from nim4asr.training.loop.objective import Batch, LossTerms, Objective
 from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Loop(Generic[Batch]):
         if start >= config.steps:
             return start
         log = MetricsLog(self.folder, start) if self.accelerator.is_main_process else None
-        sums = _Sums()
+        sums = MetricAccumulator()
         batches = iter(self._batches(start))
         self._wrapped.train()
         done = start
@@ -183,12 +183,12 @@ class Loop(Generic[Batch]):
         first, last = start * config.accumulation, config.steps * config.accumulation
         world, rank = accelerator.num_processes, accelerator.process_index
         numbers = range(first * world + rank, last * world, world)
-        made = _Made(self._make_batch, config.seed, numbers)
+        made = BatchDataset(self._make_batch, config.seed, numbers)
         if not config.workers:
             return Prefetcher(made[i] for i in range(len(numbers)))
         return DataLoader(made, batch_size=None, num_workers=config.workers, prefetch_factor=4)
 
-    def _step(self, step: int, batches: Iterator[tuple[int, Batch]], sums: "_Sums") -> None:
+    def _step(self, step: int, batches: Iterator[tuple[int, Batch]], sums: "MetricAccumulator") -> None:
         config, accelerator = self.config, self.accelerator
         rate = config.learning_rate(step)
         for group in self._stepper.param_groups:
@@ -215,7 +215,7 @@ class Loop(Generic[Batch]):
                 self._stepper.zero_grad(set_to_none=True)
             sums.add(losses)
 
-    def _joint_loss(self, losses: Losses, step: int, batch: Batch) -> Tensor:
+    def _joint_loss(self, losses: LossTerms, step: int, batch: Batch) -> Tensor:
         """One process's share of the loss over the batches of all: gradients are averaged over processes."""
         local = torch.stack(
             [torch.as_tensor(float(part.count), device=self.accelerator.device) for part in losses.values()]
@@ -382,7 +382,7 @@ def _moved(batch: Any, device: torch.device) -> Any:
     return batch.to(device) if hasattr(batch, "to") else batch
 
 
-class _Made(Dataset[tuple[int, Any]]):
+class BatchDataset(Dataset[tuple[int, Any]]):
     """Batches by their place in a run, for a ``DataLoader``'s processes."""
 
     def __init__(self, make_batch: Callable[[int, Generator], Any], seed: int, numbers: range) -> None:
@@ -396,7 +396,7 @@ class _Made(Dataset[tuple[int, Any]]):
         return number, self._make_batch(number, default_rng([self._seed, number]))
 
 
-class _Sums:
+class MetricAccumulator:
     """What has been measured since the last line of the log."""
 
     def __init__(self) -> None:
@@ -408,7 +408,7 @@ class _Sums:
     def restart_clock(self) -> None:
         self._began, self.waited, self._timed = time.monotonic(), 0.0, 0
 
-    def add(self, losses: Losses) -> None:
+    def add(self, losses: LossTerms) -> None:
         for name, part in losses.items():
             sums = self._parts.setdefault(name, [0.0, 0.0])
             sums[0] += float(part.total.detach())

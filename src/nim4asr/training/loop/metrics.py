@@ -17,20 +17,20 @@ class MetricsLog:
         self._path = folder / LOG
         rows = [row for row in read_log(folder) if row["step"] <= start]
         write_atomic(self._path, "".join(map(_line, rows)))
-        self._board = _tensorboard(folder, start)
+        self._tensorboard_writer = _tensorboard(folder, start)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add the metrics of ``step``."""
         row = {"step": step, **{name: round(value, 6) for name, value in metrics.items()}}
         append_line(self._path, _line(row))
-        if self._board is not None:
+        if self._tensorboard_writer is not None:
             for name, value in metrics.items():
-                self._board.add_scalar(name, value, step)
+                self._tensorboard_writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Let TensorBoard's events reach the disk."""
-        if self._board is not None:
-            self._board.close()
+        if self._tensorboard_writer is not None:
+            self._tensorboard_writer.close()
 
 
 def read_log(folder: Path, name: str = LOG) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class LossTerm:
     """A term of a loss: a sum over a batch, and how many things (phonemes, tokens, samples) it sums over.
 
     The loss is the sum over its parts of ``weight * total / count``, where totals and counts are those of all
@@ -25,10 +25,10 @@ class Part:
     weight: float = 1.0
 
 
-Losses = Mapping[str, Part]
+LossTerms = Mapping[str, LossTerm]
 
 
-def mean_loss(losses: Losses) -> Tensor:
+def mean_loss(losses: LossTerms) -> Tensor:
     """The loss of one process alone."""
     terms = [
         part.weight * part.total / max(float(part.count), 1.0) for part in losses.values() if part.weight
@@ -39,7 +39,7 @@ def mean_loss(losses: Losses) -> Tensor:
 class Objective(nn.Module, Generic[Batch]):
     """A loss with everything it needs; the parameters in it that require gradients are what is trained."""
 
-    def forward(self, batch: Batch, random: Generator) -> Losses:
+    def forward(self, batch: Batch, random: Generator) -> LossTerms:
         """The loss of a batch; ``random`` is the batch's own."""
         raise NotImplementedError
 

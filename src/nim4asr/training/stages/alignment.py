@@ -21,8 +21,8 @@ from torch import Tensor
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Objective, Part, freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.pretraining import ChunkSampling
 from nim4asr.training.stages.speech import SpeechData, TrainingData
 from nim4asr.training.stages.transcript_loss import transcript_loss
@@ -37,16 +37,16 @@ class Alignment:
     imitate: bool = False
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
 
-    def objective(self, learner: Learner) -> "AdaptorLoss":
+    def objective(self, model: TrainableModel) -> "AdaptorLoss":
         """The loss above; the adaptor is left trainable. Raises ``InputError`` if there is no E to
         imitate.
         """
-        freeze_all_but(learner.network, "adaptor")
-        if self.imitate and learner.phonemes is None:
+        freeze_all_but(model.network, "adaptor")
+        if self.imitate and model.phonemes is None:
             raise InputError("alignment cannot imitate: there was no text pre-training; set imitate=False")
-        return AdaptorLoss(learner, self)
+        return AdaptorLoss(model, self)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances and their transcripts."""
         return self.data.batches(data)
 
@@ -54,14 +54,14 @@ class Alignment:
 class AdaptorLoss(Objective[SpeechBatch]):
     """The equation above, or the transcript's cross entropy, a token."""
 
-    def __init__(self, learner: Learner, config: Alignment) -> None:
+    def __init__(self, model: TrainableModel, config: Alignment) -> None:
         super().__init__()
-        self.network, self.config = learner.network, config
-        self._tokenizer = learner.tokenizer
+        self.network, self.config = model.network, config
+        self._tokenizer = model.tokenizer
         # Frozen, and no part of the stage's state.
-        self._phonemes = (learner.phonemes,) if config.imitate else ()
+        self._phonemes = (model.phonemes,) if config.imitate else ()
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``distance`` or ``transcript``."""
         network = self.network
         assert network.adaptor is not None and network.phoneme_head is not None
@@ -82,4 +82,4 @@ class AdaptorLoss(Objective[SpeechBatch]):
         index = torch.arange(speech.shape[1], device=speech.device)
         valid = (index < speech_lengths[:, None])[..., None]
         error = ((speech - wanted).square() * valid).sum()
-        return {"distance": Part(error, float((wanted.square() * valid).sum()))}
+        return {"distance": LossTerm(error, float((wanted.square() * valid).sum()))}

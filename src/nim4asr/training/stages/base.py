@@ -16,12 +16,12 @@ from nim4asr.model.nim4 import Nim4
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import Objective
-from nim4asr.training.stages.phoneme_embedding import PhonemeSpeech
+from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.stages.speech import TrainingData
 
 
 @dataclass(frozen=True, eq=False)
-class Learner:
+class TrainableModel:
     """What is trained, one object through all stages.
 
     ``phonemes`` is E of text pre-training, where there is one; ``keywords`` are those of the transcripts.
@@ -29,23 +29,23 @@ class Learner:
 
     network: Nim4
     tokenizer: Tokenizer
-    phonemes: PhonemeSpeech | None = None
+    phonemes: PhonemeEmbedding | None = None
     keywords: KeywordSet | None = None
 
 
 @runtime_checkable
 class Stage(Protocol):
-    """A stage of a programme."""
+    """A stage of a recipe."""
 
     @property
     def loop(self) -> LoopConfig: ...
 
-    def objective(self, learner: Learner) -> Objective[Any]:
-        """The stage's objective over ``learner``, which it leaves trainable where it trains it, and frozen
+    def objective(self, model: TrainableModel) -> Objective[Any]:
+        """The stage's objective over ``model``, which it leaves trainable where it trains it, and frozen
         elsewhere.
         """
         ...
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], Any]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], Any]:
         """``make_batch(number, random)``: any batch, in an order that its number fixes."""
         ...

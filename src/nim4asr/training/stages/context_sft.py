@@ -15,7 +15,7 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.joint_sft import JointLoss
 from nim4asr.training.stages.pretraining import ChunkSampling
@@ -32,16 +32,16 @@ class ContextSft:
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     hints: HintSampling = field(default_factory=HintSampling)
 
-    def objective(self, learner: Learner) -> JointLoss:
+    def objective(self, model: TrainableModel) -> JointLoss:
         """The loss of late joint SFT; everything is left trainable.
 
-        Raises ``InputError`` if the learner has no keywords.
+        Raises ``InputError`` if the model has no keywords.
         """
-        freeze_all_but(learner.network, "encoder", "phoneme_head", "adaptor", "llm")
-        if learner.keywords is None or not len(learner.keywords):
+        freeze_all_but(model.network, "encoder", "phoneme_head", "adaptor", "llm")
+        if model.keywords is None or not len(model.keywords):
             raise InputError("context SFT needs keywords, and the transcripts gave none")
-        return JointLoss(learner, self.ctc_weight, self.chunks, self.hints, learner.keywords)
+        return JointLoss(model, self.ctc_weight, self.chunks, self.hints, model.keywords)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances and their transcripts, long ones more often."""
         return self.data.batches(data)

@@ -27,8 +27,8 @@ from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.model.shapes import SUBSAMPLING_CONTEXT
 from nim4asr.phonemes import BLANK
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Objective, Part, freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.speech import SpeechData, TrainingData
 
 # Of the way from the quiet frames of an utterance (10 %) up to its loud ones (90 %), where the voice begins.
@@ -43,13 +43,13 @@ class FlatStart:
     loop: LoopConfig
     data: SpeechData = field(default_factory=lambda: SpeechData(30.0, 2.0))
 
-    def objective(self, learner: Learner) -> "FlatAlignment":
+    def objective(self, model: TrainableModel) -> "FlatAlignment":
         """Frame by frame; the encoder and the phoneme head are left trainable."""
-        freeze_all_but(learner.network, "encoder", "phoneme_head")
-        assert learner.network.phoneme_head is not None
-        return FlatAlignment(learner.network.encoder, learner.network.phoneme_head)
+        freeze_all_but(model.network, "encoder", "phoneme_head")
+        assert model.network.phoneme_head is not None
+        return FlatAlignment(model.network.encoder, model.network.phoneme_head)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances and their phonemes."""
         return self.data.batches(data)
 
@@ -61,13 +61,13 @@ class FlatAlignment(Objective[SpeechBatch]):
         super().__init__()
         self.encoder, self.phoneme_head = encoder, phoneme_head
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``frames``."""
         frames, lengths = self.encoder(batch.features[0], batch.lengths)
         log_probs = self.phoneme_head(frames).float()
         wanted = flat_alignment(batch, lengths.tolist(), log_probs.shape[1])
         loss = functional.nll_loss(log_probs.mT, wanted, ignore_index=_PADDING, reduction="sum")
-        return {"frames": Part(loss, lengths.sum())}
+        return {"frames": LossTerm(loss, lengths.sum())}
 
 
 def flat_alignment(batch: SpeechBatch, lengths: list[int], frames: int) -> Tensor:

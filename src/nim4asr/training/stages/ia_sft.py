@@ -17,8 +17,8 @@ from numpy.random import Generator
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Objective, freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.loop.objective import LossTerms, Objective, freeze_all_but
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.hints import HintSampling, draw_hints
 from nim4asr.training.stages.pretraining import ChunkSampling
 from nim4asr.training.stages.speech import SpeechData, TrainingData
@@ -34,12 +34,12 @@ class IaSft:
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     hints: HintSampling | None = None
 
-    def objective(self, learner: Learner) -> "FrozenEncoderLoss":
+    def objective(self, model: TrainableModel) -> "FrozenEncoderLoss":
         """The loss above; adaptor and language model are left trainable."""
-        freeze_all_but(learner.network, "adaptor", "llm")
-        return FrozenEncoderLoss(learner, self.chunks, self.hints)
+        freeze_all_but(model.network, "adaptor", "llm")
+        return FrozenEncoderLoss(model, self.chunks, self.hints)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances and their transcripts."""
         return self.data.batches(data)
 
@@ -49,16 +49,16 @@ class FrozenEncoderLoss(Objective[SpeechBatch]):
 
     def __init__(
         self,
-        learner: Learner,
+        model: TrainableModel,
         chunks: ChunkSampling,
         hints: HintSampling | None,
         keywords: KeywordSet | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.chunks = learner.network, chunks
-        self._tokenizer, self._hints, self._keywords = learner.tokenizer, hints, keywords
+        self.network, self.chunks = model.network, chunks
+        self._tokenizer, self._hints, self._keywords = model.tokenizer, hints, keywords
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``transcript``."""
         assert self.network.adaptor is not None
         with torch.no_grad():

@@ -14,8 +14,8 @@ from numpy.random import Generator
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Part, freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.loop.objective import LossTerm, LossTerms, freeze_all_but
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.ia_sft import FrozenEncoderLoss
 from nim4asr.training.stages.pretraining import ChunkSampling, ctc_sum
@@ -33,12 +33,12 @@ class JointSft:
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     hints: HintSampling | None = None
 
-    def objective(self, learner: Learner) -> "JointLoss":
+    def objective(self, model: TrainableModel) -> "JointLoss":
         """The loss above; everything is left trainable."""
-        freeze_all_but(learner.network, "encoder", "phoneme_head", "adaptor", "llm")
-        return JointLoss(learner, self.ctc_weight, self.chunks, self.hints)
+        freeze_all_but(model.network, "encoder", "phoneme_head", "adaptor", "llm")
+        return JointLoss(model, self.ctc_weight, self.chunks, self.hints)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances and their transcripts."""
         return self.data.batches(data)
 
@@ -48,16 +48,16 @@ class JointLoss(FrozenEncoderLoss):
 
     def __init__(
         self,
-        learner: Learner,
+        model: TrainableModel,
         ctc_weight: float,
         chunks: ChunkSampling,
         hints: HintSampling | None,
         keywords: KeywordSet | None = None,
     ) -> None:
-        super().__init__(learner, chunks, hints, keywords)
+        super().__init__(model, chunks, hints, keywords)
         self.ctc_weight = ctc_weight
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``transcript`` and ``ctc``."""
         network = self.network
         assert network.adaptor is not None and network.phoneme_head is not None
@@ -67,4 +67,4 @@ class JointLoss(FrozenEncoderLoss):
         transcript = transcript_loss(network, self._tokenizer, speech, speech_lengths, batch.texts, hints)
         log_probs = network.phoneme_head(frames).float()
         ctc = ctc_sum(log_probs, lengths, batch.targets, batch.target_lengths)
-        return {"transcript": transcript, "ctc": Part(ctc, batch.target_lengths.sum(), self.ctc_weight)}
+        return {"transcript": transcript, "ctc": LossTerm(ctc, batch.target_lengths.sum(), self.ctc_weight)}

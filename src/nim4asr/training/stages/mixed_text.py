@@ -15,8 +15,8 @@ from numpy.random import Generator, default_rng
 
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Objective, Part
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.ia_sft import FrozenEncoderLoss, IaSft
 from nim4asr.training.stages.joint_sft import JointLoss, JointSft
 from nim4asr.training.stages.speech import TrainingData
@@ -26,7 +26,7 @@ MixedBatch = SpeechBatch | TextBatch
 
 
 @dataclass(frozen=True)
-class WithText:
+class MixedText:
     """A stage on ``speech`` in turns with text, which a ``text_share`` of the batches are. The loop is
     ``speech``'s.
     """
@@ -39,22 +39,22 @@ class WithText:
     def loop(self) -> LoopConfig:
         return self.speech.loop
 
-    def objective(self, learner: Learner) -> "InTurns":
+    def objective(self, model: TrainableModel) -> "MixedObjective":
         """Either loss; what the stage trains is left trainable, and E. Raises ``InputError`` if there is no
         E.
         """
-        text = self.text.objective(learner)
+        text = self.text.objective(model)
         # The last word on what of the network is frozen is the stage's.
-        speech = self.speech.objective(learner)
+        speech = self.speech.objective(model)
         text.phonemes.requires_grad_(True)
-        return InTurns(speech, text)
+        return MixedObjective(speech, text)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], MixedBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], MixedBatch]:
         """Speech or text, by the batch's number."""
         return partial(
             _draw,
-            self.speech.batches(data, learner),
-            self.text.batches(data, learner),
+            self.speech.batches(data, model),
+            self.text.batches(data, model),
             self.text_share,
             self.loop.seed,
         )
@@ -73,14 +73,14 @@ def _draw(
     return speech(number, random)
 
 
-class InTurns(Objective[MixedBatch]):
+class MixedObjective(Objective[MixedBatch]):
     """The loss of whichever kind a batch is."""
 
     def __init__(self, speech: FrozenEncoderLoss, text: SimulatedSpeechLoss) -> None:
         super().__init__()
         self.speech, self.text = speech, text
 
-    def forward(self, batch: MixedBatch, random: Generator) -> Losses:
+    def forward(self, batch: MixedBatch, random: Generator) -> LossTerms:
         """``speech`` and ``text``, and ``ctc`` where the stage has it; what the batch does not hold is
         nothing.
         """
@@ -90,8 +90,8 @@ class InTurns(Objective[MixedBatch]):
         if torch.distributed.is_initialized():
             # Every process must have a gradient for every weight, whichever kind its batch was.
             touched = sum(p.sum() for p in self.parameters() if p.requires_grad)
-            own = Part(own.total + 0.0 * touched, own.count)
-        nothing = Part(own.total.detach() * 0.0, 0.0)
+            own = LossTerm(own.total + 0.0 * touched, own.count)
+        nothing = LossTerm(own.total.detach() * 0.0, 0.0)
         parts = {"speech": nothing if is_text else own, "text": own if is_text else nothing}
         if isinstance(self.speech, JointLoss):
             parts["ctc"] = losses.get("ctc", replace(nothing, weight=self.speech.ctc_weight))

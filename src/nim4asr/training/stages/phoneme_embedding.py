@@ -18,7 +18,7 @@ from nim4asr.phonemes import TABLE, tokenize
 _SCALE = 0.02
 
 
-class PhonemeSpeech(nn.Module):
+class PhonemeEmbedding(nn.Module):
     """E: embeddings of phonemes by their place in a speech token, and the language model under training."""
 
     def __init__(self, network: Nim4) -> None:

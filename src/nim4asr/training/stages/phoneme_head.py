@@ -17,7 +17,7 @@ from numpy.random import Generator
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.pretraining import ChunkSampling, CrCtc, Pretraining
 from nim4asr.training.stages.speech import SpeechData, TrainingData
 
@@ -33,15 +33,15 @@ class PhonemeHeadTuning:
     more_time_masks: float = 2.5
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
 
-    def objective(self, learner: Learner) -> CrCtc:
+    def objective(self, model: TrainableModel) -> CrCtc:
         """CR-CTC; the phoneme head is left trainable."""
-        objective = self._pretraining().objective(learner)
-        freeze_all_but(learner.network, "phoneme_head")
+        objective = self._pretraining().objective(model)
+        freeze_all_but(model.network, "phoneme_head")
         return objective
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances in ``views`` views."""
-        return self._pretraining().batches(data, learner)
+        return self._pretraining().batches(data, model)
 
     def _pretraining(self) -> Pretraining:
         return Pretraining(

@@ -27,8 +27,8 @@ from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.phonemes import BLANK
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Objective, Part, freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.speech import SpeechData, TrainingData
 
 DEPLOYED_CHUNKS = ChunkScheme(size=16, left=4)
@@ -65,13 +65,13 @@ class Pretraining:
     more_time_masks: float = 2.5
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
 
-    def objective(self, learner: Learner) -> "CrCtc":
+    def objective(self, model: TrainableModel) -> "CrCtc":
         """CR-CTC; the encoder and the phoneme head are left trainable."""
-        freeze_all_but(learner.network, "encoder", "phoneme_head")
-        assert learner.network.phoneme_head is not None
-        return CrCtc(learner.network.encoder, learner.network.phoneme_head, self)
+        freeze_all_but(model.network, "encoder", "phoneme_head")
+        assert model.network.phoneme_head is not None
+        return CrCtc(model.network.encoder, model.network.phoneme_head, self)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances in ``views`` views."""
         return self.data.batches(data, self.views, self.more_time_masks if self.views > 1 else 1.0)
 
@@ -83,7 +83,7 @@ class CrCtc(Objective[SpeechBatch]):
         super().__init__()
         self.encoder, self.phoneme_head, self.config = encoder, phoneme_head, config
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``ctc`` and, with two views, ``consistency``."""
         views, size = batch.features.shape[:2]
         chunks = self.config.chunks.draw(random)
@@ -91,7 +91,7 @@ class CrCtc(Objective[SpeechBatch]):
         log_probs = self.phoneme_head(frames).float()
         phonemes = batch.target_lengths.sum()
         targets, target_lengths = batch.targets.repeat(views), batch.target_lengths.repeat(views)
-        ctc = Part(ctc_sum(log_probs, lengths, targets, target_lengths), views * phonemes)
+        ctc = LossTerm(ctc_sum(log_probs, lengths, targets, target_lengths), views * phonemes)
         if views == 1:
             return {"ctc": ctc}
         first, second = log_probs[:size], log_probs[size:]
@@ -99,7 +99,7 @@ class CrCtc(Objective[SpeechBatch]):
         divergence = functional.kl_div(first, second.detach(), reduction="none", log_target=True)
         divergence = divergence + functional.kl_div(second, first.detach(), reduction="none", log_target=True)
         consistency = (divergence.sum(-1) * valid).sum() / 2
-        return {"ctc": ctc, "consistency": Part(consistency, phonemes, self.config.consistency_weight)}
+        return {"ctc": ctc, "consistency": LossTerm(consistency, phonemes, self.config.consistency_weight)}
 
 
 def ctc_sum(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:

@@ -27,11 +27,11 @@ from nim4asr.audio.features import FRAMES_PER_SECOND
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Objective, Part, freeze_all_but
+from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
 from nim4asr.training.rollouts.rewards import Reward, reward
 from nim4asr.training.rollouts.sampling import Draw, sample, token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, VllmEngine
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.hints import HintSampling, draw_hints
 from nim4asr.training.stages.pretraining import DEPLOYED_CHUNKS
 from nim4asr.training.stages.speech import SpeechData, TrainingData
@@ -69,12 +69,12 @@ class Rl:
         done = min(1.0, turn / max(1, self.loop.steps * self.loop.accumulation))
         return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
 
-    def objective(self, learner: Learner) -> "Grpo":
+    def objective(self, model: TrainableModel) -> "Grpo":
         """The loss above; everything but the phoneme head is left trainable, and today's model is p_start."""
-        freeze_all_but(learner.network, "encoder", "adaptor", "llm")
-        return Grpo(learner, self)
+        freeze_all_but(model.network, "encoder", "adaptor", "llm")
+        return Grpo(model, self)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], SpeechBatch]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
         """Utterances and their transcripts."""
         return self.data.batches(data)
 
@@ -97,10 +97,10 @@ class Group:
 class Grpo(Objective[SpeechBatch]):
     """The equation above."""
 
-    def __init__(self, learner: Learner, config: Rl) -> None:
+    def __init__(self, model: TrainableModel, config: Rl) -> None:
         super().__init__()
-        self.network, self.config = learner.network, config
-        self._tokenizer, self._keywords = learner.tokenizer, learner.keywords
+        self.network, self.config = model.network, config
+        self._tokenizer, self._keywords = model.tokenizer, model.keywords
         self._start: tuple[Nim4, ...] = ()
         self._engine: VllmEngine | None = None
         self._draw = Draw(config.samples, config.temperature[0], 0)
@@ -133,13 +133,14 @@ class Grpo(Objective[SpeechBatch]):
             self._engine.close()
             self._engine = None
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> Losses:
+    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``policy`` and ``kl``; beside them the parts of the reward, lengths, and the share of groups
         without spread.
         """
         group = self.roll_out(batch, random)
         log_probs, counts = token_log_probs(self.network.llm, group.prompt, group.written)
-        # Drawn by today's model, p_old is p: the ratio is 1 with the gradient of log p, and the clip idle.
+        # SampledUtterance by today's model, p_old is p: the ratio is 1 with the gradient of log p, and the
+        # clip idle.
         old = log_probs.detach() if group.old is None else group.old
         ratio = (log_probs - old).exp()
         clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
@@ -155,14 +156,14 @@ class Grpo(Objective[SpeechBatch]):
 
         rows = len(group.written)
         parts = {
-            "policy": Part(mean_of_tokens(policy), used.sum()),
-            "kl": Part(mean_of_tokens(divergence), used.sum(), self.config.kl_weight),
+            "policy": LossTerm(mean_of_tokens(policy), used.sum()),
+            "kl": LossTerm(mean_of_tokens(divergence), used.sum(), self.config.kl_weight),
             "reward": _logged(group.rewards, lambda one: one.total),
             "accuracy": _logged(group.rewards, lambda one: one.accuracy),
             "hallucination": _logged(group.rewards, lambda one: one.hallucination),
             "context": _logged(group.rewards, lambda one: one.context),
-            "length": Part(lengths.float().sum(), rows, 0.0),
-            "without_spread": Part((~group.spread).float().sum(), len(group.spread), 0.0),
+            "length": LossTerm(lengths.float().sum(), rows, 0.0),
+            "without_spread": LossTerm((~group.spread).float().sum(), len(group.spread), 0.0),
         }
         return parts
 
@@ -219,5 +220,5 @@ def advantages_of(rewards: Sequence[float], samples: int) -> tuple[Tensor, Tenso
     return (advantages * spread[:, None]).flatten(), spread
 
 
-def _logged(rewards: Sequence[Reward], part: Callable[[Reward], float]) -> Part:
-    return Part(torch.tensor(sum(map(part, rewards))), len(rewards), 0.0)
+def _logged(rewards: Sequence[Reward], part: Callable[[Reward], float]) -> LossTerm:
+    return LossTerm(torch.tensor(sum(map(part, rewards))), len(rewards), 0.0)

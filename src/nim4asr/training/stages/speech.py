@@ -23,7 +23,7 @@ def in_form(text: str, form: TextForm) -> str:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a programme has to train on. ``texts`` are those of all corpora and the text files, in ``form``.
+    """What a recipe has to train on. ``texts`` are those of all corpora and the text files, in ``form``.
 
     ``skipped`` is the file that names the utterances which could not be read.
     """

@@ -35,10 +35,10 @@ from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import BLANK, TABLE, pronounce
 from nim4asr.phonemes.inventory import FINALS, INITIALS, TONES
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Losses, Objective, freeze_all_but
-from nim4asr.training.stages.base import Learner
+from nim4asr.training.loop.objective import LossTerms, Objective, freeze_all_but
+from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.hints import HintSampling, draw_hints
-from nim4asr.training.stages.phoneme_embedding import PhonemeSpeech
+from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.stages.speech import TrainingData
 from nim4asr.training.stages.transcript_loss import transcript_loss
 
@@ -67,20 +67,20 @@ class TextPretraining:
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     hints: HintSampling | None = None
 
-    def objective(self, learner: Learner) -> "SimulatedSpeechLoss":
+    def objective(self, model: TrainableModel) -> "SimulatedSpeechLoss":
         """Cross entropy; the language model and E are left trainable. Raises ``InputError`` if there is no
         E.
         """
-        freeze_all_but(learner.network, "llm")
-        if learner.phonemes is None:
+        freeze_all_but(model.network, "llm")
+        if model.phonemes is None:
             raise InputError("text pre-training needs a language model without a past, and so an E")
-        learner.phonemes.requires_grad_(True)
-        return SimulatedSpeechLoss(learner.network, learner.tokenizer, learner.phonemes)
+        model.phonemes.requires_grad_(True)
+        return SimulatedSpeechLoss(model.network, model.tokenizer, model.phonemes)
 
-    def batches(self, data: TrainingData, learner: Learner) -> Callable[[int, Generator], "TextBatch"]:
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], "TextBatch"]:
         """Texts, each with a simulated hearing of its own."""
-        assert learner.phonemes is not None
-        return TextSampler(labeled(data.texts), self, learner.phonemes.stack)
+        assert model.phonemes is not None
+        return TextSampler(labeled(data.texts), self, model.phonemes.stack)
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,13 @@ class TextBatch:
 class SimulatedSpeechLoss(Objective[TextBatch]):
     """Cross entropy of the texts, a token."""
 
-    def __init__(self, network: Nim4, tokenizer: Tokenizer, phonemes: PhonemeSpeech) -> None:
+    def __init__(self, network: Nim4, tokenizer: Tokenizer, phonemes: PhonemeEmbedding) -> None:
         super().__init__()
         # The network's language model is E's, too, and its other parts are no part of this stage.
         self.phonemes = phonemes
         self._network, self._tokenizer = (network,), tokenizer
 
-    def forward(self, batch: TextBatch, random: Generator) -> Losses:
+    def forward(self, batch: TextBatch, random: Generator) -> LossTerms:
         """``transcript``."""
         (network,) = self._network
         speech = self.phonemes.embed(batch.phonemes, batch.weights)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.prompt import tokens_of_transcript
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.training.loop.objective import Part
+from nim4asr.training.loop.objective import LossTerm
 
 
 def transcript_loss(
@@ -19,7 +19,7 @@ def transcript_loss(
     lengths: Tensor,
     texts: Sequence[str],
     hints: Sequence[Sequence[str]] | None = None,
-) -> Part:
+) -> LossTerm:
     """-log p(token | prompt, tokens before), summed over the transcripts' tokens, end of turn included.
 
     ``speech`` (B, S, D_llm) of which ``lengths`` (B,) count. Prompts are padded on the left, so every
@@ -43,4 +43,4 @@ def transcript_loss(
         use_cache=False,
     )
     loss = functional.cross_entropy(output.logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
-    return Part(loss, (targets != -100).sum())
+    return LossTerm(loss, (targets != -100).sum())

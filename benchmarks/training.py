@@ -35,11 +35,12 @@ from nim4asr.model.folder import bundled
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE
 from nim4asr.recipes import RECIPES, training_recipe
-from nim4asr.training.async_sft.schedule import AsyncIaSft
+from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.loop.optimizer import build_optimizer
+from nim4asr.training.model import TrainableModel
 from nim4asr.training.recipe import Recipe
-from nim4asr.training.stages.base import Stage, TrainableModel
+from nim4asr.training.stages.base import Stage
 from nim4asr.training.stages.mixed_text import MixedText
 from nim4asr.training.stages.pretraining import Pretraining
 from nim4asr.training.stages.rl import Rl

@@ -207,7 +207,7 @@ def test_train_needs_its_data(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert status == 1
     assert err.startswith("nim4: ")
     status, _, err = run(
-        capsys, "train", "nano", "--data", tmp_path, "--output", tmp_path / "run", "--stage", "magic"
+        capsys, "train", "nano", "--data", tmp_path, "--output", tmp_path / "run", "--only-stage", "magic"
     )
     assert status == 1
     assert "no stage 'magic'" in err

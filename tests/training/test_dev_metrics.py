@@ -12,7 +12,7 @@ from nim4asr.data.store import FeatureStore
 from nim4asr.model.checkpoint import load
 from nim4asr.model.folder import bundled
 from nim4asr.training.dev_metrics import dev_errors
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
 
 DEMO = Path(__file__).parents[2] / "demo"
 SAID = {

@@ -154,8 +154,8 @@ import os
 import sys
 from pathlib import Path
 
-from test_run import progress, toy_recipe, write_corpus
-from nim4asr.training.run import run_recipe
+from test_run import toy_recipe, write_corpus
+from nim4asr.training.run import RunOptions, run_recipe
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
@@ -163,7 +163,7 @@ if __name__ == "__main__":
     own = folder / os.environ["RANK"]
     own.mkdir()
     write_corpus(own)
-    run_recipe(toy_recipe(own), folder / "run", None, progress)
+    run_recipe(toy_recipe(own), folder / "run")
 """
 
 

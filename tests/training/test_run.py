@@ -26,34 +26,32 @@ from nim4asr.recipes.nim4_2b3 import steps_for
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.runtime.torch_network import torch_model
 from nim4asr.training import prepare
-from nim4asr.training.async_sft.runner import Worker
-from nim4asr.training.async_sft.schedule import AsyncIaSft, Phase, State, SwapConfig
+from nim4asr.training.async_sft.schedule import Phase, State, SwapConfig
 from nim4asr.training.async_sft.snapshots import SnapshotStore
+from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig, steps_done
 from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.plots import plot_run
+from nim4asr.training.prepare import prepare_data
 from nim4asr.training.recipe import Corpus, KeywordFilter, Recipe
-from nim4asr.training.run import run_recipe
+from nim4asr.training.run import RunOptions, run_recipe
+from nim4asr.training.speech import SpeechData, TextForm, in_form
 from nim4asr.training.stages.alignment import Alignment
+from nim4asr.training.stages.base import Worker
 from nim4asr.training.stages.context_sft import ContextSft
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.ia_sft import IaSft
 from nim4asr.training.stages.joint_sft import JointSft
-from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.stages.pretraining import Pretraining
 from nim4asr.training.stages.rl import Rl
-from nim4asr.training.stages.speech import SpeechData, TextForm, in_form
 from nim4asr.training.stages.text_pretraining import TextPretraining
 from nim4asr.training.status import as_text, read_status, write_recipe
 
 LOOP = LoopConfig(2, OptimizerConfig(1e-3), warmup_steps=1, log_every=1, evaluate_every=2)
 SPEECH = SpeechData(10.0)
-
-
-def progress(items, what, total, done=0):  # type: ignore[no-untyped-def]
-    return iter(items)
 
 
 @pytest.fixture
@@ -121,7 +119,7 @@ def toy_recipe(tmp_path: Path) -> Recipe:
 def test_from_corpora_to_a_model_that_transcribes(recipe: Recipe, tmp_path: Path, speech: Floats) -> None:
     folder = tmp_path / "run"
     write_recipe(folder, "toy", recipe, list(recipe.stages))
-    run_recipe(recipe, folder, None, progress)
+    run_recipe(recipe, folder)
     checkpoint = load(folder / "model")
     Recognizer(torch_model(checkpoint)).transcribe(speech, sample_rate=SAMPLE_RATE)
     for name, stage in recipe.stages.items():
@@ -149,17 +147,17 @@ def test_from_corpora_to_a_model_that_transcribes(recipe: Recipe, tmp_path: Path
     assert {"joint-sft.png", "ia-sft-cka.png", "rl.png"} <= pictures
 
     # Started again, it trains nothing anew and gives the same model.
-    run_recipe(recipe, folder, None, progress)
+    run_recipe(recipe, folder)
     again = load(folder / "model").network.state_dict()
     assert all(value.equal(again[name]) for name, value in checkpoint.network.state_dict().items())
 
 
 def test_stages_one_by_one_are_the_whole(recipe: Recipe, tmp_path: Path) -> None:
-    run_recipe(recipe, tmp_path / "whole", None, progress)
+    run_recipe(recipe, tmp_path / "whole")
     with pytest.raises(InputError, match="'words' comes before 'joint-sft'"):
-        run_recipe(recipe, tmp_path / "steps", "joint-sft", progress)
+        run_recipe(recipe, tmp_path / "steps", RunOptions(only_stage="joint-sft"))
     for stage in recipe.stages:
-        run_recipe(recipe, tmp_path / "steps", stage, progress)
+        run_recipe(recipe, tmp_path / "steps", RunOptions(only_stage=stage))
     whole, steps = (load(tmp_path / name / "model").network.state_dict() for name in ("whole", "steps"))
     assert all(value.equal(steps[name]) for name, value in whole.items())
 
@@ -168,22 +166,20 @@ def test_two_sides_as_two_jobs_one_after_the_other(recipe: Recipe, tmp_path: Pat
     """All of pre-training first, as if the other job had been down; then that one takes the newest snapshot."""
     folder = tmp_path / "run"
     for name in ("words", "text-pretraining"):
-        run_recipe(recipe, folder, name, progress)
-    run_recipe(recipe, folder, None, progress, worker="pretraining")
+        run_recipe(recipe, folder, RunOptions(only_stage=name))
+    run_recipe(recipe, folder, RunOptions(worker="pretraining"))
     assert SnapshotStore(folder / "ia-sft/snapshots").snapshots()[-1].final
     assert not (folder / "ia-sft/alignment").exists()
-    run_recipe(recipe, folder, None, progress, worker="ia-sft")
+    run_recipe(recipe, folder, RunOptions(worker="ia-sft"))
     # One round, the final one.
     assert steps_done(folder / "ia-sft/ia-sft") == 2
-    run_recipe(recipe, folder, None, progress)
+    run_recipe(recipe, folder)
     assert (folder / "model").exists()
     with pytest.raises(InputError, match="has no workers"):
         run_recipe(
             replace(recipe, stages={"words": recipe.stages["words"]}),
             tmp_path / "no sides",
-            None,
-            progress,
-            worker="ia-sft",
+            RunOptions(worker="ia-sft"),
         )
 
 
@@ -191,15 +187,15 @@ def test_two_sides_at_the_same_time(recipe: Recipe, tmp_path: Path) -> None:
     """As two processes, which share the run's folder and nothing else, and one of them killed on the way."""
     folder = tmp_path / "run"
     for name in ("words", "text-pretraining"):
-        run_recipe(recipe, folder, name, progress)
+        run_recipe(recipe, folder, RunOptions(only_stage=name))
     here = Path(__file__).parent
 
     def job(worker: Worker) -> subprocess.Popen[bytes]:
         script = f"""
 import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
 from pathlib import Path
-from test_run import run_recipe, progress, toy_recipe
-run_recipe(toy_recipe(Path({str(tmp_path)!r})), Path({str(folder)!r}), None, progress, worker={worker!r})
+from test_run import RunOptions, run_recipe, toy_recipe
+run_recipe(toy_recipe(Path({str(tmp_path)!r})), Path({str(folder)!r}), RunOptions(worker={worker!r}))
 """
         return subprocess.Popen([sys.executable, "-c", script])
 
@@ -225,7 +221,7 @@ run_recipe(toy_recipe(Path({str(tmp_path)!r})), Path({str(folder)!r}), None, pro
 
 def test_beginning_from_another_model(recipe: Recipe, toy_model: Path, tmp_path: Path) -> None:
     short = replace(recipe, stages={k: recipe.stages[k] for k in ("words", "text-pretraining")})
-    run_recipe(short, tmp_path / "run", None, progress, toy_model)
+    run_recipe(short, tmp_path / "run", RunOptions(toy_model))
     assert not (tmp_path / "run/words").exists()
     begun, ended = load(toy_model), load(tmp_path / "run/model")
     assert (begun.cmvn.mean == ended.cmvn.mean).all()
@@ -234,19 +230,19 @@ def test_beginning_from_another_model(recipe: Recipe, toy_model: Path, tmp_path:
         np.testing.assert_allclose(weights[name], value, atol=1e-3)
     other = replace(short, network=lambda size: nano.network(size))
     with pytest.raises(InputError, match="cannot begin this recipe"):
-        run_recipe(other, tmp_path / "other", None, progress, toy_model)
+        run_recipe(other, tmp_path / "other", RunOptions(toy_model))
 
 
 def test_going_on_with_a_whole_model(recipe: Recipe, toy_model: Path, tmp_path: Path) -> None:
-    run_recipe(recipe, tmp_path / "run", "phoneme-head", progress, toy_model, first="phoneme-head")
+    run_recipe(recipe, tmp_path / "run", RunOptions(toy_model, "phoneme-head", "phoneme-head"))
     begun, ended = load(toy_model).network.state_dict(), load(tmp_path / "run/model").network.state_dict()
     for name, value in begun.items():
         if not name.startswith("phoneme_head."):
             np.testing.assert_allclose(ended[name], value, atol=2e-3)
-    with pytest.raises(InputError, match="which model to start from"):
-        run_recipe(recipe, tmp_path / "run", None, progress, first="rl")
+    with pytest.raises(InputError, match="name a model"):
+        run_recipe(recipe, tmp_path / "run", RunOptions(start_stage="rl"))
     with pytest.raises(InputError, match="before what this run begins with"):
-        run_recipe(recipe, tmp_path / "run", "words", progress, toy_model, first="rl")
+        run_recipe(recipe, tmp_path / "run", RunOptions(toy_model, "rl", "words"))
 
 
 def test_recordings_are_read_at_every_pass_and_skipped_if_they_cannot_be(
@@ -255,7 +251,7 @@ def test_recordings_are_read_at_every_pass_and_skipped_if_they_cannot_be(
     (tmp_path / "0.wav").write_bytes(b"no sound")
     corpora = {"toy": replace(recipe.corpora["toy"], stored=False)}
     short = replace(recipe, corpora=corpora, stages={"words": recipe.stages["words"]})
-    run_recipe(short, tmp_path / "run", None, progress)
+    run_recipe(short, tmp_path / "run")
     assert steps_done(tmp_path / "run/words") == 2
     skipped = [json.loads(line) for line in (tmp_path / "run/skipped.jsonl").read_text().splitlines()]
     assert {row["id"] for row in skipped} == {"0.wav"}
@@ -265,12 +261,12 @@ def test_recordings_are_read_at_every_pass_and_skipped_if_they_cannot_be(
 
 def test_data_that_hold_nothing(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no stage"):
-        run_recipe(recipe, tmp_path / "run", "magic", progress)
+        run_recipe(recipe, tmp_path / "run", RunOptions(only_stage="magic"))
     empty = replace(recipe, corpora={"toy": Corpus(tmp_path / "none.jsonl")})
     with pytest.raises(InputError, match="no such manifest"):
-        run_recipe(empty, tmp_path / "run", None, progress)
+        run_recipe(empty, tmp_path / "run")
     with pytest.raises(InputError, match="no corpus"):
-        run_recipe(replace(recipe, corpora={}), tmp_path / "run", None, progress)
+        run_recipe(replace(recipe, corpora={}), tmp_path / "run")
     with pytest.raises(InputError, match="no run has begun"):
         read_status(tmp_path / "nowhere")
 
@@ -290,7 +286,7 @@ def test_e_is_fitted_to_a_model_where_a_stage_reads_it(
         seconds.extend(one.seconds for one in batches)
 
     monkeypatch.setattr(PhonemeEmbedding, "fit", fit)
-    run_recipe(recipe, tmp_path / "run", first, progress, toy_model, first=first)
+    run_recipe(recipe, tmp_path / "run", RunOptions(toy_model, first, first))
     assert (sum(seconds) > 0) == fitted
 
 
@@ -322,7 +318,7 @@ def test_speakers_and_noises_can_be_set_aside(recipe: Recipe, tmp_path: Path) ->
         row |= {"speaker": f"s{number % 2}", "split": ""}
     corpus.manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     aside = replace(recipe, corpora={name: replace(corpus, dev_speakers=("s1",))}, dev=(name,))
-    gathered = prepare.gather(aside, tmp_path / "run", progress, None)
+    gathered = prepare_data(aside, tmp_path / "run")
     trained = {entry.id for source in gathered.data.sources for entry in source.corpus.entries}
     judged = {entry.id for entry in gathered.dev[name].entries}
     assert judged and trained and not judged & trained
@@ -338,7 +334,7 @@ def test_a_recipe_without_a_manifest(tmp_path: Path) -> None:
 def test_comparing_encoders_needs_dev_utterances(recipe: Recipe, tmp_path: Path) -> None:
     alone = replace(recipe, dev=(), stages={"ia-sft": recipe.stages["ia-sft"]})
     with pytest.raises(InputError, match="compares encoders on dev utterances"):
-        run_recipe(alone, tmp_path / "run", None, progress)
+        run_recipe(alone, tmp_path / "run")
 
 
 def test_a_sharded_run_trains_one_stage(
@@ -346,12 +342,12 @@ def test_a_sharded_run_trains_one_stage(
 ) -> None:
     for module in ("run", "async_sft.runner", "trainer"):
         monkeypatch.setattr(f"nim4asr.training.{module}.is_sharded", lambda _: True)
-    with pytest.raises(InputError, match="name it with --stage"):
-        run_recipe(recipe, tmp_path / "run", None, progress)
-    for stage, problem in (("ia-sft", "whole encoders"), ("rl", "roll-outs need whole weights")):
+    with pytest.raises(InputError, match="name it with --only-stage"):
+        run_recipe(recipe, tmp_path / "run")
+    for stage, problem in (("ia-sft", "whole encoders"), ("rl", "'rl' needs whole weights")):
         alone = replace(recipe, stages={stage: recipe.stages[stage]})
         with pytest.raises(InputError, match=problem):
-            run_recipe(alone, tmp_path / stage, stage, progress)
+            run_recipe(alone, tmp_path / stage, RunOptions(only_stage=stage))
 
 
 def test_a_key_is_never_written_and_comes_from_the_environment(
@@ -369,7 +365,7 @@ def test_a_key_is_never_written_and_comes_from_the_environment(
     given = replace(recipe, keywords=KeywordConfig(common=1.0), keyword_filter=judge)
     folder = tmp_path / "run"
     write_recipe(folder, "toy", given, list(given.stages))
-    prepare.gather(given, folder, progress, None)
+    prepare_data(given, folder)
     assert asked == ["sk-SECRET"]
     kept = [one for one in folder.rglob("*") if one.is_file()]
     assert len(kept) > 3 and not any(b"sk-SECRET" in one.read_bytes() for one in kept)
@@ -383,7 +379,7 @@ def test_the_form_of_the_text_is_the_recipe_s_choice(form: TextForm, wanted: str
 
 
 def test_a_recipe_of_written_texts_learns_case_and_punctuation(recipe: Recipe, tmp_path: Path) -> None:
-    given = prepare.gather(replace(recipe, text_form="written"), tmp_path / "run", progress, None)
+    given = prepare_data(replace(recipe, text_form="written"), tmp_path / "run")
     batches = SPEECH.batches(given.data)
     texts = {text for number in range(3) for text in batches(number, np.random.default_rng(0)).texts}
     originals = {entry.text for source in given.data.sources for entry in source.corpus.entries}

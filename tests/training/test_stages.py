@@ -22,20 +22,21 @@ from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import Objective, mean_loss
 from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.rollouts.rewards import Reward
+from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.stages.alignment import Alignment
-from nim4asr.training.stages.base import Stage, TrainableModel
+from nim4asr.training.stages.base import Stage
 from nim4asr.training.stages.context_sft import ContextSft
 from nim4asr.training.stages.flat_start import FlatStart
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.ia_sft import IaSft
 from nim4asr.training.stages.joint_sft import JointSft
 from nim4asr.training.stages.mixed_text import MixedText
-from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.stages.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.stages.rl import Rl
-from nim4asr.training.stages.speech import SpeechData, TrainingData
 from nim4asr.training.stages.text_pretraining import (
     SimulationConfig,
     TextBatch,
@@ -182,9 +183,11 @@ def test_chunks_are_drawn_as_specified() -> None:
 
 
 def text_sampler(model: TrainableModel, **changes: Any) -> TextSampler:
-    assert model.phonemes is not None
+    assert model.phoneme_embedding is not None
     labeled = [(text, TABLE.encode(pronounce(text))) for text in TEXTS]
-    return TextSampler(labeled, TextPretraining(LOOP, batch_tokens=400, **changes), model.phonemes.stack)
+    return TextSampler(
+        labeled, TextPretraining(LOOP, batch_tokens=400, **changes), model.phoneme_embedding.stack
+    )
 
 
 def test_text_pretraining(model: TrainableModel) -> None:
@@ -192,10 +195,10 @@ def test_text_pretraining(model: TrainableModel) -> None:
     objective = TextPretraining(LOOP).objective(model)
     first, last, moved = train(objective, one, objective)
     assert last < first
-    assert "phonemes.embedding" in moved
-    assert any(name.startswith("phonemes.llm.") for name in moved)
-    with pytest.raises(InputError, match="without a past"):
-        TextPretraining(LOOP).objective(replace(model, phonemes=None))
+    assert "phoneme_embedding.embedding" in moved
+    assert any(name.startswith("phoneme_embedding.llm.") for name in moved)
+    with pytest.raises(InputError, match="trained from scratch"):
+        TextPretraining(LOOP).objective(replace(model, phoneme_embedding=None))
 
 
 def test_hints_stand_in_the_prompts_of_text_pretraining(model: TrainableModel) -> None:
@@ -213,7 +216,7 @@ def test_hints_stand_in_the_prompts_of_text_pretraining(model: TrainableModel) -
 
 def test_imitation_needs_an_embedding_of_phonemes(model: TrainableModel) -> None:
     with pytest.raises(InputError, match="no text pre-training"):
-        Alignment(LOOP, imitate=True).objective(replace(model, phonemes=None))
+        Alignment(LOOP, imitate=True).objective(replace(model, phoneme_embedding=None))
 
 
 def test_context_sft_needs_keywords(model: TrainableModel) -> None:
@@ -290,7 +293,7 @@ def _tone(number: int) -> tuple[Labeled, Floats]:
 
 
 def test_e_of_a_trained_model_is_fitted_to_its_adaptor(model: TrainableModel) -> None:
-    assert model.phonemes is not None
+    assert model.phoneme_embedding is not None
     objective = Alignment(LOOP, SPEECH, imitate=True).objective(model)
 
     def distance() -> float:
@@ -302,12 +305,12 @@ def test_e_of_a_trained_model_is_fitted_to_its_adaptor(model: TrainableModel) ->
     with torch.no_grad():
         for p in model.network.phoneme_head.parameters():
             p.mul_(20.0)
-    model.phonemes.fit(model.network, [batch(), batch()], ridge=1e-6)
+    model.phoneme_embedding.fit(model.network, [batch(), batch()], ridge=1e-6)
     fitted = distance()
-    model.phonemes.fit(model.network, [batch(), batch()], ridge=1e6)
+    model.phoneme_embedding.fit(model.network, [batch(), batch()], ridge=1e6)
     assert fitted < 0.5 < fresh
     # With that much weight on it, E is as good as nothing.
-    assert float(model.phonemes.embedding.detach().abs().max()) < 1e-2
+    assert float(model.phoneme_embedding.embedding.detach().abs().max()) < 1e-2
 
 
 def test_longer_texts_are_left_out() -> None:

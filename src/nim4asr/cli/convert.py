@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     done = convert(
         options.source,
         options.target,
-        lambda items: progress(items, "converting"),
+        progress,
         options.allow_commands,
     )
     for name, why in done.left_out.items():

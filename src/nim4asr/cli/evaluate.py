@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         recognizer,
         utterances,
         options.report,
-        lambda items: progress(items, "evaluating", len(utterances)),
+        progress,
         live if options.streaming else None,
         hotwords,
     )

@@ -74,7 +74,7 @@ def run_build(options: argparse.Namespace) -> int:
 
     if options.output.is_dir() or not options.output.name:
         raise InputError(f"{options.output}: this is a folder; name a file for the database with -o")
-    database, built = build(options.lists, options.workers, lambda items: progress(items, "pronouncing"))
+    database, built = build(options.lists, options.workers, progress)
     save(database, options.output)
     # A quarter of a minute, the first time on a machine with numba: here nobody waits for words.
     warm_up()

@@ -25,7 +25,7 @@ def progress(items: Iterable[Item], what: str, total: int | None = None, done: i
 
 
 def progress_in_lines(
-    items: Iterable[Item], what: str, total: int, done: int = 0, seconds: float = 60.0
+    items: Iterable[Item], what: str, total: int | None = None, done: int = 0, seconds: float = 60.0
 ) -> Iterator[Item]:
     """``items``, counted on stderr in a line every so many ``seconds``, as a log wants it."""
     from tqdm import tqdm
@@ -36,6 +36,9 @@ def progress_in_lines(
         now = time.monotonic()
         if now - told >= seconds or done + count == total:
             told = now
-            left = tqdm.format_interval((total - done - count) * (now - began) / count)
+            of = ""
+            if total is not None:
+                left = tqdm.format_interval((total - done - count) * (now - began) / count)
+                of = f" of {total}, {left} left"
             clock = time.strftime("%Y-%m-%d %H:%M:%S")
-            print(f"{clock} {what}: {done + count} of {total}, {left} left", file=sys.stderr, flush=True)
+            print(f"{clock} {what}: {done + count}{of}", file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ def add_parser(commands: Any) -> None:
         "train",
         "train a recipe's model, all stages or one",
         "nim4 train nano --data corpora",
-        "nim4 train nano-longer --data corpora --start model --from pretraining --output runs/more",
+        "nim4 train nano-longer --data corpora --init-model model --start-stage pretraining --output runs/more",
     )
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument(
@@ -26,15 +25,19 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
     parser.add_argument(
-        "--start",
+        "--init-model",
         metavar="MODEL",
-        help="begin from this model's encoder and phoneme head (a folder or org/name), "
-        "without the stages that only give a fresh encoder its first words",
+        help="start with this model's encoder and phoneme head (a folder or org/name), "
+        "without the stages that bootstrap a fresh encoder",
     )
     parser.add_argument(
-        "--from", dest="first", metavar="STAGE", help="with --start: all of that model, and this stage first"
+        "--start-stage",
+        metavar="STAGE",
+        help="with --init-model: start with all of that model, at this stage",
     )
-    parser.add_argument("--stage", help="this stage alone; the ones before it must be done")
+    parser.add_argument(
+        "--only-stage", metavar="STAGE", help="train this stage alone; the ones before it must be done"
+    )
     parser.add_argument(
         "--worker",
         choices=("pretraining", "ia-sft"),
@@ -49,19 +52,16 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from nim4asr.recipes import training_recipe
-    from nim4asr.training.run import run_recipe
+    from nim4asr.training.run import RunOptions, run_recipe
     from nim4asr.training.status import write_recipe
 
     if options.threads is not None:
         torch.set_num_threads(max(1, options.threads))
 
-    def report(items: Iterable[Any], what: str, total: int, done: int = 0) -> Iterator[Any]:
-        counted = progress if sys.stderr.isatty() else progress_in_lines
-        return counted(items, what, total, done)
-
     folder = options.output or Path("runs") / options.recipe
     recipe = training_recipe(options.recipe, options.data)
-    stages = recipe.stages_from(options.start is not None, options.first)
+    stages = recipe.stages_from(options.init_model is not None, options.start_stage)
     write_recipe(folder, options.recipe, recipe, stages)
-    run_recipe(recipe, folder, options.stage, report, options.start, options.first, options.worker)
+    asked = RunOptions(options.init_model, options.start_stage, options.only_stage, options.worker)
+    run_recipe(recipe, folder, asked, progress if sys.stderr.isatty() else progress_in_lines)
     return 0

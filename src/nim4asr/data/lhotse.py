@@ -1,16 +1,16 @@
 """Lhotse's cuts and shar, in and out.
 
-Lhotse (https://github.com/lhotse-speech/lhotse) has recipes for the public corpora: ``lhotse prepare aishell ...``
-or ``lhotse prepare librispeech ...``, then cuts. ``convert`` makes a manifest of them, or them of a manifest. A cut
-that is a whole file keeps its file; one that is a part of a recording, or lies in shar, is written as FLAC into an
-archive beside the manifest.
+Lhotse (https://github.com/lhotse-speech/lhotse) has recipes for the public corpora: ``lhotse prepare aishell
+...`` or ``lhotse prepare librispeech ...``, then cuts. ``convert`` makes a manifest of them, or them of a
+manifest. A cut that is a whole file keeps its file; one that is a part of a recording, or lies in shar, is
+written as FLAC into an archive beside the manifest.
 """
 
 import io
 import json
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +32,9 @@ from nim4asr.files import (
     reason,
     writing,
 )
+from nim4asr.progress import ProgressReporter, no_progress
 
 Kind = Literal["manifest", "cuts", "shar"]
-Progress = Callable[[Iterable[Any]], Iterator[Any]]
 _LANGUAGES = {"chinese": "zh", "mandarin": "zh", "cmn": "zh", "english": "en"}
 # Two of a cut's edges are the same if they are no further apart, in seconds.
 _SAME = 0.01
@@ -48,31 +48,36 @@ class Converted:
     left_out: dict[str, str]
 
 
-def convert(source: Path, target: Path, progress: Progress = iter, allow_commands: bool = False) -> Converted:
-    """Write the corpus ``source`` as ``target``, each a manifest (``.jsonl``), cuts (``.jsonl.gz``) or shar (a folder).
+def convert(
+    source: Path, target: Path, progress: ProgressReporter = no_progress, allow_commands: bool = False
+) -> Converted:
+    """Write the corpus ``source`` as ``target``, each a manifest (``.jsonl``), cuts (``.jsonl.gz``) or shar
+    (a folder).
 
-    Lhotse's cuts may name a shell command or an address as the source of their sound, and reading them runs it:
-    only with ``allow_commands`` are such taken. Raises ``InputError`` if ``source`` cannot be read or holds such, if
-    ``target`` exists, or if Lhotse is not installed; then nothing is left of ``target``.
+    Lhotse's cuts may name a shell command or an address as the source of their sound, and reading them runs
+    it: only with ``allow_commands`` are such taken. Raises ``InputError`` if ``source`` cannot be read or
+    holds such, if ``target`` exists, or if Lhotse is not installed; then nothing is left of ``target``.
     """
     kind = _kind_of_target(target)
     if target.exists():
         raise InputError(f"{target}: exists already; choose another name")
     items = _read(source, allow_commands)
     if kind == "manifest":
-        return _write_manifest(progress(items), target)
+        return _write_manifest(progress(items, "converting"), target)
     left_out: dict[str, str] = {}
     if kind == "shar":
         with atomic_folder(target) as new:
-            cuts = _cuts(progress(items), left_out, None)
+            cuts = _cuts(progress(items, "converting"), left_out, None)
             _lhotse().CutSet(cuts).to_shar(new, {"recording": "flac"}, shard_size=1000)
             written = sum(1 for _ in _lhotse().CutSet.from_shar(in_dir=new))
         return Converted(written, left_out)
-    return Converted(_write_cuts(progress(items), left_out, target), left_out)
+    return Converted(_write_cuts(progress(items, "converting"), left_out, target), left_out)
 
 
 def _write_cuts(items: Iterable[Any], left_out: dict[str, str], target: Path) -> int:
-    """Cuts in one file, and beside it a folder of what lay in archives, if anything did; how many were written."""
+    """Cuts in one file, and beside it a folder of what lay in archives, if anything did; how many were
+    written.
+    """
     audio = target.absolute().with_name(target.name.removesuffix(".jsonl.gz") + "-audio")
     written = 0
     with writing(target), TemporaryDirectory(dir=_made(target.absolute().parent), prefix=".") as folder:
@@ -256,7 +261,9 @@ def _flac(samples: Floats) -> bytes:
 
 
 def _cuts(items: Iterable[Any], left_out: dict[str, str], beside: _Beside | None) -> Iterator[Any]:
-    """Cuts of ``items``. What lies in an archive goes into memory, or with ``beside`` into files next to it."""
+    """Cuts of ``items``. What lies in an archive goes into memory, or with ``beside`` into files next to
+    it.
+    """
     lhotse = _lhotse()
     for item in items:
         if not isinstance(item, Utterance):

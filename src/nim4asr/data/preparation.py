@@ -12,21 +12,30 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance, member_names, read_member
 from nim4asr.data.recordings import FASTEST, SLOWEST
-from nim4asr.data.store import Labeled, LeftOut, Progress, build_store
+from nim4asr.data.store import Labeled, LeftOut, build_store
 from nim4asr.data.synthesis import Voice, draw_voice, synthesise
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file
 from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.progress import ProgressReporter, no_progress
 
 
 def prepare_speech(
     utterances: Sequence[Utterance],
     folder: Path,
     longest: float = 20.0,
-    progress: Progress = iter,
+    name: str = "utterances",
+    progress: ProgressReporter = no_progress,
 ) -> int:
     """Store ``utterances``, leaving out what cannot be read, said, or is over ``longest`` seconds."""
-    return build_store(folder, utterances, _Recorded(longest), progress=progress)
+    return build_store(
+        folder,
+        utterances,
+        _Recorded(longest),
+        what=f"reading {name}",
+        total=len(utterances),
+        progress=progress,
+    )
 
 
 def prepare_synthetic(
@@ -34,11 +43,13 @@ def prepare_synthetic(
     folder: Path,
     seed: int,
     longest: float = 12.0,
-    progress: Progress = iter,
+    progress: ProgressReporter = no_progress,
 ) -> int:
     """Store ``texts``, (text, language) each, said by a voice drawn for each."""
     spoken = [_Spoken(i, text, language, seed) for i, (text, language) in enumerate(texts)]
-    return build_store(folder, spoken, _Synthetic(longest), progress=progress)
+    return build_store(
+        folder, spoken, _Synthetic(longest), what="synthesizing", total=len(spoken), progress=progress
+    )
 
 
 def read_texts(path: Path) -> list[str]:

@@ -6,11 +6,11 @@ transform its audio at every epoch and still keep both cores for the network.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file, write_json_lines
 from nim4asr.processes import parallel_map
+from nim4asr.progress import ProgressReporter, no_progress
 
 Item = TypeVar("Item")
-Progress = Callable[[Iterator[Any]], Iterator[Any]]
 
 _FEATURES = "features.f16"
 _INDEX = "index.jsonl"
@@ -92,7 +92,9 @@ def build_store(
     items: Iterable[Item],
     listen: Callable[[Item], tuple[Labeled, Floats] | LeftOut],
     workers: int | None = None,
-    progress: Progress = iter,
+    what: str = "utterances",
+    total: int | None = None,
+    progress: ProgressReporter = no_progress,
 ) -> int:
     """Write a store of ``items``; returns how many utterances it holds.
 
@@ -105,8 +107,9 @@ def build_store(
     kept: list[Entry] = []
     left_out: list[LeftOut] = []
     start = 0
+    results = parallel_map(_Listener(listen), items, workers, chunk=32)
     with atomic_file(folder / _FEATURES) as file:
-        for result in progress(parallel_map(_Listener(listen), items, workers, chunk=32)):
+        for result in progress(results, what, total):
             if isinstance(result, LeftOut):
                 left_out.append(result)
                 continue

@@ -1,7 +1,7 @@
 """A recognizer's figures over a manifest."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from nim4asr.evaluation.normalization import NAME, tokens, written_tokens
 from nim4asr.files import write_atomic
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.phonemes import pronounce
+from nim4asr.progress import ProgressReporter, no_progress
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.result import Transcript
@@ -159,7 +160,7 @@ def evaluate(
     recognizer: Recognizer,
     utterances: Sequence[Utterance],
     report: Path | None = None,
-    progress: Callable[[Iterable[Utterance]], Iterator[Utterance]] = iter,
+    progress: ProgressReporter = no_progress,
     live: StreamingConfig | None = None,
     hotwords: HotwordIndex | None = None,
 ) -> dict[str, object]:
@@ -176,7 +177,7 @@ def evaluate(
     skipped: list[str] = []
     lines: list[str] = []
     heard: list[Heard] = []
-    for utterance in progress(utterances):
+    for utterance in progress(utterances, "evaluating", len(utterances)):
         try:
             judgement = judge(recognizer, utterance, live, hotwords, names)
         except InputError as error:

@@ -1,7 +1,7 @@
 """Names that can be found by their sound: a large database, shared, under a small list that changes at any time."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from nim4asr.hotwords.search import KERNELS as WALKING
 from nim4asr.hotwords.search import SearchConfig, TrieSearch, certain, toneless_costs
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.progress import ProgressReporter, no_progress
 
 Array = NDArray[Any]
 
@@ -39,7 +40,7 @@ Array = NDArray[Any]
 def build(
     lists: Iterable[Path],
     workers: int | None = None,
-    progress: Callable[[Iterable[Any]], Iterator[Any]] = iter,
+    progress: ProgressReporter = no_progress,
 ) -> tuple[Database, Built]:
     """A database of the names in files, pronounced on all cores.
 
@@ -61,7 +62,7 @@ def build(
                     yield str(path), line, one
 
     names: list[Pronounced] = []
-    for source, line, one, reason in progress(pronounce_all(once(), workers)):
+    for source, line, one, reason in progress(pronounce_all(once(), workers), "pronouncing"):
         names.append(one)
         if reason:
             problems.append(Problem(source, line, reason))

@@ -9,10 +9,12 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
-from nim4asr.training.async_sft.schedule import AsyncIaSft, SwapConfig
+from nim4asr.training.async_sft.schedule import SwapConfig
+from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
 from nim4asr.training.recipe import Corpus, Recipe, SyntheticCorpus
+from nim4asr.training.speech import SpeechData
 from nim4asr.training.stages.alignment import Alignment
 from nim4asr.training.stages.context_sft import ContextSft
 from nim4asr.training.stages.flat_start import FlatStart
@@ -23,7 +25,6 @@ from nim4asr.training.stages.mixed_text import MixedText
 from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.stages.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.stages.rl import Rl
-from nim4asr.training.stages.speech import SpeechData
 from nim4asr.training.stages.text_pretraining import TextPretraining
 
 NAME = "nano"
@@ -153,7 +154,7 @@ def longer(data: Path) -> Recipe:
     """More hours for a nano that is trained already: three hours on two cores with bfloat16 arithmetic.
 
     Its encoder hears everything several times more, in two views each (CR-CTC) and under all of SpecAugment, then
-    everything learns together, in turns with text. Begin with ``--start MODEL --from pretraining``.
+    everything learns together, in turns with text. Begin with ``--init-model MODEL --start-stage pretraining``.
     """
     base = recipe(data)
     joint = base.stages["joint-sft"]

@@ -10,10 +10,11 @@ from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
-from nim4asr.training.async_sft.schedule import AsyncIaSft
+from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
 from nim4asr.training.recipe import Corpus, Recipe
+from nim4asr.training.speech import SpeechData
 from nim4asr.training.stages.alignment import Alignment
 from nim4asr.training.stages.context_sft import ContextSft
 from nim4asr.training.stages.ia_sft import IaSft
@@ -21,7 +22,6 @@ from nim4asr.training.stages.joint_sft import JointSft
 from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.stages.pretraining import Pretraining
 from nim4asr.training.stages.rl import Rl
-from nim4asr.training.stages.speech import SpeechData
 
 NAME = "nim4-2.3b"
 LANGUAGE_MODEL = "Qwen/Qwen3-1.7B"

@@ -19,7 +19,7 @@ from nim4asr.recognition.ctc import greedy_path
 from nim4asr.recognition.hypothesis import to_hypothesis
 from nim4asr.recognition.search import TextSearch, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
 
 _BATCH = 16
 

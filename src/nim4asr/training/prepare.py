@@ -28,10 +28,11 @@ from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.folder import load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.training.recipe import Corpus, ProgressReporter, Recipe, SyntheticCorpus
-from nim4asr.training.stages.base import TrainableModel
-from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
-from nim4asr.training.stages.speech import TrainingData, in_form
+from nim4asr.progress import ProgressReporter, no_progress
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.phoneme_embedding import PhonemeEmbedding
+from nim4asr.training.recipe import Corpus, Recipe, SyntheticCorpus
+from nim4asr.training.speech import TrainingData, in_form
 from nim4asr.training.tokenizer import train_tokenizer
 
 # Where utterances are listed that could not be read in the course of training.
@@ -50,8 +51,11 @@ class PreparedData:
     keywords: KeywordSet
 
 
-def gather(
-    recipe: Recipe, folder: Path, progress: ProgressReporter, start: Checkpoint | None
+def prepare_data(
+    recipe: Recipe,
+    folder: Path,
+    progress: ProgressReporter = no_progress,
+    start: Checkpoint | None = None,
 ) -> PreparedData:
     """The prepared of ``recipe``; a model to ``start`` from lends its normalization and, if whole, its
     tokenizer.
@@ -103,11 +107,7 @@ class _Preparation:
 
     def _store(self, name: str, utterances: Sequence[Utterance]) -> FeatureStore:
         folder = self.folder / "features" / name
-        prepare_speech(
-            utterances,
-            folder,
-            progress=lambda items: self.progress(items, f"reading {name}", len(utterances), 0),
-        )
+        prepare_speech(utterances, folder, name=name, progress=self.progress)
         return FeatureStore(folder)
 
     def _recordings(self, name: str, utterances: Sequence[Utterance]) -> Recordings:
@@ -130,7 +130,7 @@ class _Preparation:
             sentences,
             folder,
             corpus.seed,
-            progress=lambda items: self.progress(items, "synthesising", len(sentences), 0),
+            progress=self.progress,
         )
         self.sources.append(Source(FeatureStore(folder), corpus.weight))
 
@@ -167,7 +167,9 @@ class _Preparation:
         return KeywordSet(read_texts(kept))
 
 
-def begin(recipe: Recipe, prepared: PreparedData, start: Checkpoint | None, whole: bool) -> TrainableModel:
+def build_model(
+    recipe: Recipe, prepared: PreparedData, start: Checkpoint | None, whole: bool
+) -> TrainableModel:
     """The model before the first stage.
 
     Of a model to ``start`` from, everything is taken if ``whole``, else the encoder and the phoneme head.
@@ -177,17 +179,17 @@ def begin(recipe: Recipe, prepared: PreparedData, start: Checkpoint | None, whol
     tokenizer = prepared.tokenizer
     if recipe.language_model is not None and not whole:
         network = assemble(recipe.network(len(tokenizer)), recipe.language_model).network
-        phonemes = None
+        phoneme_embedding = None
     else:
         network = Nim4(recipe.network(len(tokenizer)))
         # E of text pre-training lives beside the network, for the alignment stage.
-        phonemes = None if recipe.language_model is not None else PhonemeEmbedding(network)
-        if phonemes is not None and not whole:
-            phonemes.start_tokens_by_sound(tokenizer)
+        phoneme_embedding = None if recipe.language_model is not None else PhonemeEmbedding(network)
+        if phoneme_embedding is not None and not whole:
+            phoneme_embedding.start_tokens_by_sound(tokenizer)
     if start is not None:
         blocks = ("encoder.", "phoneme_head.", "adaptor.", "llm.") if whole else ("encoder.", "phoneme_head.")
         _copy_blocks(start, network, blocks)
-    return TrainableModel(network, tokenizer, phonemes, prepared.keywords)
+    return TrainableModel(network, tokenizer, phoneme_embedding, prepared.keywords)
 
 
 def _copy_blocks(start: Checkpoint, network: Nim4, blocks: tuple[str, ...]) -> None:

@@ -1,21 +1,17 @@
 """A whole run as data: corpora, network, stages in order."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.data.manifest import Utterance
 from nim4asr.data.robustness import RobustnessConfig
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.training.async_sft.schedule import AsyncIaSft
+from nim4asr.training.speech import TextForm
 from nim4asr.training.stages.base import Stage
-from nim4asr.training.stages.speech import TextForm
-
-# Shows the progress of items: (items, what they are, how many, how many are done).
-ProgressReporter = Callable[[Iterable[Any], str, int, int], Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class Recipe:
 
     network: Callable[[int], Nim4Config]
     corpora: Mapping[str, Corpus]
-    stages: "Mapping[str, Stage | AsyncIaSft]"
+    stages: Mapping[str, Stage]
     vocabulary: int = 6000
     language_model: str | None = None
     texts: Sequence[Path] = ()
@@ -92,16 +88,16 @@ class Recipe:
     saved_dtype: Literal["float16", "bfloat16"] = "float16"
     seed: int = 0
 
-    def stages_from(self, started: bool, first: str | None) -> list[str]:
-        """The names of the stages to run, in order: all of them; for a run ``started`` from a model, without
-        the first words; or those from ``first`` on. Raises ``InputError`` if there is no such stage, or no
-        model to start from.
+    def stages_from(self, has_model: bool, start_stage: str | None) -> list[str]:
+        """The names of the stages to run, in order: all of them; for a run that ``has_model`` to start from,
+        without the bootstrap stages; or those from ``start_stage`` on. Raises ``InputError`` if there is no
+        such stage, or no model to start from.
         """
         names = list(self.stages)
-        if first is None:
-            return [name for name in names if not (started and name in self.bootstrap_stages)]
-        if first not in names:
-            raise InputError(f"there is no stage {first!r}; the recipe has {', '.join(names)}")
-        if not started:
-            raise InputError(f"to begin with {first!r}, say which model to start from")
-        return names[names.index(first) :]
+        if start_stage is None:
+            return [name for name in names if not (has_model and name in self.bootstrap_stages)]
+        if start_stage not in names:
+            raise InputError(f"there is no stage {start_stage!r}; the recipe has {', '.join(names)}")
+        if not has_model:
+            raise InputError(f"to start at the stage {start_stage!r}, name a model with --init-model")
+        return names[names.index(start_stage) :]

@@ -9,13 +9,14 @@ from typing import Any
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json, read_text, write_atomic
-from nim4asr.training.async_sft.schedule import AsyncIaSft, Phase, State
+from nim4asr.training.async_sft.schedule import Phase, State
 from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotStore
 from nim4asr.training.loop.loop import steps_done
 from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.prepare import SKIPPED
 from nim4asr.training.recipe import Recipe
 from nim4asr.training.run import MODEL
+from nim4asr.training.stages.base import RoundSteps
 
 RECIPE = "recipe.json"
 
@@ -59,19 +60,11 @@ def write_recipe(folder: Path, name: str, recipe: Recipe, stages: Sequence[str])
 
 
 def _steps(recipe: Recipe, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:
-    """The steps of every stage by its folder; those of a round on a snapshot, and of the final one, where it
-    has such.
-    """
-    steps: dict[str, int | dict[str, int]] = {}
-    for name in stages:
-        stage = recipe.stages[name]
-        if isinstance(stage, AsyncIaSft):
-            steps[f"{name}/pretraining"] = stage.pretraining.loop.steps
-            steps[f"{name}/alignment"] = stage.alignment.loop.steps
-            steps[f"{name}/ia-sft"] = {"round": stage.steps_per_snapshot, "final": stage.ia_sft.loop.steps}
-        else:
-            steps[name] = stage.loop.steps
-    return steps
+    """The planned steps of every loop by the folder of its states; of a loop in rounds, those of its rounds."""
+    planned = {k: steps for name in stages for k, steps in recipe.stages[name].planned_steps(name).items()}
+    return {
+        folder: asdict(steps) if isinstance(steps, RoundSteps) else steps for folder, steps in planned.items()
+    }
 
 
 def read_status(folder: Path) -> RunStatus:

@@ -9,7 +9,6 @@ from torch import nn
 
 from nim4asr.errors import InputError
 from nim4asr.training.async_sft.schedule import (
-    AsyncIaSft,
     DriftAction,
     Phase,
     Progress,
@@ -21,6 +20,7 @@ from nim4asr.training.async_sft.schedule import (
     wait_for_snapshot,
 )
 from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotStore
+from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
 from nim4asr.training.stages.alignment import Alignment

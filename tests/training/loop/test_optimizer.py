@@ -27,6 +27,7 @@ def test_which_parameters_are_matrices() -> None:
     assert not is_matrix("llm.model.embed_tokens.weight", weight)
     assert not is_matrix("conv.depthwise_conv.weight", torch.zeros(64, 1, 33))
     assert not is_matrix("norm.weight", torch.zeros(64))
+    assert is_matrix("phoneme_embedding.llm.model.layers.0.mlp.up_proj.weight", weight)
 
 
 def test_it_minimises() -> None:

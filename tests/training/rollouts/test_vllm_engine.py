@@ -16,9 +16,9 @@ from nim4asr.model.folder import bundled
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.model import TrainableModel
 from nim4asr.training.rollouts.sampling import Draw, token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, VllmEngine
-from nim4asr.training.stages.base import TrainableModel
 from nim4asr.training.stages.rl import Rl
 from training.rollouts.test_sampling import prompts
 from training.test_stages import batch, blocks, train

@@ -5,13 +5,12 @@ in turns.
 import copy
 import json
 from collections.abc import Callable
-from typing import Literal
 
 from nim4asr.analysis.similarity import frames_of, linear_cka
 from nim4asr.errors import InputError
 from nim4asr.files import append_line
 from nim4asr.training.async_sft.schedule import (
-    AsyncIaSft,
+    AsyncSchedule,
     DriftAction,
     Phase,
     Progress,
@@ -23,15 +22,14 @@ from nim4asr.training.async_sft.schedule import (
 )
 from nim4asr.training.async_sft.snapshots import SnapshotStore
 from nim4asr.training.loop.loop import agreed, is_sharded, steps_done
+from nim4asr.training.stages.base import Worker
 from nim4asr.training.trainer import Trainer
-
-Worker = Literal["pretraining", "ia-sft"]
 
 
 class AsyncIaSftRunner:
     """The two workers of an asynchronous stage, each alone or both in turns."""
 
-    def __init__(self, trainer: Trainer, name: str, config: AsyncIaSft) -> None:
+    def __init__(self, trainer: Trainer, name: str, config: AsyncSchedule) -> None:
         self._trainer, self._name, self._config = trainer, name, config
         self._own = trainer.folder / name
         self._snapshots = SnapshotStore(self._own / "snapshots")
@@ -46,7 +44,7 @@ class AsyncIaSftRunner:
 
     def run(self, worker: Worker | None) -> None:
         """Run one worker to its end, which for IA-SFT's may mean waiting for the other; or both in turns."""
-        if worker != "ia-sft" and not self._trainer.fixed:
+        if worker != "ia-sft" and not self._trainer.drift_batches:
             raise InputError(
                 f"the stage {self._name!r} compares encoders on dev utterances, and the recipe's corpora have none; "
                 "mark some lines of a manifest with the split dev, and name it in the recipe's dev"
@@ -65,7 +63,7 @@ class AsyncIaSftRunner:
         """Give the model the last encoder and the language model that was trained on it."""
         state = State.load(self._own / "ia-sft")
         if state.snapshot:
-            self._snapshots.load(state.snapshot, self._trainer.acoustic())
+            self._snapshots.load(state.snapshot, self._trainer.model.acoustic())
         self._trainer.load_latest_state(f"{self._name}/alignment", self._config.alignment)
         self._trainer.load_latest_state(f"{self._name}/ia-sft", self._config.ia_sft)
 
@@ -99,7 +97,7 @@ class AsyncIaSftRunner:
         due = drift_action(self._config.swaps, step, steps, reference is not None)
         if due is DriftAction.NOTHING:
             return False
-        acoustic = trainer.acoustic()
+        acoustic = trainer.model.acoustic()
         if due is DriftAction.SET_REFERENCE:
             snapshots.begin(acoustic, step)
             return False
@@ -114,10 +112,10 @@ class AsyncIaSftRunner:
 
     def _similarity(self, number: int) -> float:
         trainer = self._trainer
-        live = frames_of(trainer.model.network.encoder, trainer.fixed)
-        kept = copy.deepcopy(trainer.acoustic())
+        live = frames_of(trainer.model.network.encoder, trainer.drift_batches)
+        kept = copy.deepcopy(trainer.model.acoustic())
         self._snapshots.load(number, kept)
-        return linear_cka(frames_of(kept.encoder, trainer.fixed), live)
+        return linear_cka(frames_of(kept.encoder, trainer.drift_batches), live)
 
     def _train_language_model(self) -> State:
         """Train until there is nothing to do but to wait; the state then."""
@@ -133,13 +131,13 @@ class AsyncIaSftRunner:
                     state.save(folder)
                 continue
             if state.phase is Phase.ALIGNING:
-                self._snapshots.load(state.snapshot, trainer.acoustic())
+                self._snapshots.load(state.snapshot, trainer.model.acoustic())
                 trainer.train(f"{self._name}/alignment", config.alignment)
             elif (
                 state.phase in (Phase.TRAINING, Phase.FINAL_ROUND)
                 and progress.steps < round_loop(state, config).steps
             ):
-                self._snapshots.load(state.snapshot, trainer.acoustic())
+                self._snapshots.load(state.snapshot, trainer.model.acoustic())
                 trainer.load_latest_state(f"{self._name}/alignment", config.alignment)
                 trainer.train(
                     f"{self._name}/ia-sft",

@@ -75,7 +75,7 @@ def drift_action(config: SwapConfig, step: int, steps: int, has_reference: bool)
 
 
 @dataclass(frozen=True)
-class AsyncIaSft:
+class AsyncSchedule:
     """Stages 1 to 3 in one. Every round on a snapshot but the final one takes at most ``steps_per_snapshot``;
     the steps of ``ia_sft.loop`` are those of the final round, over which its learning rate falls; before it,
     it is held.
@@ -141,7 +141,7 @@ class Progress:
     newest: Snapshot | None
 
 
-def next_phase(state: State, progress: Progress, config: AsyncIaSft) -> State:
+def next_phase(state: State, progress: Progress, config: AsyncSchedule) -> State:
     """The state that follows ``state``; the same one if nothing has happened that changes it."""
     newest = progress.newest
     if state.phase is Phase.WAITING:
@@ -166,7 +166,7 @@ def _next_round(newest: Snapshot | None, steps: int, current: int) -> State:
     return State(Phase.FINAL_ROUND if newest.final else Phase.TRAINING, newest.number, steps)
 
 
-def round_loop(state: State, config: AsyncIaSft) -> LoopConfig:
+def round_loop(state: State, config: AsyncSchedule) -> LoopConfig:
     """The loop of the round that ``state`` is on: held at the peak until the final round, falling over that
     one.
     """

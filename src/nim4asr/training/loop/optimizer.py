@@ -40,7 +40,9 @@ def is_matrix(name: str, parameter: Tensor) -> bool:
 
     Embeddings, output layers and convolution kernels are not linear maps between hidden features.
     """
-    if "ffn" not in name and any(part in name for part in _NO_MATRICES):
+    # The end of the name says which module it is; an objective may keep the network under any name.
+    own = ".".join(name.split(".")[-4:])
+    if "ffn" not in own and any(part in own for part in _NO_MATRICES):
         return False
     shape = [size for size in parameter.shape if size > 1]
     return len(shape) == 2 and min(shape) >= 16

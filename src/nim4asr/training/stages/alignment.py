@@ -22,14 +22,15 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.pretraining import ChunkSampling
-from nim4asr.training.stages.speech import SpeechData, TrainingData
 from nim4asr.training.stages.transcript_loss import transcript_loss
 
 
 @dataclass(frozen=True)
-class Alignment:
+class Alignment(SingleStage):
     """Stage 2. ``imitate`` trains towards E rather than towards the transcript."""
 
     loop: LoopConfig
@@ -37,12 +38,17 @@ class Alignment:
     imitate: bool = False
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
 
+    @property
+    def needs_phoneme_embedding(self) -> bool:
+        """For imitation."""
+        return self.imitate
+
     def objective(self, model: TrainableModel) -> "AdaptorLoss":
         """The loss above; the adaptor is left trainable. Raises ``InputError`` if there is no E to
         imitate.
         """
         freeze_all_but(model.network, "adaptor")
-        if self.imitate and model.phonemes is None:
+        if self.imitate and model.phoneme_embedding is None:
             raise InputError("alignment cannot imitate: there was no text pre-training; set imitate=False")
         return AdaptorLoss(model, self)
 
@@ -59,7 +65,7 @@ class AdaptorLoss(Objective[SpeechBatch]):
         self.network, self.config = model.network, config
         self._tokenizer = model.tokenizer
         # Frozen, and no part of the stage's state.
-        self._phonemes = (model.phonemes,) if config.imitate else ()
+        self._phoneme_embedding = (model.phoneme_embedding,) if config.imitate else ()
 
     def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``distance`` or ``transcript``."""
@@ -70,15 +76,15 @@ class AdaptorLoss(Objective[SpeechBatch]):
                 batch.features[0], batch.lengths, self.config.chunks.draw(random)
             )
         speech, speech_lengths = network.adaptor(frames, lengths)
-        if not self._phonemes:
+        if not self._phoneme_embedding:
             return {
                 "transcript": transcript_loss(network, self._tokenizer, speech, speech_lengths, batch.texts)
             }
-        (phonemes,) = self._phonemes
-        assert phonemes is not None
+        (embedding,) = self._phoneme_embedding
+        assert embedding is not None
         with torch.no_grad():
-            whole = speech.shape[1] * phonemes.stack
-            wanted: Tensor = phonemes.embed_posteriors(network.phoneme_head(frames[:, :whole]).exp())
+            whole = speech.shape[1] * embedding.stack
+            wanted: Tensor = embedding.embed_posteriors(network.phoneme_head(frames[:, :whole]).exp())
         index = torch.arange(speech.shape[1], device=speech.device)
         valid = (index < speech_lengths[:, None])[..., None]
         error = ((speech - wanted).square() * valid).sum()

@@ -15,15 +15,16 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.joint_sft import JointLoss
 from nim4asr.training.stages.pretraining import ChunkSampling
-from nim4asr.training.stages.speech import SpeechData, TrainingData
 
 
 @dataclass(frozen=True)
-class ContextSft:
+class ContextSft(SingleStage):
     """Stage 5."""
 
     loop: LoopConfig

@@ -28,8 +28,9 @@ from nim4asr.model.shapes import SUBSAMPLING_CONTEXT
 from nim4asr.phonemes import BLANK
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
-from nim4asr.training.stages.speech import SpeechData, TrainingData
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 
 # Of the way from the quiet frames of an utterance (10 %) up to its loud ones (90 %), where the voice begins.
 _QUIET, _LOUD, _VOICE = 0.1, 0.9, 0.35
@@ -37,7 +38,7 @@ _PADDING = -100
 
 
 @dataclass(frozen=True)
-class FlatStart:
+class FlatStart(SingleStage):
     """The first stage of an encoder that knows nothing; ``data`` should be words, of two seconds at most."""
 
     loop: LoopConfig

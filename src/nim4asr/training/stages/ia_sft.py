@@ -18,15 +18,16 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerms, Objective, freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.hints import HintSampling, draw_hints
 from nim4asr.training.stages.pretraining import ChunkSampling
-from nim4asr.training.stages.speech import SpeechData, TrainingData
 from nim4asr.training.stages.transcript_loss import transcript_loss
 
 
 @dataclass(frozen=True)
-class IaSft:
+class IaSft(SingleStage):
     """Stage 3. ``hints`` says which prompts have some; the paper's have none before context SFT."""
 
     loop: LoopConfig

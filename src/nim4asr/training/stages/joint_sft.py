@@ -15,16 +15,17 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.ia_sft import FrozenEncoderLoss
 from nim4asr.training.stages.pretraining import ChunkSampling, ctc_sum
-from nim4asr.training.stages.speech import SpeechData, TrainingData
 from nim4asr.training.stages.transcript_loss import transcript_loss
 
 
 @dataclass(frozen=True)
-class JointSft:
+class JointSft(SingleStage):
     """Stage 4."""
 
     loop: LoopConfig

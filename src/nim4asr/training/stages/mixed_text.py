@@ -7,7 +7,7 @@ more than transcripts. Trains and freezes what the stage does, and trains E.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -16,17 +16,18 @@ from numpy.random import Generator, default_rng
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.ia_sft import FrozenEncoderLoss, IaSft
 from nim4asr.training.stages.joint_sft import JointLoss, JointSft
-from nim4asr.training.stages.speech import TrainingData
 from nim4asr.training.stages.text_pretraining import SimulatedSpeechLoss, TextBatch, TextPretraining
 
 MixedBatch = SpeechBatch | TextBatch
 
 
 @dataclass(frozen=True)
-class MixedText:
+class MixedText(SingleStage):
     """A stage on ``speech`` in turns with text, which a ``text_share`` of the batches are. The loop is
     ``speech``'s.
     """
@@ -34,10 +35,15 @@ class MixedText:
     speech: IaSft | JointSft
     text: TextPretraining
     text_share: float = 0.5
+    loop: LoopConfig = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loop", self.speech.loop)
 
     @property
-    def loop(self) -> LoopConfig:
-        return self.speech.loop
+    def needs_phoneme_embedding(self) -> bool:
+        """For the text."""
+        return True
 
     def objective(self, model: TrainableModel) -> "MixedObjective":
         """Either loss; what the stage trains is left trainable, and E. Raises ``InputError`` if there is no
@@ -46,7 +52,7 @@ class MixedText:
         text = self.text.objective(model)
         # The last word on what of the network is frozen is the stage's.
         speech = self.speech.objective(model)
-        text.phonemes.requires_grad_(True)
+        text.phoneme_embedding.requires_grad_(True)
         return MixedObjective(speech, text)
 
     def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], MixedBatch]:

@@ -17,13 +17,14 @@ from numpy.random import Generator
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.pretraining import ChunkSampling, CrCtc, Pretraining
-from nim4asr.training.stages.speech import SpeechData, TrainingData
 
 
 @dataclass(frozen=True)
-class PhonemeHeadTuning:
+class PhonemeHeadTuning(SingleStage):
     """The phoneme head's own stage; its settings are those of ``Pretraining``."""
 
     loop: LoopConfig

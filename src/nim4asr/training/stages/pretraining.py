@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from nim4asr.data.batches import SpeechBatch
@@ -28,8 +28,9 @@ from nim4asr.model.shapes import ChunkScheme
 from nim4asr.phonemes import BLANK
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
-from nim4asr.training.stages.speech import SpeechData, TrainingData
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 
 DEPLOYED_CHUNKS = ChunkScheme(size=16, left=4)
 
@@ -55,7 +56,7 @@ class ChunkSampling:
 
 
 @dataclass(frozen=True)
-class Pretraining:
+class Pretraining(SingleStage):
     """Stage 1. ``views`` 1 is plain CTC; ``more_time_masks`` multiplies SpecAugment's where there are two."""
 
     loop: LoopConfig
@@ -115,12 +116,3 @@ def ctc_sum(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths:
         zero_infinity=True,
     )
     return loss
-
-
-class AcousticModel(nn.Module):
-    """The encoder and its phoneme head, the part of the network that stage 1 trains."""
-
-    def __init__(self, encoder: Encoder, phoneme_head: PhonemeHead) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.phoneme_head = phoneme_head

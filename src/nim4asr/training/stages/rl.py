@@ -28,20 +28,21 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
+from nim4asr.training.model import TrainableModel
 from nim4asr.training.rollouts.rewards import Reward, reward
 from nim4asr.training.rollouts.sampling import Draw, sample, token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, VllmEngine
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.speech import SpeechData, TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.hints import HintSampling, draw_hints
 from nim4asr.training.stages.pretraining import DEPLOYED_CHUNKS
-from nim4asr.training.stages.speech import SpeechData, TrainingData
 
 # Rewards less than this apart are alike.
 _SPREAD = 1e-4
 
 
 @dataclass(frozen=True)
-class Rl:
+class Rl(SingleStage):
     """Stage 6. ``samples`` are K, ``clip`` c, ``kl_weight`` beta; the temperature of roll-outs falls from the
     first to the second of ``temperature`` as a cosine. Keywords in ``important`` are always scored.
     ``engine`` is a vLLM to draw the roll-outs with.
@@ -68,6 +69,11 @@ class Rl:
         first, last = self.temperature
         done = min(1.0, turn / max(1, self.loop.steps * self.loop.accumulation))
         return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
+
+    @property
+    def shardable(self) -> bool:
+        """No: transcripts are drawn with whole weights."""
+        return False
 
     def objective(self, model: TrainableModel) -> "Grpo":
         """The loss above; everything but the phoneme head is left trainable, and today's model is p_start."""

@@ -36,10 +36,11 @@ from nim4asr.phonemes import BLANK, TABLE, pronounce
 from nim4asr.phonemes.inventory import FINALS, INITIALS, TONES
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerms, Objective, freeze_all_but
-from nim4asr.training.stages.base import TrainableModel
+from nim4asr.training.model import TrainableModel
+from nim4asr.training.phoneme_embedding import PhonemeEmbedding
+from nim4asr.training.speech import TrainingData
+from nim4asr.training.stages.base import SingleStage
 from nim4asr.training.stages.hints import HintSampling, draw_hints
-from nim4asr.training.stages.phoneme_embedding import PhonemeEmbedding
-from nim4asr.training.stages.speech import TrainingData
 from nim4asr.training.stages.transcript_loss import transcript_loss
 
 
@@ -56,7 +57,7 @@ class SimulationConfig:
 
 
 @dataclass(frozen=True)
-class TextPretraining:
+class TextPretraining(SingleStage):
     """``batch_tokens`` counts speech and text tokens, padding included; longer texts than
     ``longest`` phonemes are left out; ``hints`` says which prompts have some, if any.
     """
@@ -67,20 +68,27 @@ class TextPretraining:
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     hints: HintSampling | None = None
 
+    @property
+    def needs_phoneme_embedding(self) -> bool:
+        """Trains it."""
+        return True
+
     def objective(self, model: TrainableModel) -> "SimulatedSpeechLoss":
         """Cross entropy; the language model and E are left trainable. Raises ``InputError`` if there is no
         E.
         """
         freeze_all_but(model.network, "llm")
-        if model.phonemes is None:
-            raise InputError("text pre-training needs a language model without a past, and so an E")
-        model.phonemes.requires_grad_(True)
-        return SimulatedSpeechLoss(model.network, model.tokenizer, model.phonemes)
+        if model.phoneme_embedding is None:
+            raise InputError(
+                "text pre-training is for a language model trained from scratch; this recipe has language_model set"
+            )
+        model.phoneme_embedding.requires_grad_(True)
+        return SimulatedSpeechLoss(model.network, model.tokenizer, model.phoneme_embedding)
 
     def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], "TextBatch"]:
         """Texts, each with a simulated hearing of its own."""
-        assert model.phonemes is not None
-        return TextSampler(labeled(data.texts), self, model.phonemes.stack)
+        assert model.phoneme_embedding is not None
+        return TextSampler(labeled(data.texts), self, model.phoneme_embedding.stack)
 
 
 @dataclass(frozen=True)
@@ -104,16 +112,16 @@ class TextBatch:
 class SimulatedSpeechLoss(Objective[TextBatch]):
     """Cross entropy of the texts, a token."""
 
-    def __init__(self, network: Nim4, tokenizer: Tokenizer, phonemes: PhonemeEmbedding) -> None:
+    def __init__(self, network: Nim4, tokenizer: Tokenizer, phoneme_embedding: PhonemeEmbedding) -> None:
         super().__init__()
         # The network's language model is E's, too, and its other parts are no part of this stage.
-        self.phonemes = phonemes
+        self.phoneme_embedding = phoneme_embedding
         self._network, self._tokenizer = (network,), tokenizer
 
     def forward(self, batch: TextBatch, random: Generator) -> LossTerms:
         """``transcript``."""
         (network,) = self._network
-        speech = self.phonemes.embed(batch.phonemes, batch.weights)
+        speech = self.phoneme_embedding.embed(batch.phonemes, batch.weights)
         loss = transcript_loss(network, self._tokenizer, speech, batch.lengths, batch.texts, batch.hints)
         return {"transcript": loss}
 

@@ -29,9 +29,10 @@ from nim4asr.training import prepare
 from nim4asr.training.async_sft.schedule import Phase, State, SwapConfig
 from nim4asr.training.async_sft.snapshots import SnapshotStore
 from nim4asr.training.async_sft.stage import AsyncIaSft
-from nim4asr.training.loop.loop import LoopConfig, steps_done
+from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.loop.states import steps_done
 from nim4asr.training.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.plots import plot_run
 from nim4asr.training.prepare import prepare_data
@@ -192,7 +193,7 @@ def test_two_sides_at_the_same_time(recipe: Recipe, tmp_path: Path) -> None:
 
     def job(worker: Worker) -> subprocess.Popen[bytes]:
         script = f"""
-import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
+import sys; sys.path[:0] = [{str(here.parent)!r}, {str(here)!r}]
 from pathlib import Path
 from test_run import RunOptions, run_recipe, toy_recipe
 run_recipe(toy_recipe(Path({str(tmp_path)!r})), Path({str(folder)!r}), RunOptions(worker={worker!r}))

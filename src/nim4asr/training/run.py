@@ -16,7 +16,7 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
 from nim4asr.progress import ProgressReporter, no_progress
-from nim4asr.training.loop.loop import is_sharded, new_accelerator
+from nim4asr.training.loop.distributed import is_sharded, new_accelerator
 from nim4asr.training.loop.precision import precision_of
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.prepare import build_model, prepare_data

@@ -11,8 +11,8 @@ from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json, read_text, write_atomic
 from nim4asr.training.async_sft.schedule import Phase, State
 from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotStore
-from nim4asr.training.loop.loop import steps_done
 from nim4asr.training.loop.metrics import read_log
+from nim4asr.training.loop.states import steps_done
 from nim4asr.training.prepare import SKIPPED
 from nim4asr.training.recipe import Recipe
 from nim4asr.training.run import MODEL

@@ -16,8 +16,10 @@ from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.progress import ProgressReporter
 from nim4asr.training.dev_metrics import dev_errors
-from nim4asr.training.loop.loop import Loop, LoopConfig, is_sharded, latest_state, load_weights, steps_done
+from nim4asr.training.loop.distributed import is_sharded
+from nim4asr.training.loop.loop import Loop, LoopConfig
 from nim4asr.training.loop.objective import Objective
+from nim4asr.training.loop.states import latest_state, load_weights, steps_done
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.speech import TrainingData
 

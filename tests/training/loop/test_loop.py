@@ -1,4 +1,3 @@
-import errno
 import subprocess
 import sys
 import textwrap
@@ -12,17 +11,12 @@ from numpy.random import Generator, default_rng
 from torch import Tensor, nn
 
 from nim4asr.errors import InputError
-from nim4asr.training.loop.loop import (
-    Loop,
-    LoopConfig,
-    latest_state,
-    load_weights,
-    new_accelerator,
-    steps_done,
-)
+from nim4asr.training.loop.distributed import new_accelerator
+from nim4asr.training.loop.loop import Loop, LoopConfig
 from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective
 from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.loop.states import steps_done
 
 
 def config(steps: int) -> LoopConfig:
@@ -118,11 +112,6 @@ def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "log.jsonl").read_text() == before
 
 
-def test_states_are_kept_to_a_number(tmp_path: Path) -> None:
-    loop(tmp_path, Fit(), replace(config(3), keep=3)).run()
-    assert sorted(one.name for one in tmp_path.glob("state-*")) == ["state-15", "state-18", "state-20"]
-
-
 def test_a_pause_saves_and_is_gone_on_from(tmp_path: Path) -> None:
     loop(tmp_path / "whole", Fit(), config(20)).run()
     assert loop(tmp_path / "paused", Fit(), config(20)).run(lambda done: done == 5) == 5
@@ -152,33 +141,12 @@ def test_accumulated_gradients_are_those_of_the_joint_batch(tmp_path: Path) -> N
     assert losses(tmp_path / "halves") == pytest.approx(losses(tmp_path / "whole"), rel=1e-3)
 
 
-def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
-    loop(tmp_path, Fit(), config(7)).run()
-    other = Fit()
-    other.net = nn.Sequential(nn.Linear(20, 1))
-    with pytest.raises(InputError, match="another model"):
-        loop(tmp_path, other, config(7)).run()
-
-
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(tmp_path: Path) -> None:
     objective = Fit(nan_at=6)
     with pytest.raises(InputError, match="step 6: the loss is nan"):
         loop(tmp_path, objective, config(3)).run()
     assert steps_done(tmp_path) == 6
     assert all(torch.isfinite(p).all() for p in objective.parameters())
-
-
-def test_a_full_disk_is_said_and_the_last_state_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop(tmp_path, Fit(), config(5)).run(lambda done: done == 10)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("nim4asr.training.loop.loop.save_file", full)
-    with pytest.raises(InputError, match=r"the disk is full. Step 10 is kept"):
-        loop(tmp_path, Fit(), config(5)).run()
-    monkeypatch.undo()
-    assert loop(tmp_path, Fit(), config(5)).run() == 20
 
 
 def test_waiting_for_data_is_measured(tmp_path: Path) -> None:
@@ -270,17 +238,6 @@ def test_a_turn_is_a_process_s_own_batch(tmp_path: Path) -> None:
     assert turns == [(turn, 4 * turn + 2) for turn in range(6)]
 
 
-@pytest.mark.parametrize("name", ["net.0.weight", "net.2.bias"])
-def test_the_state_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
-    loop(tmp_path, Fit(), replace(config(20), steps=1)).run()
-    state = latest_state(tmp_path)
-    assert state is not None
-    weights = dict(Fit().named_parameters())
-    load_weights(state, weights)
-    with pytest.raises(InputError, match="another model"):
-        load_weights(state, {**weights, name: torch.zeros(1, 1, 1)})
-
-
 def test_runs_of_both_precisions_in_one_process(tmp_path: Path) -> None:
     for precision in ("bf16", "no", "bf16", "no"):
         accelerator = new_accelerator(precision)
@@ -291,11 +248,3 @@ def test_runs_of_both_precisions_in_one_process(tmp_path: Path) -> None:
     whole, half = (losses(tmp_path / name) for name in ("no-1", "bf16-0"))
     assert losses(tmp_path / "no-3") == whole
     assert half != whole and half == pytest.approx(whole, rel=0.05)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"step": "x"}', '{"step": null}'])
-def test_a_state_without_its_step_is_one_sentence(tmp_path: Path, text: str) -> None:
-    (tmp_path / "state-5").mkdir()
-    (tmp_path / "state-5/step.json").write_text(text)
-    with pytest.raises(InputError, match="no step of a run"):
-        steps_done(tmp_path)

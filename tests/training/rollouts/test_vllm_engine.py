@@ -21,7 +21,7 @@ from nim4asr.training.rollouts.sampling import Draw, token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, VllmEngine
 from nim4asr.training.stages.rl import Rl
 from training.rollouts.test_sampling import prompts
-from training.test_stages import batch, blocks, train
+from training.toys import batch, blocks, train
 
 WORKER = """
 import json, sys

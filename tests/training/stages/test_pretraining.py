@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nim4asr.data.batches import SpeechBatch
+from nim4asr.model.shapes import ChunkScheme
 from nim4asr.training.loop.loop import LoopConfig
+from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.model import TrainableModel
 from nim4asr.training.stages.pretraining import ChunkSampling, CrCtc, Pretraining
+from training.toys import LOOP, SPEECH, batch, blocks, train
 
 PHONEMES = 4
 LENGTHS = (5, 3)
@@ -99,3 +103,31 @@ def test_chunks_are_drawn_over_their_whole_ranges() -> None:
     assert {one.left for one in chunks} == set(range(1, 9))
     # Drawn apart: any size with any number of chunks before it.
     assert abs(np.corrcoef([(one.size, one.left) for one in chunks], rowvar=False)[0, 1]) < 0.1
+
+
+def test_pretraining_with_two_views(model: TrainableModel) -> None:
+    objective = Pretraining(LOOP, SPEECH).objective(model)
+    first, last, moved = train(objective, batch(2), model.network)
+    assert last < first
+    assert blocks(moved) == {"encoder", "phoneme_head"}
+
+
+def test_identical_views_have_no_divergence(model: TrainableModel) -> None:
+    whole = ChunkSampling(full_context_share=1.0)
+    one = batch(1)
+    twice = SpeechBatch(
+        one.features.repeat(2, 1, 1, 1), one.lengths, one.targets, one.target_lengths, one.texts, one.ids
+    )
+    parts = Pretraining(LOOP, chunks=whole).objective(model).eval()(twice, np.random.default_rng(0))
+    assert float(parts["consistency"].total.detach()) == pytest.approx(0.0, abs=1e-5)
+    alone = Pretraining(LOOP, views=1, chunks=whole).objective(model).eval()(one, np.random.default_rng(0))
+    assert mean_loss(parts).item() == pytest.approx(mean_loss(alone).item(), rel=1e-4)
+
+
+def test_chunks_are_drawn_as_specified() -> None:
+    random = np.random.default_rng(0)
+    drawn = [ChunkSampling().draw(random) for _ in range(2000)]
+    assert sum(one is None for one in drawn) == pytest.approx(1000, rel=0.1)
+    sizes = {one.size for one in drawn if one is not None}
+    assert sizes == set(range(4, 26))
+    assert any(one == ChunkScheme(16, 4) for one in drawn)

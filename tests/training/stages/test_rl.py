@@ -10,16 +10,17 @@ import torch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.optimizer import OptimizerConfig
+from nim4asr.training.loop.objective import mean_loss
+from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.rollouts.rewards import Reward
 from nim4asr.training.rollouts.sampling import token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, environment_of
 from nim4asr.training.stages import rl
 from nim4asr.training.stages.rl import Grpo, Rl, advantages_of
-from training.test_stages import batch
+from training.toys import LOOP, SPEECH, batch, blocks, train
 
-LOOP = LoopConfig(10, OptimizerConfig(5e-3), accumulation=2)
+TWICE = LoopConfig(10, OptimizerConfig(5e-3), accumulation=2)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_advantages_are_divided_by_their_deviation() -> None:
 
 @pytest.mark.parametrize("clip", [0.2, 0.05])
 def test_grpo_is_its_equation(model: TrainableModel, monkeypatch: pytest.MonkeyPatch, clip: float) -> None:
-    stage = Rl(LOOP, samples=3, clip=clip, kl_weight=0.5)
+    stage = Rl(TWICE, samples=3, clip=clip, kl_weight=0.5)
     objective = stage.objective(model)
     objective.open()
     # p_start and p_old are other models than p, so that every term has something to say.
@@ -88,7 +89,7 @@ def test_grpo_is_its_equation(model: TrainableModel, monkeypatch: pytest.MonkeyP
 
 
 def test_the_temperature_falls_over_the_batches_of_one_process() -> None:
-    stage = Rl(LOOP, temperature=(1.0, 0.7))
+    stage = Rl(TWICE, temperature=(1.0, 0.7))
     assert stage.temperature_at(0) == 1.0
     assert stage.temperature_at(10) == pytest.approx(0.85)
     assert stage.temperature_at(20) == pytest.approx(0.7) == stage.temperature_at(99)
@@ -113,7 +114,7 @@ def test_weights_are_sent_by_a_process_s_own_count(
             pass
 
     monkeypatch.setattr(rl, "VllmEngine", Engine)
-    objective = Grpo(model, Rl(LOOP, engine=VllmConfig("python", refresh_every=3)))
+    objective = Grpo(model, Rl(TWICE, engine=VllmConfig("python", refresh_every=3)))
     for turn in range(1, 8):
         objective.prepare(batch(), turn, np.random.default_rng(0))
     assert sent == [1, 3, 6] and devices == [torch.device("cpu")]
@@ -127,5 +128,39 @@ def test_each_worker_sees_its_process_s_device_alone() -> None:
 
 
 def test_rl_has_no_dropout_anywhere(model: TrainableModel) -> None:
-    objective = Rl(LOOP).objective(model).train()
+    objective = Rl(TWICE).objective(model).train()
     assert objective.training and not any(one.training for one in objective.network.modules())
+
+
+def test_rl_trains_all_but_the_head_and_knows_where_it_began(model: TrainableModel) -> None:
+    stage = Rl(LOOP, SPEECH, samples=4)
+    objective = stage.objective(model)
+    objective.open()
+    one = objective.prepare(batch(), 0, np.random.default_rng(0))
+    parts = objective(one, np.random.default_rng(0))
+    # Nothing has moved yet: the model is the one it began with.
+    assert float(parts["kl"].total.detach()) == pytest.approx(0.0, abs=1e-4)
+    assert not any("start" in name for name, _ in objective.named_parameters())
+    _, _, moved = train(objective, batch(), model.network, 3)
+    assert blocks(moved) == {"encoder", "adaptor", "llm"}
+    after = objective(objective.prepare(batch(), 0, np.random.default_rng(0)), np.random.default_rng(0))
+    assert float(after["kl"].total.detach()) > 0
+
+
+def test_rl_learns_what_is_rewarded(model: TrainableModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reward for short transcripts, and nothing else, they become short."""
+    monkeypatch.setattr(
+        "nim4asr.training.stages.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0)
+    )
+    objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(model)
+    objective.open()
+    optimizer = build_optimizer(objective.named_parameters(), OptimizerConfig(3e-3))
+    rewards = []
+    for step in range(25):
+        one = objective.prepare(batch(), 0, np.random.default_rng(step))
+        parts = objective(one, np.random.default_rng(0))
+        optimizer.zero_grad()
+        mean_loss(parts).backward()
+        optimizer.step()
+        rewards.append(float(parts["reward"].total) / float(parts["reward"].count))
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1

@@ -21,7 +21,8 @@ from nim4asr.training.async_sft.schedule import (
     wait_for_snapshot,
 )
 from nim4asr.training.async_sft.snapshots import SnapshotStore
-from nim4asr.training.loop.loop import agreed, is_sharded, steps_done
+from nim4asr.training.loop.distributed import agreed, is_sharded
+from nim4asr.training.loop.states import steps_done
 from nim4asr.training.stages.base import Worker
 from nim4asr.training.trainer import Trainer
 

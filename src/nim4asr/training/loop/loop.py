@@ -6,40 +6,28 @@ line of metrics each) and ``state-STEP`` folders: weights, optimizer state and s
 place and renamed when whole. A stage that finds a state goes on from the newest with the same batches.
 """
 
-import errno
-import json
 import math
-import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 import torch
 from numpy.random import Generator, default_rng
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nim4asr.data.batches import Prefetcher
 from nim4asr.errors import InputError
-from nim4asr.files import parse_json, publish_folder, read_text
-from nim4asr.training.loop.metrics import MetricsLog
+from nim4asr.training.loop.distributed import agreed, is_sharded, new_accelerator
+from nim4asr.training.loop.metrics import MetricAccumulator, MetricsLog
 from nim4asr.training.loop.objective import Batch, LossTerms, Objective
 from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
+from nim4asr.training.loop.states import States
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-Decision = TypeVar("Decision")
-
-WEIGHTS = "model.safetensors"
-_OPTIMISER = "optimizer.safetensors"
-_STEP = "step.json"
-_STATE = re.compile(r"state-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -105,6 +93,7 @@ class Loop(Generic[Batch]):
         self.accelerator = accelerator or new_accelerator()
         self.optimizer = build_optimizer(objective.named_parameters(), config.optimizer)
         self._trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+        self._states = States(folder, self._trained, self.optimizer, self.accelerator, config.keep)
 
     def run(self, pause: Callable[[int], bool] | None = None) -> int:
         """Train to the last step, from the newest state if the folder holds one; returns the steps done.
@@ -117,7 +106,7 @@ class Loop(Generic[Batch]):
         self.objective.open()
         self._wrapped, self._stepper = self._prepare()
         try:
-            return self._run(self._restore(), pause)
+            return self._run(self._states.restore(), pause)
         finally:
             # So that the next stage's loop does not save, clip or wrap this one's.
             self.accelerator.free_memory()
@@ -171,7 +160,7 @@ class Loop(Generic[Batch]):
                 self.accelerator.wait_for_everyone()
                 sums.restart_clock()
             if done % config.checkpoint_every == 0 or last or paused:
-                self._save(done)
+                self._states.save(done, self._wrapped)
             if paused:
                 break
         if log:
@@ -188,7 +177,7 @@ class Loop(Generic[Batch]):
             return Prefetcher(made[i] for i in range(len(numbers)))
         return DataLoader(made, batch_size=None, num_workers=config.workers, prefetch_factor=4)
 
-    def _step(self, step: int, batches: Iterator[tuple[int, Batch]], sums: "MetricAccumulator") -> None:
+    def _step(self, step: int, batches: Iterator[tuple[int, Batch]], sums: MetricAccumulator) -> None:
         config, accelerator = self.config, self.accelerator
         rate = config.learning_rate(step)
         for group in self._stepper.param_groups:
@@ -238,145 +227,6 @@ class Loop(Generic[Batch]):
         total: Tensor = sum(terms[1:], start=terms[0])
         return total
 
-    def _save(self, step: int) -> None:
-        new, state = self.folder / "state.new", self.folder / f"state-{step}"
-        try:
-            if self.accelerator.is_main_process:
-                shutil.rmtree(new, ignore_errors=True)
-                new.mkdir()
-            self.accelerator.wait_for_everyone()
-            if is_sharded(self.accelerator):
-                self.accelerator.save_state(str(new))
-                # Whole, for the stages to come; gathered by all processes, and by some of them for the main
-                # one alone.
-                whole = self.accelerator.get_state_dict(self._wrapped) or {}
-                weights = {name: whole[name] for name in self._trained if name in whole}
-            else:
-                weights = {name: p.detach() for name, p in self._trained.items()}
-            if self.accelerator.is_main_process:
-                save_file({name: p.cpu().contiguous() for name, p in weights.items()}, new / WEIGHTS)
-                if not is_sharded(self.accelerator):
-                    save_file(self._optimizer_tensors(), new / _OPTIMISER)
-            self.accelerator.wait_for_everyone()
-            if self.accelerator.is_main_process:
-                (new / _STEP).write_text(json.dumps({"step": step}))
-                publish_folder(new, state)
-        except (OSError, SafetensorError) as error:
-            full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-            why = "the disk is full" if full else str(error)
-            shutil.rmtree(new, ignore_errors=True)
-            raise InputError(
-                f"{self.folder}: the state of step {step} cannot be written: {why}. "
-                f"Step {steps_done(self.folder)} is kept; make room and start again"
-            ) from None
-        if self.accelerator.is_main_process:
-            for old in _states(self.folder)[: -self.config.keep]:
-                shutil.rmtree(old, ignore_errors=True)
-
-    def _optimizer_tensors(self) -> dict[str, Tensor]:
-        return {
-            f"{name}/{key}": value.contiguous()
-            for name, parameter in self._trained.items()
-            for key, value in self.optimizer.state.get(parameter, {}).items()
-        }
-
-    def _restore(self) -> int:
-        state = latest_state(self.folder)
-        if state is None:
-            return 0
-        if is_sharded(self.accelerator):
-            self.accelerator.load_state(str(state))
-        else:
-            load_weights(state, self._trained)
-            for key, value in load_file(state / _OPTIMISER).items():
-                name, _, kind = key.rpartition("/")
-                parameter = self._trained[name]
-                # The number of steps stays where torch's optimizers keep it, on the processor.
-                self.optimizer.state[parameter][kind] = (
-                    value if value.ndim == 0 else value.to(parameter.device)
-                )
-        return steps_done(self.folder)
-
-
-def new_accelerator(precision: str = "no") -> "Accelerator":
-    """Accelerate's view of this process: its device, its rank, its launcher. ``precision`` is ``no`` or
-    ``bf16``.
-    """
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-    except ImportError:
-        raise InputError("training needs more packages: pip install 'nim4asr[training]'") from None
-    try:
-        return Accelerator(mixed_precision=precision)
-    except ValueError:
-        # Accelerate keeps one state a process, and refuses another precision: a second run, or one that
-        # failed before.
-        AcceleratorState._reset_state()
-        return Accelerator(mixed_precision=precision)
-
-
-def agreed(accelerator: "Accelerator", value: Decision) -> Decision:
-    """The main process's ``value``, on every process: what is decided from files must be decided once."""
-    if accelerator.num_processes == 1:
-        return value
-    from accelerate.utils import broadcast_object_list
-
-    box = [value]
-    broadcast_object_list(box)
-    return box[0]
-
-
-def latest_state(folder: Path) -> Path | None:
-    """The newest whole state of the stage in ``folder``."""
-    states = _states(folder)
-    return states[-1] if states else None
-
-
-def steps_done(folder: Path) -> int:
-    """How many steps the stage in ``folder`` has done, by its newest state."""
-    state = latest_state(folder)
-    if state is None:
-        return 0
-    try:
-        return int(parse_json(read_text(state / _STEP))["step"])
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{state / _STEP}: this is no step of a run; remove the folder to go on before it"
-        ) from None
-
-
-def load_weights(state: Path, trained: Mapping[str, Tensor]) -> None:
-    """Copy the weights of ``state`` into ``trained``. Raises ``InputError`` if they are not those of such a
-    model.
-    """
-    try:
-        weights = load_file(state / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{state}: the state cannot be read ({error})") from None
-    if weights.keys() != trained.keys() or any(weights[k].shape != v.shape for k, v in trained.items()):
-        raise InputError(f"{state}: the state is of another model; choose another output folder")
-    with torch.no_grad():
-        for name, value in trained.items():
-            value.copy_(weights[name])
-
-
-def _states(folder: Path) -> list[Path]:
-    """The states of ``folder``, oldest first."""
-    if not folder.is_dir():
-        return []
-    found = [(int(m[1]), one) for one in folder.iterdir() if (m := _STATE.fullmatch(one.name))]
-    return [one for _, one in sorted(found)]
-
-
-def is_sharded(accelerator: "Accelerator") -> bool:
-    """Whether no process holds all weights: under FSDP and DeepSpeed."""
-    from accelerate.utils import DistributedType
-
-    return accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
-
 
 def _moved(batch: Any, device: torch.device) -> Any:
     return batch.to(device) if hasattr(batch, "to") else batch
@@ -394,49 +244,3 @@ class BatchDataset(Dataset[tuple[int, Any]]):
     def __getitem__(self, place: int) -> tuple[int, Any]:
         number = self._numbers[place]
         return number, self._make_batch(number, default_rng([self._seed, number]))
-
-
-class MetricAccumulator:
-    """What has been measured since the last line of the log."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, list[float]] = {}
-        self._weights: dict[str, float] = {}
-        self._norms: list[float] = []
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        self._began, self.waited, self._timed = time.monotonic(), 0.0, 0
-
-    def add(self, losses: LossTerms) -> None:
-        for name, part in losses.items():
-            sums = self._parts.setdefault(name, [0.0, 0.0])
-            sums[0] += float(part.total.detach())
-            sums[1] += float(part.count)
-            self._weights[name] = part.weight
-
-    def add_norm(self, norm: Tensor | float | None) -> None:
-        self._timed += 1
-        if norm is not None:
-            self._norms.append(float(norm))
-
-    def take(self, accelerator: "Accelerator", learning_rate: float) -> dict[str, float]:
-        """The means over all processes, and start anew."""
-        sums = torch.tensor(list(self._parts.values()), dtype=torch.float64, device="cpu").float()
-        total = accelerator.reduce(sums.to(accelerator.device), reduction="sum").tolist()
-        means = {
-            name: s / max(n, 1e-9) if n else 0.0 for name, (s, n) in zip(self._parts, total, strict=True)
-        }
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        metrics = {
-            "loss": sum(self._weights[name] * value for name, value in means.items()),
-            **({} if len(means) == 1 else means),
-            "learning_rate": learning_rate,
-            "seconds_per_step": elapsed / max(1, self._timed),
-            # Waiting for data; a run that reads too slowly shows it here.
-            "waiting_share": self.waited / elapsed,
-        }
-        if self._norms:
-            metrics["gradient_norm"] = sum(self._norms) / len(self._norms)
-        self.__init__()  # type: ignore[misc]
-        return metrics

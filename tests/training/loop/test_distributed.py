@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from nim4asr.model.checkpoint import load
 from nim4asr.training.async_sft.schedule import Phase, State
-from nim4asr.training.loop.loop import steps_done
 from nim4asr.training.loop.metrics import read_log
+from nim4asr.training.loop.states import steps_done
 
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
@@ -170,7 +170,7 @@ if __name__ == "__main__":
 def test_two_processes_run_a_whole_programme(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(PROGRAMME)
-    tests = Path(__file__).parents[1]
+    tests = Path(__file__).parents[2]
     paths = os.pathsep.join([str(tests), str(tests / "training")])
     done = subprocess.run(
         [sys.executable, *LAUNCHER, "2", str(script), str(tmp_path)],

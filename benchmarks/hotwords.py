@@ -34,7 +34,6 @@ from nim4asr.data.manifest import read_manifest
 from nim4asr.data.preparation import read_texts
 from nim4asr.errors import InputError
 from nim4asr.evaluation.entities import NameList
-from nim4asr.evaluation.normalization import tokens
 from nim4asr.evaluation.retrieval import Spoken, retrieval
 from nim4asr.hotwords.database import Database, Pronounced, assemble, load, pronounce_all, save
 from nim4asr.hotwords.hints import HintConfig, choose
@@ -42,9 +41,10 @@ from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
 from nim4asr.model.prompt import tokens_before
 from nim4asr.phonemes import TABLE
-from nim4asr.phonemes.mandarin import is_han
-from nim4asr.recognition.ctc import greedy_path
+from nim4asr.phonemes.ctc import greedy_path
 from nim4asr.recognition.offline import Recognizer
+from nim4asr.text.characters import is_han
+from nim4asr.text.normalization import tokens
 
 LEAST_CHARACTERS = 3
 # A scan of more keys than these takes minutes an utterance.

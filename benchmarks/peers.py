@@ -27,7 +27,7 @@ from runtimes import processor, spread
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance, read_manifest
 from nim4asr.evaluation.error_rate import ErrorCount
-from nim4asr.evaluation.normalization import tokens
+from nim4asr.text.normalization import tokens
 
 CHILD = Path(__file__).parent / "peer.py"
 ENGLISH = ("moonshine-tiny", "pocketsphinx")

@@ -154,8 +154,8 @@ def hear_samples(random: Random, folder: Path) -> None:
 
 def pronounce_text(random: Random, folder: Path) -> None:
     """Any text, for the phonemes and for the error rates."""
-    from nim4asr.evaluation.normalization import tokens, written_tokens
     from nim4asr.phonemes import pronounce, pronunciations
+    from nim4asr.text.normalization import tokens, written_tokens
 
     given = text(random)
     tokens(given), written_tokens(given)

@@ -27,7 +27,7 @@ from nim4asr.errors import InputError
 from nim4asr.evaluation.error_rate import ErrorCount
 from nim4asr.files import append_line
 from nim4asr.phonemes import TABLE, pronounce
-from nim4asr.recognition.ctc import force_align, greedy_path
+from nim4asr.phonemes.ctc import force_align, greedy_path
 from nim4asr.recognition.offline import Recognizer
 
 

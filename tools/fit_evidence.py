@@ -20,15 +20,15 @@ from nim4asr.audio.voice_activity import SpeechSegment
 from nim4asr.data.manifest import read_manifest
 from nim4asr.data.preparation import read_texts
 from nim4asr.evaluation.entities import NameList
-from nim4asr.evaluation.normalization import tokens
 from nim4asr.evaluation.retrieval import Spoken
 from nim4asr.hotwords.database import Database, assemble, pronounce_all
 from nim4asr.hotwords.evidence import weigh
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import SearchConfig, TrieSearch, toneless_costs
 from nim4asr.model.evidence import EvidenceConfig
-from nim4asr.phonemes.mandarin import is_han
 from nim4asr.recognition.offline import Recognizer
+from nim4asr.text.characters import is_han
+from nim4asr.text.normalization import tokens
 
 WIDE = SearchConfig(cost_budget=2.0, cost_per_phoneme=0.8, beam_width=256, min_log_odds=-math.inf)
 # In lists of more names than these, those of two characters are left out.

@@ -1,7 +1,7 @@
 from nim4asr.evaluation.entities import EntityCount, NameList
-from nim4asr.evaluation.normalization import tokens
 from nim4asr.hotwords.hints import Hit
 from nim4asr.recognition.result import Segment, Transcript
+from nim4asr.text.normalization import tokens
 
 NAMES = NameList(["天安门", "天安门广场", "New York", "北京", ""])
 

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nim4asr.hotwords.database import Database, Pronounced, assemble
-from nim4asr.hotwords.evidence import _alignment_cost
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.search import Match, SearchConfig, TrieSearch, certain, toneless_costs
 from nim4asr.phonemes import TABLE
+from nim4asr.phonemes.ctc import alignment_cost
 
 EXACT = SearchConfig(cost_budget=0.0, cost_per_phoneme=0.0, min_phonemes=1)
 # Few sounds, so that names overlap and repeat.
@@ -71,7 +71,7 @@ def test_a_match_costs_what_its_best_alignment_costs(said: list[list[int]], fram
             assert 0 <= match.start < match.end <= frames
             assert match.cost <= config.cost_budget + config.cost_per_phoneme * match.phonemes + 1e-4
             place = -costs[match.start : match.end]
-            best = _alignment_cost(place, np.zeros(len(place)), np.array(key(names, match), np.uint8))
+            best = alignment_cost(place, np.zeros(len(place)), np.array(key(names, match), np.uint8))
             assert match.cost >= best - 1e-3
             if exact and match.cost == min(one.cost for one in matches if one.node == match.node):
                 assert match.cost == pytest.approx(best, abs=1e-3)

@@ -2,24 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nim4asr.phonemes import TABLE, in_word, pronounce, pronunciations, settled, spoken_form, tokenize
+from nim4asr.phonemes import TABLE, in_word, pronounce, pronunciations, settled, tokenize
+from nim4asr.text.spoken import spoken_form
 
 
 def test_mixed_text() -> None:
     assert " ".join(pronounce("我用iPhone")) == "uo3 iong4 AY F OW N"
-
-
-@pytest.mark.parametrize(
-    ("text", "spoken"),
-    [
-        ("3.5元", "三点五元"),
-        ("2024年", "二零二四年"),
-        ("$3", "three dollars"),
-        ("nothing to do", "nothing to do"),
-    ],
-)
-def test_digits_are_read_out(text: str, spoken: str) -> None:
-    assert spoken_form(text) == spoken
 
 
 def test_tokens_know_their_place() -> None:
@@ -47,24 +35,6 @@ def test_the_first_pronunciation_is_the_likeliest() -> None:
     for text in ("银行", "hello world", "我在NIO工作", "3个人"):
         assert pronunciations(text)[0] == pronounce(text)
         TABLE.encode(pronounce(text))
-
-
-@pytest.mark.parametrize(
-    ("text", "spoken"),
-    [
-        ("District #1", "District #one"),
-        ("Route  66", "Route  sixty six"),
-        ("50+", "fifty+"),
-        ("5€", "five euros"),
-        ("1é", "one é"),
-        ("10월", "ten 월"),
-        ("Кросс-Лейк 19А", "Кросс-Лейк nineteen А"),
-        ("٣ ① Ⅷ", "three one VIII"),
-        ("a\ud800", "a\ufffd"),
-    ],
-)
-def test_what_the_english_grammar_cannot_parse_is_read_number_by_number(text: str, spoken: str) -> None:
-    assert spoken_form(text) == spoken
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nim4asr.phonemes import TABLE, pronounce
-from nim4asr.recognition.ctc import greedy_path
-from nim4asr.recognition.fusion import FusedScorer, HintBooster, PhonemeScorer, _extended
+from nim4asr.phonemes.ctc import greedy_path
+from nim4asr.recognition.fusion import FusedScorer, HintBooster, PhonemeScorer
 
 END = 0
 TOKENS = ["", "你", "好", "泥", "the", " wind", " win", "d", "!"]
@@ -155,35 +155,6 @@ def test_guides_choose_among_the_likely_and_the_suggested() -> None:
 
 def test_a_hint_without_a_pronunciation_draws_nothing() -> None:
     assert hint_guide("§§").gains([], [1]) == [0.0]
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    frames=st.integers(1, 6),
-    labels=st.lists(st.integers(1, 2), min_size=1, max_size=4),
-    seed=st.integers(0, 99),
-)
-def test_prefixes_with_equal_phonemes_in_a_row(frames: int, labels: list[int], seed: int) -> None:
-    """The forward variables of any sequence, against all paths: between two equal phonemes there is a blank."""
-    logits = np.random.default_rng(seed).standard_normal((frames, 3))
-    log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    in_phoneme = np.full(frames + 1, -np.inf)
-    in_blank = np.concatenate([[0.0], np.cumsum(log_probs[:, 0])])
-    begun = 0.0
-    for place, label in enumerate(labels):
-        last = labels[place - 1] if place else 0
-        # Beside another sequence, with which it must not mingle.
-        both = (np.stack([one, one[::-1]]) for one in (in_phoneme, in_blank))
-        found = _extended(log_probs, *both, np.array([last, 1]), np.array([label, 2]))
-        in_phoneme, in_blank, begun = (one[0] for one in found)
-    exactly = beginning = 0.0
-    for path in itertools.product(range(3), repeat=frames):
-        said = greedy_path(path)
-        probability = float(np.exp(sum(log_probs[t, s] for t, s in enumerate(path))))
-        exactly += probability * (said == labels)
-        beginning += probability * (said[: len(labels)] == labels)
-    assert np.exp(np.logaddexp(in_phoneme[-1], in_blank[-1])) == pytest.approx(exactly, abs=1e-9)
-    assert np.exp(begun) == pytest.approx(beginning, abs=1e-9)
 
 
 def test_a_hint_is_suggested_with_a_space_before_it() -> None:

@@ -28,8 +28,9 @@ from torch.nn import functional
 from nim4asr.audio.features import Floats, log_mel
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
-from nim4asr.phonemes import BLANK, TABLE, spoken_form, tokenize
-from nim4asr.recognition.ctc import force_align
+from nim4asr.phonemes import BLANK, TABLE, tokenize
+from nim4asr.phonemes.ctc import force_align
+from nim4asr.text.spoken import spoken_form
 
 # Phonemes that a probe of words sees: those before the word, its own, those after it.
 _BEFORE, _OWN, _AFTER = 2, 6, 2

@@ -19,7 +19,7 @@ from numpy.random import Generator
 
 from nim4asr.errors import InputError
 from nim4asr.phonemes import TABLE, in_word, pronounce
-from nim4asr.phonemes.mandarin import is_han
+from nim4asr.text.characters import is_han
 
 Sound = tuple[int, ...]
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nim4asr.evaluation.normalization import tokens
-from nim4asr.phonemes.mandarin import is_han
 from nim4asr.recognition.result import Transcript
+from nim4asr.text.characters import is_han
+from nim4asr.text.normalization import tokens
 
 # Names of more tokens are not looked for in references.
 _LONGEST = 16

@@ -11,7 +11,6 @@ from nim4asr.errors import InputError
 from nim4asr.evaluation.entities import EntityCount, NameList
 from nim4asr.evaluation.error_rate import Edit, ErrorCount, align
 from nim4asr.evaluation.hallucination import is_hallucination
-from nim4asr.evaluation.normalization import NAME, tokens, written_tokens
 from nim4asr.files import write_atomic
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.phonemes import pronounce
@@ -21,6 +20,7 @@ from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.result import Transcript
 from nim4asr.recognition.streaming import transcribe_live
 from nim4asr.recognition.writers import hit_row
+from nim4asr.text.normalization import NAME, tokens, written_tokens
 
 ALIGNMENTS = "alignments.jsonl"
 SUMMARY = "summary.json"

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.evaluation.entities import NameList
-from nim4asr.evaluation.normalization import tokens
 from nim4asr.hotwords.hints import HintConfig, Hit, choose
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.search import SearchConfig, certain
 from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.text.normalization import tokens
 
 # Evidence at which precision and recall are told; 0 is where hits become hints.
 LEAST = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.kernels import Kernels
 from nim4asr.model.evidence import EvidenceConfig
+from nim4asr.phonemes.ctc import alignment_cost
 
 Array = NDArray[Any]
 
@@ -73,7 +74,7 @@ def _weigh(
         pronunciation = np.searchsorted(nodes, np.uint32(node))
         while pronunciation < len(nodes) and nodes[pronunciation] == node:
             place = places[length] + (pronunciation - firsts[length]) * length
-            toned = _alignment_cost(log_probs[start:end], best[start:end], said[place : place + length])
+            toned = alignment_cost(log_probs[start:end], best[start:end], said[place : place + length])
             evidence = (
                 gain * length
                 + trust * (own - toned)
@@ -97,27 +98,7 @@ def _greatest(row: Array) -> float:
     return row.max()  # type: ignore[no-any-return]
 
 
-def _alignment_cost(log_probs: Array, best: Array, labels: Array) -> float:
-    """What ``labels`` (N,) cost at least, by CTC's rules, over all of ``log_probs`` (T, phonemes).
-
-    ``best`` (T,) is each frame's greatest.
-    """
-    states = 2 * len(labels) + 1
-    spent = np.full(states, np.inf)
-    spent[1] = best[0] - log_probs[0, labels[0]]
-    for t in range(1, len(log_probs)):
-        for state in range(states - 1, -1, -1):
-            here = spent[state]
-            if state > 0:
-                here = min(here, spent[state - 1])
-            if state > 2 and state % 2 == 1 and labels[state // 2] != labels[state // 2 - 1]:
-                here = min(here, spent[state - 2])
-            symbol = 0 if state % 2 == 0 else np.int64(labels[state // 2])
-            spent[state] = here + (best[t] - log_probs[t, symbol])
-    return float(min(spent[states - 1], spent[states - 2]))
-
-
 # Several comparisons at a time.
 KERNELS = Kernels(
-    _greatest, _alignment_cost, _weigh, options={"_greatest": {"fastmath": {"reassoc", "nnan", "nsz"}}}
+    _greatest, alignment_cost, _weigh, options={"_greatest": {"fastmath": {"reassoc", "nnan", "nsz"}}}
 )

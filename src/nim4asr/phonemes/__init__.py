@@ -7,7 +7,6 @@ from nim4asr.phonemes.pronunciation import (
     pronounce,
     pronunciations,
     settled,
-    spoken_form,
     tokenize,
 )
 
@@ -20,6 +19,5 @@ __all__ = [
     "pronounce",
     "pronunciations",
     "settled",
-    "spoken_form",
     "tokenize",
 ]

@@ -27,20 +27,6 @@ _ZERO_INITIAL = {
 }  # fmt: skip
 
 
-# A Chinese character, as a regular expression.
-HAN = r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af]"
-
-
-def is_han(character: str) -> bool:
-    """Whether ``character`` is a Chinese character (CJK ideographs, extensions and 〇)."""
-    return (
-        "\u4e00" <= character <= "\u9fff"
-        or "\u3400" <= character <= "\u4dbf"
-        or "\U00020000" <= character <= "\U000323af"
-        or character == "〇"
-    )
-
-
 @cache
 def syllable(pinyin: str) -> Phonemes:
     """Phonemes of one numbered pinyin syllable: ``"zhong1"`` -> ``("zh", "ong1")``.

@@ -5,17 +5,13 @@ it stands in the text, so that phoneme times become word times.
 """
 
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, islice, product
-from typing import TYPE_CHECKING, Literal
 
 from nim4asr.phonemes import english, mandarin
-
-if TYPE_CHECKING:
-    from wetext import Normalizer
+from nim4asr.text.characters import HAN, is_han
+from nim4asr.text.spoken import holds_number, spoken_form
 
 Phonemes = tuple[str, ...]
 
@@ -24,13 +20,7 @@ _LATIN = (
     r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]"
 )
 _WORD = re.compile(rf"{_LATIN}+(?:['’]{_LATIN}+)*")
-_HAN = rf"{mandarin.HAN}+"
-_NUMBERLIKE = re.compile(r"[0-9０-９$€£¥%℃°]")
-_NUMBER = re.compile(r"([$€£¥]?)([0-9]+(?:[.,][0-9]+)*)([%℃°$€£¥]?)")
-_SURROGATES = re.compile(r"[\ud800-\udfff]")
-_DIGITS = "zero one two three four five six seven eight nine".split()
-# The normalizer takes time in proportion to the square of a text's length; longer texts go through it in pieces.
-_LONGEST_PIECE = 80
+_HAN = rf"{HAN}+"
 
 
 @dataclass(frozen=True)
@@ -47,81 +37,6 @@ class Token:
     phonemes: Phonemes
 
 
-def spoken_form(text: str) -> str:
-    """``text`` with digits, dates, amounts and units written as they are said.
-
-    Chinese rules when the text holds a Chinese character, English ones otherwise:
-    ``"3.5元"`` -> ``"三点五元"``, ``"$3"`` -> ``"three dollars"``. Every string has a spoken form; what stands in it
-    for code points that are no characters (surrogates) is U+FFFD.
-    """
-    if not text.isascii():
-        text = _SURROGATES.sub("\ufffd", "".join(map(_plain_number, text)))
-    if not _NUMBERLIKE.search(text):
-        return text
-    language: Literal["zh", "en"] = "zh" if any(map(mandarin.is_han, text)) else "en"
-    if len(text) <= _LONGEST_PIECE:
-        return _normalized(text, language)
-    return " ".join(_normalized(piece, language) for piece in _pieces(text))
-
-
-def _plain_number(character: str) -> str:
-    """A digit of another script, a fraction, a number in a circle, in the digits 0 to 9."""
-    if character.isascii() or not character.isnumeric() or mandarin.is_han(character):
-        return character
-    digit = unicodedata.digit(character, None)
-    return unicodedata.normalize("NFKC", character).replace("⁄", "/") if digit is None else str(digit)
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """``text`` in pieces of bounded length, cut between words where there are any."""
-    piece = ""
-    for word in text.split():
-        for start in range(0, len(word), _LONGEST_PIECE):
-            part = word[start : start + _LONGEST_PIECE]
-            if piece and len(piece) + 1 + len(part) > _LONGEST_PIECE:
-                yield piece
-                piece = ""
-            piece = f"{piece} {part}" if piece else part
-    if piece:
-        yield piece
-
-
-def _normalized(text: str, language: Literal["zh", "en"]) -> str:
-    spoken = _parsed(text, language)
-    # The English grammar has no rule for some texts ("District #1", "50+", "10월"): then number by number.
-    return _NUMBER.sub(_spoken_number, text) if spoken is None else spoken
-
-
-def _parsed(text: str, language: Literal["zh", "en"]) -> str | None:
-    try:
-        spoken: str = _normalizer(language).normalize(text)
-    except AssertionError:
-        return None
-    return spoken
-
-
-def _spoken_number(found: re.Match[str]) -> str:
-    """One number, with its unit if it has one, and with a space towards letters beside it."""
-    before, number, after = found.groups()
-    if after in tuple("$€£¥") and not before:
-        before, after = after, ""
-    tries = (_parsed(one, "en") for one in (f"{before}{number}{after}", number))
-    spoken = next((one for one in tries if one is not None), None)
-    if spoken is None:
-        spoken = " ".join(_DIGITS[int(digit)] for digit in number if digit.isdigit())
-    text, start, end = found.string, found.start(), found.end()
-    left = " " if start and text[start - 1].isalnum() else ""
-    right = " " if end < len(text) and text[end].isalnum() else ""
-    return f"{left}{spoken}{right}"
-
-
-@cache
-def _normalizer(language: Literal["zh", "en"]) -> "Normalizer":
-    from wetext import Normalizer
-
-    return Normalizer(lang=language, operator="tn")
-
-
 def tokenize(text: str) -> list[Token]:
     """Tokens of ``text`` in order, each with its likeliest pronunciation.
 
@@ -132,9 +47,9 @@ def tokenize(text: str) -> list[Token]:
     position = 0
     while position < len(text):
         character = text[position]
-        if mandarin.is_han(character):
+        if is_han(character):
             end = position + 1
-            while end < len(text) and mandarin.is_han(text[end]):
+            while end < len(text) and is_han(text[end]):
                 end += 1
             run = text[position:end]
             try:
@@ -165,14 +80,14 @@ def settled(text: str) -> int:
 
     as long as ``more`` holds no number. 0 where the text holds one.
     """
-    if not text or _NUMBERLIKE.search(text) or any(c.isnumeric() and not mandarin.is_han(c) for c in text):
+    if not text or holds_number(text):
         return 0
     start = len(text)
-    if mandarin.is_han(text[-1]):
-        while start and mandarin.is_han(text[start - 1]):
+    if is_han(text[-1]):
+        while start and is_han(text[start - 1]):
             start -= 1
         return start + mandarin.settled(text[start:])
-    while start and not mandarin.is_han(text[start - 1]) and not text[start - 1].isspace():
+    while start and not is_han(text[start - 1]) and not text[start - 1].isspace():
         start -= 1
     return start
 
@@ -182,7 +97,7 @@ def in_word(text: str, place: int) -> bool:
     neither of them Chinese.
     """
     return 0 < place < len(text) and all(
-        one.isalnum() and not mandarin.is_han(one) for one in text[place - 1 : place + 1]
+        one.isalnum() and not is_han(one) for one in text[place - 1 : place + 1]
     )
 
 
@@ -206,7 +121,7 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
     Raises ``ValueError`` as ``pronounce`` does.
     """
     spoken = spoken_form(text)
-    if spoken and all(map(mandarin.is_han, spoken)):
+    if spoken and all(map(is_han, spoken)):
         # Most names are such, and there may be millions of them.
         return [list(chain.from_iterable(reading)) for reading in mandarin.read_all(spoken, limit)]
     parts: list[list[Phonemes]] = []

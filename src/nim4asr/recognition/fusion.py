@@ -27,16 +27,14 @@ from numpy.typing import NDArray
 from nim4asr.audio.features import Floats
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, settled, spoken_form, tokenize
+from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, settled, tokenize
+from nim4asr.phonemes.ctc import extend_prefixes
+from nim4asr.text.spoken import spoken_form
 
 # So many phonemes at the end of a word may change with its next letters.
 _UNCERTAIN = 2
 # How a number is read depends on all of the text.
 _HAS_NUMBER = re.compile(r"[^\W\D]|[$€£¥%℃°]")
-# So many nats below the likeliest, a probability adds nothing to a sum.
-_NEGLIGIBLE = 40.0
-# So many frames are computed before it is asked whether the rest matters.
-_AT_ONCE = 64
 # For the impossible: finite, so that among impossible texts the language model's order stands.
 _FLOOR = -1e4
 
@@ -124,7 +122,7 @@ class PhonemeScorer:
     def _extended(self, longer: Sequence[tuple[int, ...]]) -> list[_Prefix]:
         """The prefixes of sequences, all but the last phoneme of which are known."""
         before = [self._heard[labels[:-1]] for labels in longer]
-        found = _extended(
+        found = extend_prefixes(
             self._log_probs,
             np.stack([one.in_phoneme for one in before]),
             np.stack([one.in_blank for one in before]),
@@ -285,59 +283,3 @@ def _begun(text: str, hint: str) -> int:
         if text.endswith(hint[:size]) and not in_word(text, len(text) - size):
             return size
     return 0
-
-
-def _extended(
-    log_probs: _Frames,
-    in_phoneme: _Frames,
-    in_blank: _Frames,
-    last: NDArray[np.int64],
-    label: NDArray[np.int64],
-) -> tuple[_Frames, _Frames, _Frames]:
-    """The forward variables (N, T + 1) of sequences that end in ``last`` (N,), with ``label`` (N,) after it, and their
-    log probabilities (N,) to be begun (Graves et al. 2006).
-
-    With e_t the log probability of entering the phoneme in frame t, and l_t, b_t those of staying in it and in blank,
-
-        phoneme_(t+1) = log(exp(phoneme_t + l_t) + exp(e_t))
-        blank_(t+1) = log(exp(phoneme_t) + exp(blank_t)) + b_t
-
-    are linear recurrences, and so running sums once what each frame multiplies by is taken out.
-    """
-    rows, frames = len(label), len(log_probs)
-    phoneme, blank = np.full((rows, frames + 1), -np.inf), np.full((rows, frames + 1), -np.inf)
-    begun = np.full(rows, -np.inf)
-    # A sequence has ended with some probability in few of the frames; none of the others can count.
-    ended = np.maximum(in_phoneme[:, :-1], in_blank[:, :-1])
-    near = (ended >= ended.max(axis=1, initial=-np.inf, keepdims=True) - _NEGLIGIBLE).any(axis=0).nonzero()[0]
-    if not len(near):
-        return phoneme, blank, begun
-    # Between two equal phonemes there must be a blank.
-    between = (label == last)[:, None]
-    begin, last_near = int(near[0]), int(near[-1])
-    most = np.full(rows, -np.inf)
-    while begin < frames:
-        end = min(begin + _AT_ONCE, frames)
-        after = slice(begin + 1, end + 1)
-        staying, waiting = log_probs[begin:end, label].T, log_probs[begin:end, BLANK]
-        before = in_blank[:, begin:end]
-        entered = np.where(between, before, np.logaddexp(before, in_phoneme[:, begin:end])) + staying
-        begun = np.logaddexp(begun, np.logaddexp.reduce(entered, axis=1))
-        phoneme[:, begin : end + 1] = _recurrence(phoneme[:, begin], staying, entered)
-        blank[:, begin : end + 1] = _recurrence(blank[:, begin], waiting, phoneme[:, begin:end] + waiting)
-        begin = end
-        # Once nothing enters them any more and little of them is left, they are over.
-        now = np.maximum(phoneme[:, begin], blank[:, begin])
-        most = np.maximum(most, np.maximum(phoneme[:, after], blank[:, after]).max(axis=1))
-        if begin > last_near and bool((now < most - _NEGLIGIBLE).all()):
-            break
-    return phoneme, blank, begun
-
-
-def _recurrence(start: _Frames, factors: _Frames, summands: _Frames) -> _Frames:
-    """x_(t+1) = log(exp(x_t + f_t) + exp(s_t)) from x_0 ``start`` (N,): (N, T + 1)."""
-    total = np.broadcast_to(np.cumsum(factors, axis=-1), summands.shape)
-    whole = np.concatenate([start[:, None], summands - total], axis=1)
-    np.logaddexp.accumulate(whole, axis=1, out=whole)
-    whole[:, 1:] += total
-    return whole

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.audio.features import FRAME_SECONDS
-from nim4asr.phonemes import TABLE, Token, spoken_form, tokenize
-from nim4asr.recognition.ctc import force_align, greedy_path
+from nim4asr.phonemes import TABLE, Token, tokenize
+from nim4asr.phonemes.ctc import force_align, greedy_path
 from nim4asr.recognition.hypothesis import Hypothesis
 from nim4asr.recognition.result import Segment, Word
+from nim4asr.text.spoken import spoken_form
 
 
 def to_segment(

@@ -12,13 +12,13 @@ from nim4asr.audio.features import FRAMES_PER_SECOND
 from nim4asr.data.batches import Collator, SampledUtterance, SpeechBatch
 from nim4asr.data.store import FeatureStore
 from nim4asr.evaluation.error_rate import ErrorCount
-from nim4asr.evaluation.normalization import tokens
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.phonemes import TABLE
-from nim4asr.recognition.ctc import greedy_path
+from nim4asr.phonemes.ctc import greedy_path
 from nim4asr.recognition.hypothesis import to_hypothesis
 from nim4asr.recognition.search import TextSearch, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
+from nim4asr.text.normalization import tokens
 from nim4asr.training.model import TrainableModel
 
 _BATCH = 16

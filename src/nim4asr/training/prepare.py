@@ -21,7 +21,6 @@ from nim4asr.data.recordings import Recordings
 from nim4asr.data.robustness import NoiseArchive
 from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
-from nim4asr.evaluation.normalization import normalize
 from nim4asr.files import atomic_folder, write_atomic, write_json_lines
 from nim4asr.model.assembly import assemble, public_tokenizer
 from nim4asr.model.checkpoint import Checkpoint
@@ -29,6 +28,7 @@ from nim4asr.model.folder import load_cmvn, save_cmvn
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.progress import ProgressReporter, no_progress
+from nim4asr.text.normalization import normalize
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.recipe import Corpus, Recipe, SyntheticCorpus

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from nim4asr.audio.features import Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.batches import Collator, Sampler, Source, SpeechBatch
-from nim4asr.evaluation.normalization import normalize
+from nim4asr.text.normalization import normalize
 
 TextForm = Literal["plain", "written"]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from nim4asr.model.tokenizer import TURN_END, TURN_START, Tokenizer
 
+# A Chinese character (``nim4asr.text.characters.HAN``) in the syntax of this library's regular expressions.
 _HAN = r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\x{20000}-\x{323af}]"
 _SPECIAL = ("<|endoftext|>", "<unk>", TURN_START, TURN_END)
 _ROLES = ("system", "user", "assistant", "\n")

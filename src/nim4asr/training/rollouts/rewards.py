@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from nim4asr.evaluation.error_rate import ErrorCount
-from nim4asr.evaluation.normalization import normalize, tokens
+from nim4asr.text.normalization import normalize, tokens
 
 HIT, MISS = 0.5, -0.5
 HALLUCINATION_WEIGHT = CONTEXT_WEIGHT = 0.5

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from nim4asr.data.keywords import KeywordSet
-from nim4asr.evaluation.normalization import normalize
 from nim4asr.model.prompt import MOST_HINTS
-from nim4asr.phonemes.mandarin import is_han
+from nim4asr.text.characters import is_han
+from nim4asr.text.normalization import normalize
 
 # English words of fewer letters are in every transcript.
 _SHORTEST_WORD = 4

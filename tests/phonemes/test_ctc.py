@@ -1,10 +1,11 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nim4asr.recognition.ctc import force_align, greedy_path
+from nim4asr.phonemes.ctc import extend_prefixes, force_align, greedy_path
 
 
 def posteriors(frames: int, labels: int, seed: int) -> np.ndarray:
@@ -62,3 +63,32 @@ def test_a_long_text_is_aligned() -> None:
 
 def test_no_labels_no_spans() -> None:
     assert force_align(posteriors(5, 3, 0), []) is None
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    frames=st.integers(1, 6),
+    labels=st.lists(st.integers(1, 2), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_prefixes_with_equal_phonemes_in_a_row(frames: int, labels: list[int], seed: int) -> None:
+    """The forward variables of any sequence, against all paths: between two equal phonemes there is a blank."""
+    logits = np.random.default_rng(seed).standard_normal((frames, 3))
+    log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    in_phoneme = np.full(frames + 1, -np.inf)
+    in_blank = np.concatenate([[0.0], np.cumsum(log_probs[:, 0])])
+    begun = 0.0
+    for place, label in enumerate(labels):
+        last = labels[place - 1] if place else 0
+        # Beside another sequence, with which it must not mingle.
+        both = (np.stack([one, one[::-1]]) for one in (in_phoneme, in_blank))
+        found = extend_prefixes(log_probs, *both, np.array([last, 1]), np.array([label, 2]))
+        in_phoneme, in_blank, begun = (one[0] for one in found)
+    exactly = beginning = 0.0
+    for path in itertools.product(range(3), repeat=frames):
+        said = greedy_path(path)
+        probability = float(np.exp(sum(log_probs[t, s] for t, s in enumerate(path))))
+        exactly += probability * (said == labels)
+        beginning += probability * (said[: len(labels)] == labels)
+    assert np.exp(np.logaddexp(in_phoneme[-1], in_blank[-1])) == pytest.approx(exactly, abs=1e-9)
+    assert np.exp(begun) == pytest.approx(beginning, abs=1e-9)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nim4asr.evaluation.normalization import normalize, tokens, written_tokens
+from nim4asr.text.normalization import normalize, tokens, written_tokens
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import re
 import unicodedata
 
-from nim4asr.phonemes import spoken_form
-from nim4asr.phonemes.mandarin import HAN, is_han
+from nim4asr.text.characters import HAN, is_han
+from nim4asr.text.spoken import spoken_form
 
-# LossTerm of every report, so that two error rates are compared only when they count alike.
+# Part of every report, so that two error rates are compared only when they count alike.
 NAME = "nim4asr-plain-1: NFKC, lower case, numbers as spoken, no punctuation"
 
 _APOSTROPHES = str.maketrans("’‘ʼ`", "''''")

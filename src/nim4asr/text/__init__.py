@@ -1,0 +1,1 @@
+"""Text: which characters are Chinese, how numbers are said, what an error rate compares."""

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from nim4asr.audio.features import SAMPLE_RATE
-from nim4asr.data.synthesis import Voice, synthesise
+from nim4asr.data.synthesis import Voice, synthesize
 
 CLIPS = {
     "en-1": ("what do you want", Voice("flite", "rms", 150)),
@@ -21,7 +21,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     for name, (text, voice) in CLIPS.items():
         quiet = np.zeros(SAMPLE_RATE // 4, np.float32)
-        samples = np.concatenate([quiet, synthesise(text, voice), quiet])
+        samples = np.concatenate([quiet, synthesize(text, voice), quiet])
         soundfile.write(folder / f"{name}.flac", samples, SAMPLE_RATE)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nim4asr.data.augmentation import SILENCE, AugmentationConfig, add_noise, mask, trim, vary
+from nim4asr.data.noise import NoiseConfig
 
 
 def sound(frames: int = 300, level: float = 10.0) -> np.ndarray:
@@ -28,7 +29,7 @@ def test_trimming_takes_the_quiet_and_leaves_the_speech() -> None:
 
 
 def test_noise_has_its_ratio_and_silence_before_it() -> None:
-    config = AugmentationConfig(snr_db=(10.0, 1e-9))
+    config = NoiseConfig(snr_db=(10.0, 1e-9))
     noise = np.full((50, 80), 3.0, np.float32)
     speech = np.full((200, 80), 8.0, np.float32)
     mixed = add_noise(speech, [noise], config, np.random.default_rng(0))
@@ -40,7 +41,7 @@ def test_noise_has_its_ratio_and_silence_before_it() -> None:
 
 
 def test_silence_is_beta_1_3() -> None:
-    config = AugmentationConfig()
+    config = NoiseConfig()
     noise, speech = np.zeros((50, 80), np.float32), np.zeros((100, 80), np.float32)
     random = np.random.default_rng(0)
     extra = [len(add_noise(speech, [noise], config, random)) - 100 for _ in range(400)]

@@ -8,19 +8,19 @@ import torch
 
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
-from nim4asr.data.batches import Collator, Prefetcher, SampledUtterance, Sampler, Source
-from nim4asr.data.store import FeatureStore, Labeled, LeftOut, build_store
+from nim4asr.data.batches import Collator, Prefetcher, SampledUtterance, Sampler, WeightedCorpus
+from nim4asr.data.store import FeatureStore, LabeledUtterance, LeftOut, build_store
 from nim4asr.errors import InputError
 
 CMVN = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
 
 
-def listen(number: int) -> tuple[Labeled, Floats] | LeftOut:
+def listen(number: int) -> tuple[LabeledUtterance, Floats] | LeftOut:
     """Item n is n tenths of a second of noise; every tenth item cannot be heard."""
     if number % 10 == 0:
         return LeftOut(f"u{number}", "it cannot be heard")
     samples = np.random.default_rng(number).standard_normal(number * SAMPLE_RATE // 10) * 0.1
-    return Labeled(f"u{number}", f"text {number}", "en", (number, 1)), samples.astype(np.float32)
+    return LabeledUtterance(f"u{number}", f"text {number}", "en", (number, 1)), samples.astype(np.float32)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> FeatureStore:
 def test_a_store_keeps_features_and_labels(store: FeatureStore) -> None:
     from nim4asr.audio.features import log_mel
 
-    entry = store.entries[3]
+    entry = store.utterances[3]
     assert (entry.id, entry.text, entry.phonemes) == ("u8", "text 8", (8, 1))
     heard = listen(8)
     assert not isinstance(heard, LeftOut)
@@ -55,8 +55,8 @@ def test_a_store_is_built_once(store: FeatureStore, tmp_path: Path) -> None:
 def test_processes_make_the_same_store(store: FeatureStore, tmp_path: Path) -> None:
     build_store(tmp_path / "again", range(5, 45), listen, workers=2)
     again = FeatureStore(tmp_path / "again")
-    assert again.entries == store.entries
-    assert all((again.features(one) == store.features(one)).all() for one in store.entries)
+    assert again.utterances == store.utterances
+    assert all((again.features(one) == store.features(one)).all() for one in store.utterances)
 
 
 def test_no_store(tmp_path: Path) -> None:
@@ -65,35 +65,35 @@ def test_no_store(tmp_path: Path) -> None:
 
 
 def test_batches_hold_their_seconds_and_everything_once(store: FeatureStore) -> None:
-    sampler = Sampler([Source(store)], seconds=10.0)
+    sampler = Sampler([WeightedCorpus(store)], seconds=10.0)
     batches = sampler.epoch(0)
-    ids = [drawn.entry.id for batch in batches for drawn in batch]
-    assert sorted(ids) == sorted(entry.id for entry in store.entries)
+    ids = [drawn.utterance.id for batch in batches for drawn in batch]
+    assert sorted(ids) == sorted(entry.id for entry in store.utterances)
     for batch in batches:
-        longest = max(drawn.entry.frames for drawn in batch)
+        longest = max(drawn.utterance.frames for drawn in batch)
         assert len(batch) == 1 or longest * len(batch) <= 1000
 
 
 def test_the_step_fixes_the_batch(store: FeatureStore) -> None:
-    one, other = (Sampler([Source(store, 1.5)], 10.0, seed=4) for _ in range(2))
+    one, other = (Sampler([WeightedCorpus(store, 1.5)], 10.0, seed=4) for _ in range(2))
     size = len(one.epoch(0))
     steps = [0, size - 1, size, size + 3, 1]
-    assert [[drawn.entry.id for drawn in one.batch(s)] for s in steps] == [
-        [drawn.entry.id for drawn in other.batch(s)] for s in steps
+    assert [[drawn.utterance.id for drawn in one.batch(s)] for s in steps] == [
+        [drawn.utterance.id for drawn in other.batch(s)] for s in steps
     ]
     assert one.batch(0) != one.batch(len(one.epoch(0)))
 
 
 def test_weights_repeat_and_thin_out(store: FeatureStore) -> None:
     for weight, expected in ((2.0, 72), (0.5, 18), (1.25, 45)):
-        batches = Sampler([Source(store, weight)], 10.0).epoch(0)
+        batches = Sampler([WeightedCorpus(store, weight)], 10.0).epoch(0)
         assert sum(map(len, batches)) == expected
 
 
 def test_long_utterances_come_more_often(store: FeatureStore) -> None:
-    batches = Sampler([Source(store)], 10.0, long=2.0, longer=2.5).epoch(0)
-    counts = Counter(drawn.entry.id for batch in batches for drawn in batch)
-    frames = {entry.id: entry.frames for entry in store.entries}
+    batches = Sampler([WeightedCorpus(store)], 10.0, long=2.0, longer=2.5).epoch(0)
+    counts = Counter(drawn.utterance.id for batch in batches for drawn in batch)
+    frames = {entry.id: entry.frames for entry in store.utterances}
     assert {count for id_, count in counts.items() if frames[id_] < 200} == {1}
     long = [count for id_, count in counts.items() if frames[id_] >= 200]
     assert set(long) == {2, 3} and np.mean(long) == pytest.approx(2.5, abs=0.05)
@@ -101,18 +101,18 @@ def test_long_utterances_come_more_often(store: FeatureStore) -> None:
 
 def test_no_draw_of_an_utterance_repeats_its_augmentation(store: FeatureStore) -> None:
     """Over two epochs with each utterance drawn twice in both, every turn is another."""
-    sampler = Sampler([Source(store, 2.0)], 10.0)
+    sampler = Sampler([WeightedCorpus(store, 2.0)], 10.0)
     turns: dict[str, list[int]] = {}
     for epoch in range(2):
         for batch in sampler.epoch(epoch):
             for drawn in batch:
-                turns.setdefault(drawn.entry.id, []).append(drawn.turn)
+                turns.setdefault(drawn.utterance.id, []).append(drawn.repetition)
     assert all(sorted(one) == [0, 1, 2, 3] for one in turns.values())
 
 
 def test_augmentation_depends_on_the_sample_and_its_turn_alone(store: FeatureStore) -> None:
     collator = Collator(CMVN, AugmentationConfig(), [np.zeros((200, 80), np.float32)])
-    one, other = store.entries[20], store.entries[10]
+    one, other = store.utterances[20], store.utterances[10]
     alone = collator([SampledUtterance(store, one, 3)])
     among = collator([SampledUtterance(store, other, 1), SampledUtterance(store, one, 3)])
     length = int(alone.lengths[0])
@@ -123,13 +123,13 @@ def test_augmentation_depends_on_the_sample_and_its_turn_alone(store: FeatureSto
 
 
 def test_lengths_bound_what_is_drawn(store: FeatureStore) -> None:
-    batches = Sampler([Source(store)], 10.0, shortest=1.0, longest=2.0).epoch(0)
-    assert {drawn.entry.id for batch in batches for drawn in batch} <= {f"u{i}" for i in range(10, 22)}
+    batches = Sampler([WeightedCorpus(store)], 10.0, shortest=1.0, longest=2.0).epoch(0)
+    assert {drawn.utterance.id for batch in batches for drawn in batch} <= {f"u{i}" for i in range(10, 22)}
 
 
 def test_a_batch_is_padded_and_labeled(store: FeatureStore) -> None:
     batch = Collator(CMVN)(
-        [SampledUtterance(store, store.entries[0]), SampledUtterance(store, store.entries[5])]
+        [SampledUtterance(store, store.utterances[0]), SampledUtterance(store, store.utterances[5])]
     )
     assert batch.features.shape[:2] == (1, 2)
     assert batch.features[0, 0, batch.lengths[0] :].abs().sum() == 0
@@ -140,7 +140,7 @@ def test_a_batch_is_padded_and_labeled(store: FeatureStore) -> None:
 
 def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
     collator = Collator(CMVN, AugmentationConfig(), views=2)
-    batch = collator([SampledUtterance(store, e) for e in store.entries[-4:]])
+    batch = collator([SampledUtterance(store, e) for e in store.utterances[-4:]])
     assert batch.features.shape[0] == 2
     assert (batch.features[0] != batch.features[1]).any()
 
@@ -148,7 +148,7 @@ def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
 def test_a_share_is_noise_with_nothing_said(store: FeatureStore) -> None:
     noise = np.zeros((100, 80), np.float32)
     collator = Collator(CMVN, AugmentationConfig(), [noise], empty_share=0.5)
-    batch = collator([SampledUtterance(store, e, turn) for e in store.entries for turn in range(4)])
+    batch = collator([SampledUtterance(store, e, turn) for e in store.utterances for turn in range(4)])
     empty = [text == "" for text in batch.texts]
     assert 0.3 < np.mean(empty) < 0.7
     assert [length == 0 for length in batch.target_lengths.tolist()] == empty
@@ -169,13 +169,13 @@ def test_prefetching_keeps_order_and_errors() -> None:
 
 def test_no_utterance_of_such_a_length(store: FeatureStore) -> None:
     with pytest.raises(InputError, match="no utterance of 50 to 60 s"):
-        Sampler([Source(store)], 10.0, shortest=50.0, longest=60.0).batch(0)
+        Sampler([WeightedCorpus(store)], 10.0, shortest=50.0, longest=60.0).batch(0)
 
 
 def test_a_store_keeps_texts_with_line_separators(tmp_path: Path) -> None:
     build_store(tmp_path, ["你\u2028好", "a\x85b"], labeled, workers=1)
-    assert [entry.text for entry in FeatureStore(tmp_path).entries] == ["你\u2028好", "a\x85b"]
+    assert [entry.text for entry in FeatureStore(tmp_path).utterances] == ["你\u2028好", "a\x85b"]
 
 
-def labeled(text: str) -> tuple[Labeled, Floats]:
-    return Labeled(text, text, "zh", (1,)), np.zeros(1600, np.float32)
+def labeled(text: str) -> tuple[LabeledUtterance, Floats]:
+    return LabeledUtterance(text, text, "zh", (1,)), np.zeros(1600, np.float32)

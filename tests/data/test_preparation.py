@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from nim4asr.audio.features import Floats
+from nim4asr.data.noise import NoiseArchive
 from nim4asr.data.preparation import prepare_noises
-from nim4asr.data.robustness import NoiseArchive
 from nim4asr.errors import InputError
 
 

@@ -7,6 +7,7 @@ import soundfile
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import read_audio
+from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.manifest import Utterance
 from nim4asr.data.recordings import Recordings
 from nim4asr.errors import InputError
@@ -22,11 +23,14 @@ def utterance(tmp_path: Path, tone: Floats) -> Utterance:
 
 def test_a_recording_is_read_as_it_is_or_varied(utterance: Utterance) -> None:
     recordings = Recordings([utterance])
-    (entry,) = recordings.entries
+    (entry,) = recordings.utterances
     assert entry.frames == 100
     assert entry.phonemes == tuple(TABLE.encode(pronounce("你好")))
     np.testing.assert_allclose(recordings.features(entry), log_mel(read_audio(Path(utterance.audio))))
-    varied = [recordings.features(entry, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    varied = [
+        recordings.augmented(entry, AugmentationConfig(), (), np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    ]
     np.testing.assert_array_equal(varied[0], varied[1])
     assert varied[0].shape != varied[2].shape or not np.array_equal(varied[0], varied[2])
 
@@ -40,7 +44,7 @@ def test_absurd_utterances_are_left_out_and_listed(utterance: Utterance) -> None
     ]
     noise = replace(utterance, id="noise", text="")
     recordings = Recordings([utterance, *absurd, noise])
-    assert [entry.id for entry in recordings.entries] == ["one", "noise"]
+    assert [entry.id for entry in recordings.utterances] == ["one", "noise"]
     assert recordings.left_out.keys() == {one.id for one in absurd}
     assert recordings.left_out["too fast"] == "240 phonemes in 1 s"
     with pytest.raises(InputError, match="none of 4 utterances"):
@@ -50,4 +54,4 @@ def test_absurd_utterances_are_left_out_and_listed(utterance: Utterance) -> None
 def test_a_recording_that_cannot_be_read(utterance: Utterance, tmp_path: Path) -> None:
     recordings = Recordings([replace(utterance, audio=str(tmp_path / "gone.wav"))])
     with pytest.raises(InputError, match=r"gone\.wav"):
-        recordings.features(recordings.entries[0])
+        recordings.features(recordings.utterances[0])

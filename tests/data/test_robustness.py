@@ -1,14 +1,9 @@
-import io
-import tarfile
-from pathlib import Path
-
 import numpy as np
 import pytest
-import soundfile
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.data.noise import NoiseConfig
 from nim4asr.data.robustness import (
-    NoiseArchive,
     RobustnessConfig,
     change_speed,
     convolve,
@@ -17,7 +12,6 @@ from nim4asr.data.robustness import (
     room_response,
     vary_samples,
 )
-from nim4asr.errors import InputError
 
 
 class Hiss:
@@ -54,7 +48,7 @@ def test_a_room_rings_for_its_time(tone: Floats) -> None:
 
 def test_silence_is_beta_1_3_of_the_longest(tone: Floats) -> None:
     random = np.random.default_rng(0)
-    config = RobustnessConfig(longest_silence=1.0)
+    config = NoiseConfig(max_silence_s=1.0)
     seconds = [(len(pad(tone, config, random)) - len(tone)) / SAMPLE_RATE for _ in range(800)]
     # Two draws of mean a quarter and variance 3/80 each.
     assert np.mean(seconds) == pytest.approx(0.5, abs=0.03)
@@ -89,52 +83,18 @@ def test_shares_and_ratios_are_as_configured(tone: Floats, monkeypatch: pytest.M
 
 
 def test_the_same_generator_gives_the_same_sample(tone: Floats) -> None:
-    config = RobustnessConfig(noise_share=1.0, room_share=1.0)
+    config = RobustnessConfig(noise=NoiseConfig(share=1.0), room_share=1.0)
     one, other = (vary_samples(tone, config, Hiss(), np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(one, other)
     assert np.abs(one).max() <= 1.0
 
 
 def test_without_noise_none_is_mixed_in(tone: Floats) -> None:
-    config = RobustnessConfig(speeds=(1.0,), noise_share=1.0, room_share=0.0)
+    config = RobustnessConfig(speeds=(1.0,), noise=NoiseConfig(share=1.0), room_share=0.0)
     np.testing.assert_array_equal(vary_samples(tone, config, None, np.random.default_rng(0)), tone)
 
 
-def archive(path: Path, members: dict[str, Floats | bytes]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, sound in members.items():
-            buffer = io.BytesIO()
-            if isinstance(sound, bytes):
-                buffer.write(sound)
-            else:
-                soundfile.write(buffer, sound, SAMPLE_RATE, format="WAV")
-            info = tarfile.TarInfo(name)
-            info.size = buffer.tell()
-            buffer.seek(0)
-            tar.addfile(info, buffer)
-    return path
-
-
-def test_noise_comes_from_an_archive(tmp_path: Path, tone: Floats) -> None:
-    members: dict[str, Floats | bytes] = {f"babble_sources/{n}.wav": tone * n / 10 for n in range(8)}
-    noise = NoiseArchive(str(archive(tmp_path / "noise.tar", {**members, "hum.wav": tone})), babble_share=0.5)
-    assert len(noise.names) == 9
-    random = np.random.default_rng(0)
-    drawn = [noise.draw(40_000, random) for _ in range(6)]
-    assert all(len(one) == 40_000 and np.abs(one).max() > 0 for one in drawn)
-
-
-def test_a_noise_that_cannot_be_read_is_silence(tmp_path: Path) -> None:
-    noise = NoiseArchive(str(archive(tmp_path / "noise.tar", {"broken.wav": b"no sound"})))
-    assert not noise.draw(100, np.random.default_rng(0)).any()
-
-
-def test_an_archive_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no noise"):
-        NoiseArchive(str(archive(tmp_path / "noise.tar", {})))
-
-
-@pytest.mark.parametrize("values", [{"noise_share": 2.0}, {"speeds": ()}, {"speeds": (0.0,)}])
+@pytest.mark.parametrize("values", [{"room_share": 2.0}, {"speeds": ()}, {"speeds": (0.0,)}])
 def test_impossible_robustness(values: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"shares|speeds"):
+    with pytest.raises(ValueError, match=r"room_share|speeds"):
         RobustnessConfig(**values)  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ import pytest
 
 from nim4asr.data.preparation import prepare_synthetic, read_texts
 from nim4asr.data.store import FeatureStore
-from nim4asr.data.synthesis import Voice, _as_pinyin, available, draw_voice, synthesise
+from nim4asr.data.synthesis import Voice, _as_pinyin, available, draw_voice, synthesize
 from nim4asr.errors import InputError
 
-needs_synthesisers = pytest.mark.skipif(not available(), reason="espeak-ng and flite are not installed")
+needs_synthesizers = pytest.mark.skipif(not available(), reason="espeak-ng and flite are not installed")
 
 
 def test_voices_are_drawn_alike_from_alike_generators() -> None:
@@ -27,31 +27,31 @@ def test_chinese_is_said_as_pinyin() -> None:
     assert "," in _as_pinyin("你好，世界")
 
 
-def test_a_missing_synthesiser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_synthesizer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert not available()
     with pytest.raises(InputError, match="espeak-ng is not installed"):
-        synthesise("hello", Voice("espeak-ng", "en-us"))
+        synthesize("hello", Voice("espeak-ng", "en-us"))
 
 
-@needs_synthesisers
+@needs_synthesizers
 @pytest.mark.parametrize(
     ("text", "voice"),
     [("hello world", Voice("flite", "slt")), ("你好世界", Voice("espeak-ng", "cmn-latn-pinyin+f1"))],
 )
 def test_speech_comes_out(text: str, voice: Voice) -> None:
-    samples = synthesise(text, voice)
+    samples = synthesize(text, voice)
     assert 0.4 < len(samples) / 16_000 < 3
     assert np.abs(samples).max() == pytest.approx(0.5, abs=1e-3)
-    faster = synthesise(text, Voice(voice.program, voice.name, 210))
+    faster = synthesize(text, Voice(voice.program, voice.name, 210))
     assert len(faster) < len(samples)
 
 
-@needs_synthesisers
+@needs_synthesizers
 def test_a_store_of_synthetic_speech_leaves_out_what_cannot_be_said(tmp_path: Path) -> None:
     texts = [("hello", "en"), ("你好", "zh"), ("Щ", "en"), ("。", "zh")]
     assert prepare_synthetic(texts, tmp_path / "store", seed=1) == 2
-    assert [entry.text for entry in FeatureStore(tmp_path / "store").entries] == ["hello", "你好"]
+    assert [entry.text for entry in FeatureStore(tmp_path / "store").utterances] == ["hello", "你好"]
 
 
 def test_texts_are_lines_gzipped_or_not(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_what_was_not_said_is_an_error(model: TrainableModel, clean: Collator, t
 def test_only_so_many_are_heard(model: TrainableModel, clean: Collator, tmp_path: Path) -> None:
     store = store_of(tmp_path, SAID)
     errors = dev_errors(model, store, clean, most=2)
-    assert errors.phonemes.reference == sum(len(one.phonemes) for one in store.entries[::2])
+    assert errors.phonemes.reference == sum(len(one.phonemes) for one in store.utterances[::2])
 
 
 def test_the_language_model_is_what_writes(model: TrainableModel, clean: Collator, tmp_path: Path) -> None:

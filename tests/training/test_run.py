@@ -36,7 +36,7 @@ from nim4asr.training.loop.states import steps_done
 from nim4asr.training.phoneme_embedding import PhonemeEmbedding
 from nim4asr.training.plots import plot_run
 from nim4asr.training.prepare import prepare_data
-from nim4asr.training.recipe import Corpus, KeywordFilter, Recipe
+from nim4asr.training.recipe import CorpusConfig, KeywordFilter, Recipe
 from nim4asr.training.run import RunOptions, run_recipe
 from nim4asr.training.speech import SpeechData, TextForm, in_form
 from nim4asr.training.stages.alignment import Alignment
@@ -90,7 +90,7 @@ def toy_recipe(tmp_path: Path) -> Recipe:
     return Recipe(
         network=toy_config,
         vocabulary=80,
-        corpora={"toy": Corpus(tmp_path / "toy.jsonl", 2.0)},
+        corpora={"toy": CorpusConfig(tmp_path / "toy.jsonl", 2.0)},
         texts=[tmp_path / "text.txt"],
         noises=tmp_path / "noise.tar",
         synthetic=None,
@@ -263,7 +263,7 @@ def test_recordings_are_read_at_every_pass_and_skipped_if_they_cannot_be(
 def test_data_that_hold_nothing(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no stage"):
         run_recipe(recipe, tmp_path / "run", RunOptions(only_stage="magic"))
-    empty = replace(recipe, corpora={"toy": Corpus(tmp_path / "none.jsonl")})
+    empty = replace(recipe, corpora={"toy": CorpusConfig(tmp_path / "none.jsonl")})
     with pytest.raises(InputError, match="no such manifest"):
         run_recipe(empty, tmp_path / "run")
     with pytest.raises(InputError, match="no corpus"):
@@ -320,8 +320,8 @@ def test_speakers_and_noises_can_be_set_aside(recipe: Recipe, tmp_path: Path) ->
     corpus.manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     aside = replace(recipe, corpora={name: replace(corpus, dev_speakers=("s1",))}, dev=(name,))
     gathered = prepare_data(aside, tmp_path / "run")
-    trained = {entry.id for source in gathered.data.sources for entry in source.corpus.entries}
-    judged = {entry.id for entry in gathered.dev[name].entries}
+    trained = {entry.id for source in gathered.data.sources for entry in source.corpus.utterances}
+    judged = {entry.id for entry in gathered.dev[name].utterances}
     assert judged and trained and not judged & trained
 
 
@@ -383,7 +383,7 @@ def test_a_recipe_of_written_texts_learns_case_and_punctuation(recipe: Recipe, t
     given = prepare_data(replace(recipe, text_form="written"), tmp_path / "run")
     batches = SPEECH.batches(given.data)
     texts = {text for number in range(3) for text in batches(number, np.random.default_rng(0)).texts}
-    originals = {entry.text for source in given.data.sources for entry in source.corpus.entries}
+    originals = {entry.text for source in given.data.sources for entry in source.corpus.utterances}
     assert texts <= {"", *originals} and set(given.data.texts) >= originals
 
 

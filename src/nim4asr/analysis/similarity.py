@@ -34,7 +34,7 @@ def evaluation_batches(
     """A fixed evaluation set: ``utterances`` evenly spread over each of ``stores``, unaugmented."""
     batches = []
     for store in stores:
-        entries = store.entries[:: max(1, len(store.entries) // utterances)][:utterances]
+        entries = store.utterances[:: max(1, len(store.utterances) // utterances)][:utterances]
         for start in range(0, len(entries), size):
             batches.append(
                 collator([SampledUtterance(store, entry) for entry in entries[start : start + size]])

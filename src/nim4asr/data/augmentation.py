@@ -6,13 +6,14 @@ Every function draws from the generator it is given and from nothing else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nim4asr.audio.features import FRAMES_PER_SECOND, Floats
+from nim4asr.data.noise import NoiseConfig
 
 # The log-Mel floor of the front end: the features of digital silence.
 SILENCE = float(np.log(np.finfo(np.float32).eps))
@@ -20,25 +21,25 @@ SILENCE = float(np.log(np.finfo(np.float32).eps))
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """How samples are varied; the paper's robustness figures are the defaults.
-
-    ``noise_share`` of the samples are mixed with noise at SNR ~ N(mean, deviation) dB, after 0 to 1 s
-    of silence, Beta(1, 3), before and after the utterance. ``rates`` is the range of speaking rates,
-    ``voices`` that of the factor on the frequency axis (a shorter or longer vocal tract); ``trim_share``
-    of the samples lose the quiet around the speech.
-    """
+    """How features are varied; the paper's figures are the defaults where it has any."""
 
     rates: tuple[float, float] = (0.88, 1.14)
-    voices: tuple[float, float] = (0.9, 1.1)
+    """The range of speaking rates."""
+    warps: tuple[float, float] = (0.9, 1.1)
+    """The range of the factor on the frequency axis: a shorter or longer vocal tract."""
     level_db: float = 6.0
+    """Twice the standard deviation of the level."""
     trim_share: float = 0.7
-    noise_share: float = 0.2
-    snr_db: tuple[float, float] = (10.0, 5.0)
+    """The share of the samples that lose the quiet around the speech."""
+    noise: NoiseConfig | None = field(default_factory=NoiseConfig)
     frequency_masks: int = 2
     frequency_width: int = 18
+    """The widest frequency mask, in Mel bands."""
     time_masks_per_second: float = 0.6
     time_width: int = 25
+    """The longest time mask, in frames."""
     time_share: float = 0.3
+    """The largest share of an utterance that time masks may hide."""
 
 
 def vary(features: Floats, config: AugmentationConfig, random: Generator) -> Floats:
@@ -46,11 +47,11 @@ def vary(features: Floats, config: AugmentationConfig, random: Generator) -> Flo
     if random.random() < config.trim_share:
         features = trim(features)
     rate = random.uniform(*config.rates)
-    voice = random.uniform(*config.voices)
+    warp = random.uniform(*config.warps)
     frames, bins = features.shape
     new_frames = max(1, round(frames / rate))
     rows = np.linspace(0, frames - 1, new_frames)
-    columns = np.clip(np.arange(bins) * voice, 0, bins - 1)
+    columns = np.clip(np.arange(bins) * warp, 0, bins - 1)
     warped = _interpolate(_interpolate(features, rows).T, columns).T
     level = random.normal(0.0, config.level_db / 2) * np.log(10) / 10
     louder: Floats = (warped + level).astype(np.float32)
@@ -80,17 +81,15 @@ def _interpolate(x: Floats, places: NDArray[np.float64]) -> Floats:
     return between
 
 
-def add_noise(
-    features: Floats, noises: Sequence[Floats], config: AugmentationConfig, random: Generator
-) -> Floats:
+def add_noise(features: Floats, noises: Sequence[Floats], config: NoiseConfig, random: Generator) -> Floats:
     """``features`` with silence put around them and one of ``noises`` (N, 80) mixed in."""
-    before, after = (random.beta(1, 3, size=2) * FRAMES_PER_SECOND).astype(int)
+    before, after = (int(seconds * FRAMES_PER_SECOND) for seconds in config.draw_silences(random))
     silence = np.full((1, features.shape[1]), SILENCE, np.float32)
     padded = np.concatenate([silence.repeat(before, 0), features, silence.repeat(after, 0)])
     noise = noises[int(random.integers(len(noises)))]
     start = random.integers(len(noise))
     rows = (start + np.arange(len(padded))) % len(noise)
-    snr = random.normal(*config.snr_db)
+    snr = config.draw_snr_db(random)
     gap = _level(features) - _level(noise[rows]) - snr * np.log(10) / 10
     mixed: Floats = np.logaddexp(padded, noise[rows] + gap).astype(np.float32)
     return mixed

@@ -17,27 +17,25 @@ from numpy.random import Generator, default_rng
 from torch import Tensor
 
 from nim4asr.audio.features import FRAMES_PER_SECOND, Cmvn, Floats
-from nim4asr.data.augmentation import SILENCE, AugmentationConfig, add_noise, mask, vary
+from nim4asr.data.augmentation import SILENCE, AugmentationConfig, mask
+from nim4asr.data.corpus import Corpus, CorpusUtterance
 from nim4asr.data.packing import Epochs, pack
-from nim4asr.data.recordings import Recordings
-from nim4asr.data.store import Entry, FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.files import append_line
 
 Prepared = TypeVar("Prepared")
-Corpus = FeatureStore | Recordings
 
 
 class SampledUtterance(NamedTuple):
-    """An utterance of a corpus, drawn for the ``turn``-th time: what fixes its augmentation."""
+    """An utterance of a corpus, drawn for the ``repetition``-th time: what fixes its augmentation."""
 
     corpus: Corpus
-    entry: Entry
-    turn: int = 0
+    utterance: CorpusUtterance
+    repetition: int = 0
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightedCorpus:
     """A corpus and how often an epoch holds each of its utterances (0.5: every second one)."""
 
     corpus: Corpus
@@ -48,12 +46,12 @@ class Source:
 class Sampler:
     """Which utterances make which batch.
 
-    A batch holds about ``seconds`` of audio, padding included, of utterances alike in length. Utterances of ``long``
-    seconds and more come ``longer`` times as often. The batches of an epoch depend on ``seed`` and the epoch
-    alone, so that a resumed run repeats none.
+    A batch holds about ``seconds`` of audio, padding included, of utterances alike in length. Utterances of
+    ``long`` seconds and more come ``longer`` times as often. The batches of an epoch depend on ``seed`` and
+    the epoch alone, so that a resumed run repeats none.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[WeightedCorpus]
     seconds: float
     seed: int = 0
     longest: float = 20.0
@@ -76,29 +74,29 @@ class Sampler:
     def _draw(self, number: int, random: Generator) -> list[list[SampledUtterance]]:
         chosen: list[SampledUtterance] = []
         for source in self.sources:
-            for weight, entries in self._usable(source):
+            for weight, utterances in self._usable(source):
                 copies = math.ceil(weight)
-                some = random.permutation(len(entries))[: round((weight % 1.0) * len(entries))]
+                some = random.permutation(len(utterances))[: round((weight % 1.0) * len(utterances))]
                 for copy in range(copies):
-                    rows = range(len(entries)) if copy < int(weight) else some
+                    rows = range(len(utterances)) if copy < int(weight) else some
                     chosen += [
-                        SampledUtterance(source.corpus, entries[i], number * copies + copy) for i in rows
+                        SampledUtterance(source.corpus, utterances[i], number * copies + copy) for i in rows
                     ]
         if not chosen:
             raise InputError(f"no utterance of {self.shortest:g} to {self.longest:g} s to train on")
-        frames = [drawn.entry.frames for drawn in chosen]
+        frames = [drawn.utterance.frames for drawn in chosen]
         return pack(chosen, frames, self.seconds * FRAMES_PER_SECOND, random)
 
-    def _usable(self, source: Source) -> list[tuple[float, list[Entry]]]:
-        """The entries of a length to train on, the short and the long ones, each with their weight."""
+    def _usable(self, source: WeightedCorpus) -> list[tuple[float, list[CorpusUtterance]]]:
+        """The utterances of a length to train on, the short and the long ones, each with their weight."""
         low, high = self.shortest * FRAMES_PER_SECOND, self.longest * FRAMES_PER_SECOND
-        usable = [entry for entry in source.corpus.entries if low <= entry.frames <= high]
+        usable = [utterance for utterance in source.corpus.utterances if low <= utterance.frames <= high]
         if self.longer == 1.0:
             return [(source.weight, usable)]
         bound = self.long * FRAMES_PER_SECOND
         return [
-            (source.weight, [entry for entry in usable if entry.frames < bound]),
-            (source.weight * self.longer, [entry for entry in usable if entry.frames >= bound]),
+            (source.weight, [utterance for utterance in usable if utterance.frames < bound]),
+            (source.weight * self.longer, [utterance for utterance in usable if utterance.frames >= bound]),
         ]
 
 
@@ -136,9 +134,10 @@ class SpeechBatch:
 class Collator:
     """Utterances to a ``SpeechBatch``: augmented (unless ``augmentation`` is None), normalized, padded.
 
-    How an utterance is augmented depends on ``seed``, its id and how often it has been drawn, and on nothing else in
-    the batch. ``empty_share`` of them are noise alone with an empty text instead; ``text`` is applied to every text.
-    Utterances that cannot be read are left out, and noted in the file ``skipped``, a line of JSON each.
+    How an utterance is augmented depends on ``seed``, its id and how often it has been drawn, and on nothing
+    else in the batch. ``empty_share`` of them are noise alone with an empty text instead; ``text`` is applied
+    to every text. Utterances that cannot be read are left out, and noted in the file ``skipped``, a line of
+    JSON each.
     """
 
     cmvn: Cmvn
@@ -158,20 +157,20 @@ class Collator:
         phonemes: list[tuple[int, ...]] = []
         ids: list[str] = []
         for drawn in batch:
-            entry = drawn.entry
-            random = default_rng([self.seed, zlib.crc32(entry.id.encode()), drawn.turn])
+            utterance = drawn.utterance
+            random = default_rng([self.seed, zlib.crc32(utterance.id.encode()), drawn.repetition])
             empty = random.random() < self.empty_share and len(self.noises) > 0
             try:
                 features = self._noise(random) if empty else self._features(drawn, random)
             except InputError as error:
-                self._skip(entry, error)
+                self._skip(utterance, error)
                 continue
-            texts.append("" if empty else self.text(entry.text))
-            phonemes.append(() if empty else entry.phonemes)
-            ids.append(entry.id)
+            texts.append("" if empty else self.text(utterance.text))
+            phonemes.append(() if empty else utterance.phonemes)
+            ids.append(utterance.id)
             views.append(self._views(self.cmvn(features), random))
         if not views:
-            raise InputError(f"no utterance of a whole batch can be read, among them {batch[0].entry.id}")
+            raise InputError(f"no utterance of a whole batch can be read, among them {batch[0].utterance.id}")
         lengths = torch.tensor([len(one[0]) for one in views])
         padded = torch.zeros(self.views, len(views), int(lengths.max()), views[0][0].shape[1])
         for row, of_one in enumerate(views):
@@ -187,25 +186,18 @@ class Collator:
         )
 
     def _features(self, drawn: SampledUtterance, random: Generator) -> Floats:
-        corpus, entry, _ = drawn
-        config = self.augmentation
-        if isinstance(corpus, Recordings):
-            return corpus.features(entry, None if config is None else random)
-        features = corpus.features(entry).astype(np.float32)
-        if config is not None:
-            features = vary(features, config, random)
-            if len(self.noises) and random.random() < config.noise_share:
-                features = add_noise(features, self.noises, config, random)
-        return features
+        if self.augmentation is None:
+            return drawn.corpus.features(drawn.utterance).astype(np.float32)
+        return drawn.corpus.augmented(drawn.utterance, self.augmentation, self.noises, random)
 
     def _views(self, features: Floats, random: Generator) -> list[Floats]:
         if self.augmentation is None:
             return [features] * self.views
         return [mask(features, self.augmentation, random, self.more_time_masks) for _ in range(self.views)]
 
-    def _skip(self, entry: Entry, error: InputError) -> None:
+    def _skip(self, utterance: CorpusUtterance, error: InputError) -> None:
         if self.skipped is not None:
-            row = {"id": entry.id, "reason": str(error)}
+            row = {"id": utterance.id, "reason": str(error)}
             append_line(self.skipped, json.dumps(row, ensure_ascii=False) + "\n")
 
     def _noise(self, random: Generator) -> Floats:

@@ -1,9 +1,9 @@
 """Keywords: what context SFT hints at, and what sounds like it.
 
-The paper takes its keyword set from the training transcripts by a language model; here the words of a transcript are
-tagged by part of speech (rjieba for Chinese; for English, the words that are rare in the transcripts), and an
-OpenAI-compatible endpoint may filter the set. Distractors are keywords of identical or near sound, found in the
-phoneme table without its tones: the hints that a model must learn to read past.
+The paper takes its keyword set from the training transcripts by a language model; here the words of a
+transcript are tagged by part of speech (rjieba for Chinese; for English, the words that are rare in the
+transcripts), and an OpenAI-compatible endpoint may filter the set. Distractors are keywords of identical or
+near sound, found in the phoneme table without its tones: the hints that a model must learn to read past.
 """
 
 import json
@@ -26,10 +26,10 @@ Sound = tuple[int, ...]
 
 @dataclass(frozen=True)
 class KeywordConfig:
-    """``tags`` are jieba's: nouns (n, names of people nr, places ns, companies nt, others nz), their verbal and
-    adjectival kinds, and idioms. An English word is a keyword if it has ``english_letters`` and stands in at most
-    ``common`` of the texts; a Chinese one if it has ``characters`` from the first to the second, and is no
-    commoner.
+    """``tags`` are jieba's: nouns (n, names of people nr, places ns, companies nt, others nz), their verbal
+    and adjectival kinds, and idioms. An English word is a keyword if it has ``english_letters`` and stands in
+    at most ``common`` of the texts; a Chinese one if it has ``characters`` from the first to the second, and
+    is no commoner.
     """
 
     tags: tuple[str, ...] = ("n", "nr", "ns", "nt", "nz", "nrt", "nrfg", "vn", "an", "i", "l")
@@ -58,7 +58,9 @@ class KeywordSet:
         return keyword in self._sounds
 
     def within(self, text: str) -> list[str]:
-        """The keywords in the normalized ``text``, in its order, each once; the longest where several begin."""
+        """The keywords in the normalized ``text``, in its order, each once; the longest where several
+        begin.
+        """
         found: dict[str, None] = {}
         place = 0
         words = [] if any(map(is_han, text)) else text.split()
@@ -82,8 +84,9 @@ class KeywordSet:
         return list(found)
 
     def alike(self, keyword: str, random: Generator, most: int = 1) -> list[str]:
-        """Up to ``most`` other keywords that sound as ``keyword`` does or nearly: at most one phoneme is another, more
-        or missing. Those of the same sound come first. A keyword outside the set is listened to all the same.
+        """Up to ``most`` other keywords that sound as ``keyword`` does or nearly: at most one phoneme is
+        another, more or missing. Those of the same sound come first. A keyword outside the set is listened to
+        all the same.
         """
         sound = self._sounds.get(keyword) or sound_of(keyword)
         same = [one for one in self._by_sound.get(sound, ()) if one != keyword]
@@ -151,7 +154,8 @@ def _grouped(pairs: Iterable[tuple[Sound, str]]) -> dict[Sound, list[str]]:
 def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> list[str]:
     """The keywords of normalized ``texts``, by part of speech and rarity, commonest first.
 
-    Raises ``InputError`` if there are none, or if rjieba is not installed and there is Chinese among the texts.
+    Raises ``InputError`` if there are none, or if rjieba is not installed and there is Chinese among the
+    texts.
     """
     config = config or KeywordConfig()
     counts: Counter[str] = Counter()
@@ -189,10 +193,11 @@ def filtered(
     batch: int = 100,
     ask: Callable[[urllib.request.Request], Any] | None = None,
 ) -> list[str]:
-    """Those of ``keywords`` that a language model calls names or terms; ``endpoint`` is OpenAI-compatible (``.../v1``).
+    """Those of ``keywords`` that a language model calls names or terms; ``endpoint`` is OpenAI-compatible
+    (``.../v1``).
 
-    ``ask`` sends a request and returns the decoded answer. Raises ``InputError`` if the endpoint does not answer, or
-    answers with no JSON list of strings.
+    ``ask`` sends a request and returns the decoded answer. Raises ``InputError`` if the endpoint does not
+    answer, or answers with no JSON list of strings.
     """
     ask = ask or _ask
     kept: list[str] = []

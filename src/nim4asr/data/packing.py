@@ -13,8 +13,8 @@ Item = TypeVar("Item")
 def pack(items: Sequence[Item], costs: Sequence[float], most: float, random: Generator) -> list[list[Item]]:
     """Batches of items alike in cost, in random order.
 
-    A batch costs its dearest item times their number, as padding makes it, and at most ``most`` unless one item
-    alone costs more.
+    A batch costs its dearest item times their number, as padding makes it, and at most ``most`` unless one
+    item alone costs more.
     """
     # Sorting by a cost with noise in it mixes the neighbours anew every time.
     order = np.argsort(np.asarray(costs) * random.uniform(0.9, 1.1, len(costs)))
@@ -33,8 +33,8 @@ def pack(items: Sequence[Item], costs: Sequence[float], most: float, random: Gen
 class Epochs(Generic[Item]):
     """Epochs of batches without end. An epoch depends on ``seed`` and its number alone.
 
-    ``draw(number, random)`` gives the batches of the epoch ``number``. One epoch is held in memory, and where each
-    begins is remembered, so that steps in order draw every epoch once.
+    ``draw(number, random)`` gives the batches of the epoch ``number``. One epoch is held in memory, and where
+    each begins is remembered, so that steps in order draw every epoch once.
     """
 
     def __init__(self, draw: Callable[[int, Generator], list[list[Item]]], seed: int) -> None:

@@ -10,10 +10,12 @@ import numpy as np
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import read_audio
-from nim4asr.data.manifest import Utterance, member_names, read_member
+from nim4asr.data.corpus import LabeledUtterance
+from nim4asr.data.manifest import Utterance
+from nim4asr.data.noise import NoiseArchive
 from nim4asr.data.recordings import FASTEST, SLOWEST
-from nim4asr.data.store import Labeled, LeftOut, build_store
-from nim4asr.data.synthesis import Voice, draw_voice, synthesise
+from nim4asr.data.store import LeftOut, build_store
+from nim4asr.data.synthesis import Voice, draw_voice, synthesize
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file
 from nim4asr.phonemes import TABLE, pronounce
@@ -68,7 +70,7 @@ def read_texts(path: Path) -> list[str]:
 class _Recorded:
     longest: float
 
-    def __call__(self, utterance: Utterance) -> tuple[Labeled, Floats] | LeftOut:
+    def __call__(self, utterance: Utterance) -> tuple[LabeledUtterance, Floats] | LeftOut:
         try:
             phonemes = tuple(TABLE.encode(pronounce(utterance.text)))
             samples = read_audio(utterance.source())
@@ -76,7 +78,7 @@ class _Recorded:
             return LeftOut(utterance.id, str(error))
         if problem := _problem(phonemes, samples, self.longest):
             return LeftOut(utterance.id, problem)
-        return Labeled(utterance.id, utterance.text, utterance.language, phonemes), samples
+        return LabeledUtterance(utterance.id, utterance.text, utterance.language, phonemes), samples
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,16 @@ class _Spoken:
 class _Synthetic:
     longest: float
 
-    def __call__(self, spoken: _Spoken) -> tuple[Labeled, Floats] | LeftOut:
+    def __call__(self, spoken: _Spoken) -> tuple[LabeledUtterance, Floats] | LeftOut:
         name = f"synthetic-{spoken.seed}-{spoken.number}"
         try:
             phonemes = tuple(TABLE.encode(pronounce(spoken.text)))
-            samples = synthesise(spoken.text, spoken.voice())
+            samples = synthesize(spoken.text, spoken.voice())
         except (InputError, ValueError) as error:
             return LeftOut(name, str(error))
         if problem := _problem(phonemes, samples, self.longest):
             return LeftOut(name, problem)
-        return Labeled(name, spoken.text, spoken.language, phonemes), samples
+        return LabeledUtterance(name, spoken.text, spoken.language, phonemes), samples
 
 
 def _problem(phonemes: Sequence[int], samples: Floats, longest: float) -> str | None:
@@ -121,32 +123,19 @@ def _problem(phonemes: Sequence[int], samples: Floats, longest: float) -> str | 
 def prepare_noises(
     tar: Path, folder: Path, seed: int = 0, babbles: int = 60, left_out: Sequence[str] = ()
 ) -> list[Floats]:
-    """Features (N, 80) of noises, up to 20 s each: the recordings in ``tar``, and babble.
+    """Features (N, 80) of noises, up to 20 s each: the recordings in ``tar``, and ``babbles`` of its talkers.
 
-    Recordings whose names begin with one of ``left_out`` are passed over. Babble is the sum of three to eight of the
-    archive's ``babble_sources``. Kept in ``folder``.
+    Recordings whose names begin with one of ``left_out`` are passed over. Kept in ``folder``.
     """
     kept = folder / "noises.npz"
     if not kept.exists():
-        longest = 20 * SAMPLE_RATE
-        names = sorted(one for one in member_names(str(tar)) if not one.startswith(tuple(left_out)))
-        random = Random(seed)
-        sounds: list[Floats] = []
-        talkers: list[Floats] = []
-        for name in names:
-            try:
-                sound = read_audio(read_member(str(tar), name))[:longest]
-            except InputError:
-                continue
-            (talkers if name.startswith("babble_sources") else sounds).append(sound)
-        for _ in range(babbles if len(talkers) >= 8 else 0):
-            some = random.sample(talkers, random.randint(3, 8))
-            babble = np.zeros(max(map(len, some)), np.float32)
-            for talker in some:
-                babble += np.resize(talker, len(babble))
-            sounds.append(babble / np.float32(len(some)))
+        archive, longest = NoiseArchive(str(tar), left_out=left_out), 20 * SAMPLE_RATE
+        sounds = list(archive.recordings(longest))
+        if archive.has_babble:
+            random = np.random.default_rng(seed)
+            sounds += [archive.babble(longest, random) for _ in range(babbles)]
         noises = [log_mel(sound) for sound in sounds if len(sound) > SAMPLE_RATE]
         with atomic_file(kept) as file:
             np.savez(file, *noises)
-    with np.load(kept) as archive:
-        return [archive[name] for name in archive.files]
+    with np.load(kept) as arrays:
+        return [arrays[name] for name in arrays.files]

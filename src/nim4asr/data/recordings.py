@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from numpy.random import Generator
 
-from nim4asr.audio.features import FRAMES_PER_SECOND, Floats, log_mel
+from nim4asr.audio.features import FRAMES_PER_SECOND, MEL_BINS, Cmvn, Floats, log_mel
 from nim4asr.audio.reading import read_audio
+from nim4asr.data.augmentation import AugmentationConfig
+from nim4asr.data.corpus import CorpusUtterance
 from nim4asr.data.manifest import Utterance
-from nim4asr.data.robustness import Noise, RobustnessConfig, vary_samples
-from nim4asr.data.store import Entry
+from nim4asr.data.noise import Noise
+from nim4asr.data.robustness import RobustnessConfig, vary_samples
 from nim4asr.errors import InputError
 from nim4asr.phonemes import TABLE, pronounce
 
@@ -17,11 +20,11 @@ SLOWEST, FASTEST = 0.5, 40.0
 
 
 class Recordings:
-    """A corpus under the interface of a ``FeatureStore``; the batches ask for ``frames`` from the manifest's durations.
+    """A corpus of recordings; how many frames each has is taken from the manifest's durations.
 
-    An utterance with an empty text is noise, where nothing is to be written. Absurd utterances are left out and
-    listed in ``left_out``, each with its reason: no duration, no pronunciation, too many or too few phonemes for
-    their time. Raises ``InputError`` if none is left.
+    An utterance with an empty text is noise, where nothing is to be written. Absurd utterances are left out
+    and listed in ``left_out``, each with its reason: no duration, no pronunciation, too many or too few
+    phonemes for their time. Raises ``InputError`` if none is left.
     """
 
     def __init__(
@@ -31,12 +34,12 @@ class Recordings:
         noise: Noise | None = None,
     ) -> None:
         self._robustness, self._noise = robustness or RobustnessConfig(), noise
-        self._utterances: list[Utterance] = []
-        self.entries: list[Entry] = []
+        self._sources: list[Utterance] = []
+        self.utterances: list[CorpusUtterance] = []
         self.left_out: dict[str, str] = {}
         for utterance in utterances:
             self._take(utterance)
-        if not self.entries:
+        if not self.utterances:
             reasons = "; ".join(f"{i}: {why}" for i, why in list(self.left_out.items())[:3])
             raise InputError(f"none of {len(utterances)} utterances can be trained on ({reasons})")
 
@@ -55,22 +58,57 @@ class Recordings:
             self.left_out[utterance.id] = f"{len(phonemes)} phonemes in {seconds:g} s"
         else:
             frames = round(seconds * FRAMES_PER_SECOND)
-            entry = Entry(
-                utterance.id, utterance.text, utterance.language, phonemes, len(self._utterances), frames
+            self.utterances.append(
+                CorpusUtterance(
+                    utterance.id,
+                    utterance.text,
+                    utterance.language,
+                    phonemes,
+                    len(self._sources),
+                    frames,
+                )
             )
-            self.entries.append(entry)
-            self._utterances.append(utterance)
+            self._sources.append(utterance)
 
-    def samples(self, entry: Entry) -> Floats:
-        """The samples (N,) of ``entry``, 16 kHz. Raises ``InputError`` if they cannot be read."""
-        return read_audio(self._utterances[entry.start].source())
+    def samples(self, utterance: CorpusUtterance) -> Floats:
+        """The samples (N,) of ``utterance``, 16 kHz. Raises ``InputError`` if they cannot be read."""
+        return read_audio(self._sources[utterance.row].source())
 
-    def features(self, entry: Entry, random: Generator | None = None) -> Floats:
-        """The features (T, 80) of ``entry``, varied if ``random`` is given."""
-        samples = self.samples(entry)
-        if random is not None:
-            samples = vary_samples(samples, self._robustness, self._noise, random)
-        features = log_mel(samples)
-        if not len(features):
-            raise InputError(f"{entry.id}: too short for a frame")
-        return features
+    def features(self, utterance: CorpusUtterance) -> Floats:
+        """Its features (T, 80), before normalization. Raises ``InputError`` if they cannot be read."""
+        return _features(utterance, self.samples(utterance))
+
+    def augmented(
+        self,
+        utterance: CorpusUtterance,
+        config: AugmentationConfig,
+        noises: Sequence[Floats],
+        random: Generator,
+    ) -> Floats:
+        """Its features (T, 80), the samples varied (``nim4asr.data.robustness``) as the corpus was told;
+        ``config`` and ``noises`` are for features that are stored.
+        """
+        samples = vary_samples(self.samples(utterance), self._robustness, self._noise, random)
+        return _features(utterance, samples)
+
+    def cmvn(self, recordings: int = 500) -> Cmvn:
+        """Global statistics over evenly spaced ``recordings``. Raises ``InputError`` if none can be read."""
+        total, squares, count = np.zeros(MEL_BINS), np.zeros(MEL_BINS), 0
+        for utterance in self.utterances[:: max(1, len(self.utterances) // recordings)]:
+            try:
+                features = self.features(utterance)
+            except InputError:
+                continue
+            total += features.sum(axis=0, dtype=np.float64)
+            squares += np.square(features, dtype=np.float64).sum(axis=0)
+            count += len(features)
+        if not count:
+            raise InputError("no recording of a corpus can be read; look at the manifest's paths")
+        return Cmvn.from_sums(count, total, squares)
+
+
+def _features(utterance: CorpusUtterance, samples: Floats) -> Floats:
+    features = log_mel(samples)
+    if not len(features):
+        raise InputError(f"{utterance.id}: too short for a frame")
+    return features

@@ -1,67 +1,53 @@
 """Robustness augmentation of samples: speed, rooms, and noise that begins before the speech does.
 
-What the paper does to the audio of stages 1 to 5, in its order: the utterance is played faster or slower, some are
-put into a simulated room, and a share of the samples gets 0 to 1 s of silence, Beta(1, 3), before and after the
-utterance and *then* babble, vehicle noise or music over all of it, at a signal-to-noise ratio of N(10, 5) dB.
-Speech that begins in noise teaches that noise alone is not speech. SpecAugment follows on the features
-(``nim4asr.data.augmentation.mask``).
+What the paper does to the audio of stages 1 to 5, in its order: the utterance is played faster or slower,
+some are put into a simulated room, and a share of the samples gets 0 to 1 s of silence, Beta(1, 3), before
+and after the utterance and *then* babble, vehicle noise or music over all of it, at a signal-to-noise ratio
+of N(10, 5) dB. Speech that begins in noise teaches that noise alone is not speech. SpecAugment follows on the
+features (``nim4asr.data.augmentation.mask``).
 
 Every function draws from the generator it is given and from nothing else.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
-from nim4asr.audio.reading import read_audio
-from nim4asr.data.manifest import member_names, read_member
-from nim4asr.errors import InputError
-
-# Talkers of babble lie under this name in an archive of noises; everything else there is noise as it is.
-BABBLE = "babble_sources"
+from nim4asr.data.noise import Noise, NoiseConfig
 
 
 @dataclass(frozen=True)
 class RobustnessConfig:
-    """``speeds`` are drawn with equal chances; ``snr_db`` is mean and deviation; ``rt60`` the range of seconds in which
-    a room's sound falls by 60 dB. Shares are of the samples.
-    """
+    """How samples are varied; the paper's figures are the defaults."""
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
-    noise_share: float = 0.2
-    snr_db: tuple[float, float] = (10.0, 5.0)
-    longest_silence: float = 1.0
+    """Drawn with equal chances."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     room_share: float = 0.2
-    rt60: tuple[float, float] = (0.1, 0.7)
+    """The share of the samples in a simulated room."""
+    rt60_s: tuple[float, float] = (0.1, 0.7)
+    """The range of the time in which a room's sound falls by 60 dB."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.noise_share <= 1 and 0 <= self.room_share <= 1):
-            raise ValueError("noise_share and room_share are shares, from 0 to 1")
+        if not 0 <= self.room_share <= 1:
+            raise ValueError("room_share is a share, from 0 to 1")
         if not self.speeds or min(self.speeds) <= 0:
             raise ValueError("speeds must be above 0, and one at least")
-
-
-class Noise(Protocol):
-    """Where noise comes from."""
-
-    def draw(self, samples: int, random: Generator) -> Floats:
-        """Some noise (``samples``,)."""
-        ...
 
 
 def vary_samples(samples: Floats, config: RobustnessConfig, noise: Noise | None, random: Generator) -> Floats:
     """``samples`` (N,), 16 kHz, as they would sound elsewhere: (M,). Without ``noise`` none is mixed in."""
     varied = change_speed(samples, config.speeds[int(random.integers(len(config.speeds)))])
     if random.random() < config.room_share:
-        varied = convolve(varied, room_response(random.uniform(*config.rt60), random))
-    if noise is not None and random.random() < config.noise_share:
-        varied = mix(pad(varied, config, random), varied, noise, random.normal(*config.snr_db), random)
+        varied = convolve(varied, room_response(random.uniform(*config.rt60_s), random))
+    if noise is not None and random.random() < config.noise.share:
+        varied = mix(
+            pad(varied, config.noise, random), varied, noise, config.noise.draw_snr_db(random), random
+        )
     return varied
 
 
@@ -75,9 +61,11 @@ def change_speed(samples: Floats, speed: float) -> Floats:
 
 
 def room_response(rt60: float, random: Generator, direct: float = 1.0) -> Floats:
-    """The impulse response of a simulated room: the direct sound and noise that falls by 60 dB in ``rt60`` seconds.
+    """The impulse response of a simulated room: the direct sound and noise that falls by 60 dB in ``rt60``
+    seconds.
 
-    Polack's model of a diffuse field (1988). The reflections hold as much energy as the direct sound, or less.
+    Polack's model of a diffuse field (1988). The reflections hold as much energy as the direct sound, or
+    less.
     """
     length = max(2, round(rt60 * SAMPLE_RATE))
     time = np.arange(length) / SAMPLE_RATE
@@ -100,10 +88,10 @@ def convolve(samples: Floats, response: Floats) -> Floats:
     return reverberant
 
 
-def pad(samples: Floats, config: RobustnessConfig, random: Generator) -> Floats:
+def pad(samples: Floats, config: NoiseConfig, random: Generator) -> Floats:
     """``samples`` with silence before and after, Beta(1, 3) of the longest each."""
-    before, after = (random.beta(1, 3, size=2) * config.longest_silence * SAMPLE_RATE).astype(int)
-    return np.pad(samples, (before, after))
+    before, after = config.draw_silences(random)
+    return np.pad(samples, (int(before * SAMPLE_RATE), int(after * SAMPLE_RATE)))
 
 
 def mix(padded: Floats, speech: Floats, noise: Noise, snr_db: float, random: Generator) -> Floats:
@@ -117,46 +105,3 @@ def mix(padded: Floats, speech: Floats, noise: Noise, snr_db: float, random: Gen
 
 def _power(samples: NDArray[np.floating[Any]]) -> float:
     return float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
-
-
-class NoiseArchive:
-    """The recordings in an uncompressed tar, and babble of three to eight of its talkers.
-
-    Draws babble for ``babble_share`` of the time if there are eight talkers. Recordings whose names begin with one of
-    ``left_out`` are passed over. Raises ``InputError`` if the archive cannot be read or holds nothing.
-    """
-
-    def __init__(self, tar: str, babble_share: float = 0.4, left_out: Sequence[str] = ()) -> None:
-        names = sorted(one for one in member_names(tar) if not one.startswith(tuple(left_out)))
-        self._tar, self._babble_share = tar, babble_share
-        self._talkers = [name for name in names if name.startswith(BABBLE)]
-        self._sounds = [name for name in names if not name.startswith(BABBLE)]
-        if not names:
-            raise InputError(f"{tar}: the archive holds no noise")
-
-    def draw(self, samples: int, random: Generator) -> Floats:
-        """Some noise (``samples``,), repeated if the recording is shorter. Recordings that cannot be read are
-        silence.
-        """
-        babbles = len(self._talkers) >= 8 and (not self._sounds or random.random() < self._babble_share)
-        if not babbles and self._sounds:
-            return self._one(self._sounds, samples, random)
-        talkers = int(random.integers(3, 9))
-        babble = np.zeros(samples, np.float32)
-        for _ in range(talkers):
-            babble += self._one(self._talkers or self._sounds, samples, random)
-        return babble / np.float32(talkers)
-
-    def _one(self, names: Sequence[str], samples: int, random: Generator) -> Floats:
-        name, place = names[int(random.integers(len(names)))], random.random()
-        try:
-            sound = read_audio(read_member(self._tar, name))
-        except InputError:
-            return np.zeros(samples, np.float32)
-        start = int(place * len(sound))
-        return np.resize(np.roll(sound, -start), samples)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Everything in the archive."""
-        return (*self._sounds, *self._talkers)

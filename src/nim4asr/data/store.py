@@ -6,16 +6,19 @@ transform its audio at every epoch and still keep both cores for the network.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
+from nim4asr.data.augmentation import AugmentationConfig, add_noise, vary
+from nim4asr.data.corpus import CorpusUtterance, LabeledUtterance
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file, write_json_lines
 from nim4asr.processes import parallel_map
@@ -26,28 +29,6 @@ Item = TypeVar("Item")
 _FEATURES = "features.f16"
 _INDEX = "index.jsonl"
 LEFT_OUT = "left-out.jsonl"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One utterance of a store; ``phonemes`` are table indices."""
-
-    id: str
-    text: str
-    language: str
-    phonemes: tuple[int, ...]
-    start: int
-    frames: int
-
-
-@dataclass(frozen=True)
-class Labeled:
-    """What a store keeps of an utterance beside its features."""
-
-    id: str
-    text: str
-    language: str
-    phonemes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -68,16 +49,34 @@ class FeatureStore:
             lines = (folder / _INDEX).read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             raise InputError(f"{folder}: there is no feature store here") from None
-        rows = (json.loads(line) for line in lines if line)
-        self.entries = [Entry(**{**row, "phonemes": tuple(row["phonemes"])}) for row in rows]
+        rows = [json.loads(line) for line in lines if line]
+        self._starts = [row.pop("start") for row in rows]
+        self.utterances = [
+            CorpusUtterance(**{**fields, "phonemes": tuple(fields["phonemes"])}, row=row)
+            for row, fields in enumerate(rows)
+        ]
 
     @cached_property
     def _frames(self) -> NDArray[np.float16]:
         return np.memmap(self._folder / _FEATURES, np.float16, "r").reshape(-1, MEL_BINS)
 
-    def features(self, entry: Entry) -> NDArray[np.float16]:
-        """The features (T, 80) of ``entry``."""
-        return self._frames[entry.start : entry.start + entry.frames]
+    def features(self, utterance: CorpusUtterance) -> NDArray[np.float16]:
+        """Its features (T, 80), before normalization."""
+        start = self._starts[utterance.row]
+        return self._frames[start : start + utterance.frames]
+
+    def augmented(
+        self,
+        utterance: CorpusUtterance,
+        config: AugmentationConfig,
+        noises: Sequence[Floats],
+        random: Generator,
+    ) -> Floats:
+        """Its features (T, 80) varied as features (``nim4asr.data.augmentation``)."""
+        features = vary(self.features(utterance).astype(np.float32), config, random)
+        if config.noise is not None and len(noises) and random.random() < config.noise.share:
+            features = add_noise(features, noises, config.noise, random)
+        return features
 
     def cmvn(self, most_frames: int = 2_000_000) -> Cmvn:
         """Global statistics, over evenly spaced frames if there are more than ``most_frames``."""
@@ -90,7 +89,7 @@ class FeatureStore:
 def build_store(
     folder: Path,
     items: Iterable[Item],
-    listen: Callable[[Item], tuple[Labeled, Floats] | LeftOut],
+    listen: Callable[[Item], tuple[LabeledUtterance, Floats] | LeftOut],
     workers: int | None = None,
     what: str = "utterances",
     total: int | None = None,
@@ -98,13 +97,13 @@ def build_store(
 ) -> int:
     """Write a store of ``items``; returns how many utterances it holds.
 
-    ``listen`` runs in worker processes: an item to its labels and samples (N,), or the reason to leave it out,
-    which is listed in ``left-out.jsonl``. The store appears whole or not at all. An existing store is left as it
-    is.
+    ``listen`` runs in worker processes: an item to its labels and samples (N,), or the reason to leave it
+    out, which is listed in ``left-out.jsonl``. The store appears whole or not at all. An existing store is
+    left as it is.
     """
     if (folder / _INDEX).exists():
-        return len(FeatureStore(folder).entries)
-    kept: list[Entry] = []
+        return len(FeatureStore(folder).utterances)
+    kept: list[dict[str, Any]] = []
     left_out: list[LeftOut] = []
     start = 0
     results = parallel_map(_Listener(listen), items, workers, chunk=32)
@@ -115,20 +114,20 @@ def build_store(
                 continue
             labeled, features = result
             file.write(features.tobytes())
-            kept.append(Entry(**asdict(labeled), start=start, frames=len(features)))
+            kept.append({**asdict(labeled), "start": start, "frames": len(features)})
             start += len(features)
     write_json_lines(folder / LEFT_OUT, map(asdict, left_out))
-    write_json_lines(folder / _INDEX, map(asdict, kept))
+    write_json_lines(folder / _INDEX, kept)
     return len(kept)
 
 
 class _Listener(Generic[Item]):
     """``listen`` followed by the features, as one call that a process pool can send."""
 
-    def __init__(self, listen: Callable[[Item], tuple[Labeled, Floats] | LeftOut]) -> None:
+    def __init__(self, listen: Callable[[Item], tuple[LabeledUtterance, Floats] | LeftOut]) -> None:
         self._listen = listen
 
-    def __call__(self, item: Item) -> tuple[Labeled, NDArray[np.float16]] | LeftOut:
+    def __call__(self, item: Item) -> tuple[LabeledUtterance, NDArray[np.float16]] | LeftOut:
         heard = self._listen(item)
         if isinstance(heard, LeftOut):
             return heard

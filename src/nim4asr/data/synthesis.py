@@ -1,4 +1,4 @@
-"""Synthetic speech, from the synthesisers a Debian system installs: espeak-ng and flite.
+"""Synthetic speech, from the synthesizers a Debian system installs: espeak-ng and flite.
 
 Chinese is handed to espeak-ng as pinyin, so that it says just the phonemes the text is labeled with.
 """
@@ -49,14 +49,14 @@ def draw_voice(language: str, random: Random) -> Voice:
 
 
 def available() -> bool:
-    """Whether both synthesisers are installed."""
+    """Whether both synthesizers are installed."""
     return all(shutil.which(program) for program in ("espeak-ng", "flite"))
 
 
-def synthesise(text: str, voice: Voice) -> Floats:
+def synthesize(text: str, voice: Voice) -> Floats:
     """``text`` said by ``voice``: samples (N,), 16 kHz mono in [-1, 1].
 
-    Raises ``InputError`` if the synthesiser is not installed or fails.
+    Raises ``InputError`` if the synthesizer is not installed or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"

@@ -13,7 +13,7 @@ from nim4asr.training.async_sft.schedule import SwapConfig
 from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
-from nim4asr.training.recipe import Corpus, Recipe, SyntheticCorpus
+from nim4asr.training.recipe import CorpusConfig, Recipe, SyntheticCorpus
 from nim4asr.training.speech import SpeechData
 from nim4asr.training.stages.alignment import Alignment
 from nim4asr.training.stages.context_sft import ContextSft
@@ -82,9 +82,7 @@ def recipe(data: Path) -> Recipe:
         # A state every five minutes or so: runs of this length are cut.
         return LoopConfig(steps, optimizer, 50, final_share=final_share, checkpoint_every=100)
 
-    plain = AugmentationConfig(
-        noise_share=0.0, frequency_masks=1, frequency_width=10, time_masks_per_second=0.0
-    )
+    plain = AugmentationConfig(noise=None, frequency_masks=1, frequency_width=10, time_masks_per_second=0.0)
     mild = AugmentationConfig(frequency_masks=1, frequency_width=16, time_masks_per_second=0.5, time_width=15)
 
     def words(steps: int, seconds: float, longest: float) -> Pretraining:
@@ -102,13 +100,13 @@ def recipe(data: Path) -> Recipe:
         network=network,
         vocabulary=VOCABULARY,
         corpora={
-            "cv_zh": Corpus(speech / "cv_zh.jsonl", 1.5),
-            "speechocean762": Corpus(speech / "speechocean762.jsonl", 3.0),
-            "ljspeech": Corpus(speech / "ljspeech.jsonl", 0.5),
-            "audio_cmn": Corpus(speech / "audio_cmn.jsonl", 0.3),
-            "dspspeech20": Corpus(speech / "dspspeech20.jsonl", 0.1),
-            "fsdd": Corpus(speech / "fsdd.jsonl", 0.2, dev_speakers=("lucas",)),
-            "cv_en": Corpus(speech / "cv_en.jsonl", 3.0),
+            "cv_zh": CorpusConfig(speech / "cv_zh.jsonl", 1.5),
+            "speechocean762": CorpusConfig(speech / "speechocean762.jsonl", 3.0),
+            "ljspeech": CorpusConfig(speech / "ljspeech.jsonl", 0.5),
+            "audio_cmn": CorpusConfig(speech / "audio_cmn.jsonl", 0.3),
+            "dspspeech20": CorpusConfig(speech / "dspspeech20.jsonl", 0.1),
+            "fsdd": CorpusConfig(speech / "fsdd.jsonl", 0.2, dev_speakers=("lucas",)),
+            "cv_en": CorpusConfig(speech / "cv_en.jsonl", 3.0),
         },
         texts=[text / "zh.txt.gz", text / "en.txt.gz", text / "en_books.txt.gz"],
         noises=data / "noise/noise.tar",

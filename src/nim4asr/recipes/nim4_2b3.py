@@ -13,7 +13,7 @@ from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
 from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
-from nim4asr.training.recipe import Corpus, Recipe
+from nim4asr.training.recipe import CorpusConfig, Recipe
 from nim4asr.training.speech import SpeechData
 from nim4asr.training.stages.alignment import Alignment
 from nim4asr.training.stages.context_sft import ContextSft
@@ -91,7 +91,7 @@ def recipe(data: Path) -> Recipe:
     return Recipe(
         network=lambda vocabulary: network(),
         language_model=LANGUAGE_MODEL,
-        corpora={one.stem: Corpus(one, stored=False) for one in manifests},
+        corpora={one.stem: CorpusConfig(one, stored=False) for one in manifests},
         noises=noises if noises.exists() else None,
         keywords=KeywordConfig(),
         precision="bf16",

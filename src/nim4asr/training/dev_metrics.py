@@ -46,7 +46,7 @@ def dev_errors(
     assert network.phoneme_head is not None
     phonemes, text = ErrorCount(), ErrorCount()
     device = next(network.parameters()).device
-    entries = store.entries[:: max(1, len(store.entries) // most)][:most]
+    entries = store.utterances[:: max(1, len(store.utterances) // most)][:most]
     for start in range(0, len(entries), _BATCH):
         own = entries[start : start + _BATCH]
         batch = collator([SampledUtterance(store, entry) for entry in own]).to(device)

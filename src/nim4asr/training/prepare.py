@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from nim4asr.audio.features import Cmvn
-from nim4asr.data.batches import Source
+from nim4asr.data.batches import WeightedCorpus
 from nim4asr.data.keywords import KeywordSet, filtered, keywords_of
 from nim4asr.data.manifest import Utterance, read_manifest
+from nim4asr.data.noise import NoiseArchive
 from nim4asr.data.preparation import prepare_noises, prepare_speech, prepare_synthetic, read_texts
 from nim4asr.data.recordings import Recordings
-from nim4asr.data.robustness import NoiseArchive
 from nim4asr.data.store import FeatureStore
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_folder, write_atomic, write_json_lines
@@ -31,14 +31,12 @@ from nim4asr.progress import ProgressReporter, no_progress
 from nim4asr.text.normalization import normalize
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.phoneme_embedding import PhonemeEmbedding
-from nim4asr.training.recipe import Corpus, Recipe, SyntheticCorpus
+from nim4asr.training.recipe import CorpusConfig, Recipe, SyntheticCorpus
 from nim4asr.training.speech import TrainingData, in_form
 from nim4asr.training.tokenizer import train_tokenizer
 
 # Where utterances are listed that could not be read in the course of training.
 SKIPPED = "skipped.jsonl"
-# Of a corpus that is not stored, so many recordings are measured for the normalization.
-_MEASURED = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ class _Preparation:
         self, recipe: Recipe, folder: Path, progress: ProgressReporter, start: Checkpoint | None
     ) -> None:
         self.recipe, self.folder, self.progress, self.start = recipe, folder, progress, start
-        self.sources: list[Source] = []
+        self.sources: list[WeightedCorpus] = []
         self.dev: dict[str, FeatureStore] = {}
         self.transcripts: list[str] = []
 
@@ -80,7 +78,7 @@ class _Preparation:
             self._corpus(name, corpus)
         texts = [*(t for path in recipe.texts for t in read_texts(path)), *self.transcripts]
         if recipe.synthetic is not None:
-            self._synthesise(recipe.synthetic)
+            self._synthesize(recipe.synthetic)
         if not self.sources:
             raise InputError("the recipe has no corpus to train on")
         noises = (
@@ -93,15 +91,15 @@ class _Preparation:
         data = TrainingData(self.sources, self._cmvn(), noises, formed, self.folder / SKIPPED, form)
         return PreparedData(data, self.dev, self._tokenizer(formed), self._keywords())
 
-    def _corpus(self, name: str, corpus: Corpus) -> None:
+    def _corpus(self, name: str, corpus: CorpusConfig) -> None:
         everything = read_manifest(corpus.manifest)
         train = [one for one in everything if not corpus.is_dev(one)]
         dev = [one for one in everything if corpus.is_dev(one)]
         self.transcripts += [one.text for one in train]
         if corpus.stored:
-            self.sources.append(Source(self._store(f"{name}-train", train), corpus.weight))
+            self.sources.append(WeightedCorpus(self._store(f"{name}-train", train), corpus.weight))
         else:
-            self.sources.append(Source(self._recordings(name, train), corpus.weight))
+            self.sources.append(WeightedCorpus(self._recordings(name, train), corpus.weight))
         if name in self.recipe.dev and dev:
             self.dev[name] = self._store(f"{name}-dev", dev)
 
@@ -123,7 +121,7 @@ class _Preparation:
         )
         return recordings
 
-    def _synthesise(self, corpus: SyntheticCorpus) -> None:
+    def _synthesize(self, corpus: SyntheticCorpus) -> None:
         sentences = _sentences(corpus)
         folder = self.folder / "features" / "synthetic"
         prepare_synthetic(
@@ -132,14 +130,14 @@ class _Preparation:
             corpus.seed,
             progress=self.progress,
         )
-        self.sources.append(Source(FeatureStore(folder), corpus.weight))
+        self.sources.append(WeightedCorpus(FeatureStore(folder), corpus.weight))
 
     def _cmvn(self) -> Cmvn:
         if self.start is not None:
             return self.start.cmvn
         kept = self.folder / "cmvn.json"
         if not kept.exists():
-            save_cmvn(_pooled([_measured(source) for source in self.sources]), kept)
+            save_cmvn(_pooled([source.corpus.cmvn() for source in self.sources]), kept)
         return load_cmvn(kept)
 
     def _tokenizer(self, texts: Sequence[str]) -> Tokenizer:
@@ -202,24 +200,6 @@ def _copy_blocks(start: Checkpoint, network: Nim4, blocks: tuple[str, ...]) -> N
                     f"its {name!r} is missing or of another shape"
                 )
             value.copy_(theirs[name])
-
-
-def _measured(source: Source) -> Cmvn:
-    corpus = source.corpus
-    if isinstance(corpus, FeatureStore):
-        return corpus.cmvn()
-    total, squares, count = np.zeros(80), np.zeros(80), 0
-    for entry in corpus.entries[:: max(1, len(corpus.entries) // _MEASURED)]:
-        try:
-            features = corpus.features(entry)
-        except InputError:
-            continue
-        total += features.sum(axis=0, dtype=np.float64)
-        squares += np.square(features, dtype=np.float64).sum(axis=0)
-        count += len(features)
-    if not count:
-        raise InputError("no recording of a corpus can be read; look at the manifest's paths")
-    return Cmvn.from_sums(count, total, squares)
 
 
 def _pooled(parts: Sequence[Cmvn]) -> Cmvn:

@@ -15,7 +15,7 @@ from nim4asr.training.stages.base import Stage
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusConfig:
     """A manifest and how often an epoch holds each of its utterances.
 
     ``dev_speakers`` are set aside as the split dev is. ``stored`` computes its features once, which fits a
@@ -34,7 +34,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class SyntheticCorpus:
-    """Texts to be spoken by synthesisers: so many sentences of each language, within these lengths."""
+    """Texts to be spoken by synthesizers: so many sentences of each language, within these lengths."""
 
     texts: Mapping[str, Path]
     sentences: Mapping[str, int]
@@ -70,7 +70,7 @@ class Recipe:
     """
 
     network: Callable[[int], Nim4Config]
-    corpora: Mapping[str, Corpus]
+    corpora: Mapping[str, CorpusConfig]
     stages: Mapping[str, Stage]
     vocabulary: int = 6000
     language_model: str | None = None

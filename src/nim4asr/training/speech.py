@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from nim4asr.audio.features import Cmvn, Floats
 from nim4asr.data.augmentation import AugmentationConfig
-from nim4asr.data.batches import Collator, Sampler, Source, SpeechBatch
+from nim4asr.data.batches import Collator, Sampler, SpeechBatch, WeightedCorpus
 from nim4asr.text.normalization import normalize
 
 TextForm = Literal["plain", "written"]
@@ -28,7 +28,7 @@ class TrainingData:
     ``skipped`` is the file that names the utterances which could not be read.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[WeightedCorpus]
     cmvn: Cmvn
     noises: Sequence[Floats] = ()
     texts: Sequence[str] = ()

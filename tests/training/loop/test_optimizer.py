@@ -1,14 +1,14 @@
 import torch
 from torch import nn
 
-from nim4asr.training.loop.optimizer import MuonAdamW, OptimizerConfig, is_matrix, orthogonalise
+from nim4asr.training.loop.optimizer import MuonAdamW, OptimizerConfig, is_matrix, orthogonalize
 
 
-def test_orthogonalised_matrices_have_even_singular_values() -> None:
+def test_orthogonalized_matrices_have_even_singular_values() -> None:
     torch.manual_seed(0)
     for shape in ((2, 32, 96), (2, 96, 32), (1, 48, 48)):
         matrices = torch.randn(shape) * torch.logspace(0, -1, shape[-1])
-        values = torch.linalg.svdvals(orthogonalise(matrices))
+        values = torch.linalg.svdvals(orthogonalize(matrices))
         before = torch.linalg.svdvals(matrices)
         assert values.max() < 1.3
         assert values.std() / values.mean() < 0.6 * before.std() / before.mean()
@@ -16,7 +16,7 @@ def test_orthogonalised_matrices_have_even_singular_values() -> None:
 
 def test_scale_does_not_matter() -> None:
     matrix = torch.randn(1, 20, 30)
-    torch.testing.assert_close(orthogonalise(matrix), orthogonalise(matrix * 1e3), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(orthogonalize(matrix), orthogonalize(matrix * 1e3), atol=1e-4, rtol=1e-3)
 
 
 def test_which_parameters_are_matrices() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nim4asr.audio.features import Cmvn, Floats
-from nim4asr.data.batches import Source, SpeechBatch
-from nim4asr.data.store import FeatureStore, Labeled, build_store
+from nim4asr.data.batches import SpeechBatch, WeightedCorpus
+from nim4asr.data.corpus import LabeledUtterance
+from nim4asr.data.store import FeatureStore, build_store
 from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.speech import TrainingData
@@ -35,9 +36,9 @@ def test_joint_sft_in_turns_has_the_parts_of_both(model: TrainableModel) -> None
     assert blocks(moved) == {"llm"}
 
 
-def _tone(number: int) -> tuple[Labeled, Floats]:
+def _tone(number: int) -> tuple[LabeledUtterance, Floats]:
     samples = np.sin(np.arange(16000) * 0.1 * number).astype(np.float32)
-    return Labeled(f"u{number}", "你好", "zh", (1, 2)), samples
+    return LabeledUtterance(f"u{number}", "你好", "zh", (1, 2)), samples
 
 
 def test_text_and_speech_in_turns(model: TrainableModel, tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_text_and_speech_in_turns(model: TrainableModel, tmp_path: Path) -> None
         assert {name for name, part in parts.items() if float(part.count) > 0} == {kind}
     cmvn = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
     build_store(tmp_path / "store", [1, 2], _tone, workers=1)
-    data = TrainingData([Source(FeatureStore(tmp_path / "store"))], cmvn, texts=TEXTS)
+    data = TrainingData([WeightedCorpus(FeatureStore(tmp_path / "store"))], cmvn, texts=TEXTS)
     make = stage.batches(data, model)
     kinds = [isinstance(make(number, np.random.default_rng(0)), TextBatch) for number in range(200)]
     assert np.mean(kinds) == pytest.approx(0.4, abs=0.08)

@@ -117,14 +117,14 @@ class MuonAdamW(torch.optim.Optimizer):
                 assert p.grad is not None
                 state["momentum"].lerp_(p.grad, 1 - self.config.momentum)
                 updates.append(p.grad.lerp(state["momentum"], self.config.momentum).squeeze())
-            directions = orthogonalise(torch.stack(updates))
+            directions = orthogonalize(torch.stack(updates))
             rate = lr * 0.2 * max(directions.shape[-2:]) ** 0.5
             for p, direction in zip(alike, directions, strict=True):
                 p.mul_(1 - lr * self.config.weight_decay)
                 p.add_(direction.view(shape), alpha=-rate)
 
 
-def orthogonalise(matrices: Tensor, iterations: int = 3) -> Tensor:
+def orthogonalize(matrices: Tensor, iterations: int = 3) -> Tensor:
     """The nearest orthogonal matrix to each of ``matrices`` (N, R, C), about.
 
     Three iterations bring the singular values of a random 192 x 768 matrix to between 0.7 and 1.2; five, the

@@ -87,3 +87,9 @@ def test_an_endpoint_that_does_not_help() -> None:
         filtered(["北京"], "http://here/v1", "m", ask=down)
     with pytest.raises(InputError, match="no JSON list"):
         filtered(["北京"], "http://here/v1", "m", ask=lambda _: {"choices": [{"message": {"content": "no"}}]})
+
+
+def test_keywords_come_in_one_order() -> None:
+    """Not in that of a set, which is another in every process: training draws from this list."""
+    words = ["aardvark", "bulldozer", "cormorant", "dulcimer", "escalator", "flamingo"]
+    assert keywords_of([" ".join(words)]) == words

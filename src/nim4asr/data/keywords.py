@@ -160,7 +160,9 @@ def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> 
     config = config or KeywordConfig()
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(set(_chinese(text, config) if any(map(is_han, text)) else _english(text, config)))
+        words = _chinese(text, config) if any(map(is_han, text)) else _english(text, config)
+        # Each once, in the order of the text: a set's order is another in every process, and so the run's.
+        counts.update(list(dict.fromkeys(words)))
     most = max(2.0, config.common * len(texts))
     kept = [keyword for keyword, count in counts.most_common() if count <= most]
     if not kept:

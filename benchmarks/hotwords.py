@@ -35,10 +35,13 @@ from nim4asr.data.preparation import read_texts
 from nim4asr.errors import InputError
 from nim4asr.evaluation.entities import NameList
 from nim4asr.evaluation.retrieval import Spoken, retrieval
-from nim4asr.hotwords.database import Database, Pronounced, assemble, load, pronounce_all, save
+from nim4asr.hotwords.building import assemble
+from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.hints import HintConfig, choose
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.pronouncing import Pronounced, pronounce_all
+from nim4asr.hotwords.storage import load, save
 from nim4asr.model.prompt import tokens_before
 from nim4asr.phonemes import TABLE
 from nim4asr.phonemes.ctc import greedy_path
@@ -168,14 +171,14 @@ def hinted(hits: Sequence[Any]) -> int:
 
 def invented(known: Sequence[Pronounced], dice: random.Random) -> Iterator[Pronounced]:
     """Names of two known ones' halves, with the halves' sounds."""
-    short = [one for one in known if one.said and 2 <= len(one.name.text) <= 3]
+    short = [one for one in known if one.pronunciations and 2 <= len(one.name.text) <= 3]
     seen = {one.name.text for one in known}
     while True:
         first, second = dice.choice(short), dice.choice(short)
         text = first.name.text + second.name.text
         if text not in seen:
             seen.add(text)
-            yield Pronounced(Name(text), (first.said[0] + second.said[0],))
+            yield Pronounced(Name(text), (first.pronunciations[0] + second.pronunciations[0],))
 
 
 def longer(index: HotwordIndex, spoken: Sequence[Spoken], texts: Sequence[str]) -> dict[str, Any]:
@@ -201,7 +204,7 @@ def peers(database: Database, heard: Sequence[Any]) -> dict[str, Any]:
     from rapidfuzz import fuzz, process
 
     keys = {
-        bytes(TABLE.toneless[p] for p in database.said(one)).decode("latin-1")
+        bytes(TABLE.toneless[p] for p in database.phonemes(one)).decode("latin-1")
         for one in range(len(database.owner))
     }
     automaton = ahocorasick.Automaton()

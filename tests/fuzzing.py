@@ -106,8 +106,10 @@ def sounds() -> tuple[bytes, ...]:
 
 @cache
 def database() -> bytes:
-    from nim4asr.hotwords.database import assemble, pronounce_name, save
+    from nim4asr.hotwords.building import assemble
     from nim4asr.hotwords.names import Name
+    from nim4asr.hotwords.pronouncing import pronounce_name
+    from nim4asr.hotwords.storage import save
 
     with tempfile.TemporaryDirectory() as folder:
         names = ("北京", "北京大学", "背景", "New York", "NIO", "Москва")

@@ -21,9 +21,11 @@ from nim4asr.data.manifest import read_manifest
 from nim4asr.data.preparation import read_texts
 from nim4asr.evaluation.entities import NameList
 from nim4asr.evaluation.retrieval import Spoken
-from nim4asr.hotwords.database import Database, assemble, pronounce_all
+from nim4asr.hotwords.building import assemble
+from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.evidence import weigh
 from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.pronouncing import pronounce_all
 from nim4asr.hotwords.search import SearchConfig, TrieSearch, toneless_costs
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.recognition.offline import Recognizer

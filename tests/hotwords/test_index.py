@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from nim4asr.errors import InputError
-from nim4asr.hotwords.database import assemble, pronounce_name
+from nim4asr.hotwords.building import assemble
 from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.index import HotwordIndex, build, longest
 from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.pronouncing import pronounce_name
 from nim4asr.hotwords.search import certain
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.phonemes import TABLE, pronounce
@@ -62,7 +63,7 @@ def test_a_list_and_its_database_find_the_same(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("天安门\n\n张伟东\n天安门\nनमस्ते\n", encoding="utf-8")
     listed = HotwordIndex.load(tmp_path / "names.txt")
     database, built = build([tmp_path / "names.txt"], workers=1)
-    assert (built.names, built.silent) == (3, 1)
+    assert (built.names, built.unpronounceable) == (3, 1)
     assert [problem.line for problem in built.problems] == [2, 4, 5]
     assert "already" in str(built.problems[1])
     assert listed.save(tmp_path / "names.db") == 3

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nim4asr.hotwords.database import Database, Pronounced, assemble
+from nim4asr.hotwords.building import assemble
+from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.pronouncing import Pronounced
 from nim4asr.hotwords.search import Match, SearchConfig, TrieSearch, certain, toneless_costs
 from nim4asr.phonemes import TABLE
 from nim4asr.phonemes.ctc import alignment_cost
@@ -20,7 +22,7 @@ def database(said: list[list[int]]) -> Database:
 
 
 def key(database: Database, match: Match) -> tuple[int, ...]:
-    said = database.said(database.ending(match.node)[0])
+    said = database.phonemes(database.ending(match.node)[0])
     return tuple(TABLE.toneless[p] for p in said)
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
-from nim4asr.hotwords.database import Pronounced, assemble, pronounce_name
+from nim4asr.hotwords.building import assemble
 from nim4asr.hotwords.hints import HintConfig
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.pronouncing import Pronounced, pronounce_name
 from nim4asr.hotwords.search import certain
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.phonemes import TABLE, pronounce

@@ -69,8 +69,8 @@ def add_parser(commands: Any) -> None:
 
 def run_build(options: argparse.Namespace) -> int:
     """Build; bad lines are named on stderr, and the rest is built all the same."""
-    from nim4asr.hotwords.database import save
     from nim4asr.hotwords.index import build, warm_up
+    from nim4asr.hotwords.storage import save
 
     if options.output.is_dir() or not options.output.name:
         raise InputError(f"{options.output}: this is a folder; name a file for the database with -o")
@@ -85,7 +85,7 @@ def run_build(options: argparse.Namespace) -> int:
     row = {
         "names": built.names,
         "pronunciations": built.pronunciations,
-        "without_pronunciation": built.silent,
+        "without_pronunciation": built.unpronounceable,
         "lines_with_problems": len(built.problems),
         "bytes": options.output.stat().st_size,
     }
@@ -186,7 +186,7 @@ def run_remove(options: argparse.Namespace) -> int:
 
 def run_info(options: argparse.Namespace) -> int:
     """Print one JSON object."""
-    from nim4asr.hotwords.database import load
+    from nim4asr.hotwords.storage import load
 
     database = load(options.database)
     # All of it is read, and checked.

@@ -13,23 +13,16 @@ from numpy.typing import NDArray
 
 from nim4asr.audio.features import FRAME_SECONDS
 from nim4asr.errors import InputError
-from nim4asr.hotwords.database import (
-    Built,
-    Database,
-    Pronounced,
-    assemble,
-    is_database,
-    load,
-    pronounce_all,
-    pronounce_name,
-    save,
-)
+from nim4asr.hotwords.building import Built, assemble
+from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.evidence import KERNELS as WEIGHING
 from nim4asr.hotwords.evidence import weigh
 from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.names import Name, Problem, read_names
+from nim4asr.hotwords.pronouncing import Pronounced, pronounce_all, pronounce_name
 from nim4asr.hotwords.search import KERNELS as WALKING
 from nim4asr.hotwords.search import SearchConfig, TrieSearch, certain, toneless_costs
+from nim4asr.hotwords.storage import is_database, load, save
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.progress import ProgressReporter, no_progress
@@ -69,9 +62,9 @@ def build(
     if not names:
         raise InputError("there is no name in the lists")
     database = assemble(names)
-    silent = sum(not one.said for one in names)
+    unpronounceable = sum(not one.pronunciations for one in names)
     order = sorted(problems, key=lambda problem: (problem.source, problem.line))
-    return database, Built(len(names), len(database.owner), silent, tuple(order))
+    return database, Built(len(names), len(database.owner), unpronounceable, tuple(order))
 
 
 def warm_up() -> None:
@@ -144,15 +137,15 @@ class HotwordIndex:
 
     def add(self, names: Iterable[Name]) -> dict[str, str]:
         """Listen for more names, at once; returns those that will never be heard, each with the reason."""
-        silent = {}
+        unpronounceable = {}
         added: dict[str, Pronounced] = {}
         for name in names:
             added[name.text], reason = pronounce_name(name)
             if reason:
-                silent[name.text] = reason
+                unpronounceable[name.text] = reason
         before = self._changes
         self._changes = _Changes({**before.added, **added}, before.removed - added.keys())
-        return silent
+        return unpronounceable
 
     def remove(self, texts: Iterable[str]) -> None:
         """Listen for these no more."""

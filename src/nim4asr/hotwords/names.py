@@ -21,12 +21,12 @@ MOST_PRONUNCIATIONS = 4
 
 @dataclass(frozen=True)
 class Name:
-    """A name as listed. ``said`` are pronunciations given with it, in table symbols; without any, all that the
+    """A name as listed. ``pronunciations`` are pronunciations given with it, in table symbols; without any, all that the
     language has are taken. A greater ``weight`` makes a likelier hint.
     """
 
     text: str
-    said: tuple[tuple[str, ...], ...] = ()
+    pronunciations: tuple[tuple[str, ...], ...] = ()
     weight: float = 1.0
     category: str = ""
 
@@ -80,8 +80,8 @@ def read_names(path: Path) -> Iterator[tuple[int, Name | Problem]]:
 
 def say(name: Name) -> list[tuple[str, ...]]:
     """The pronunciations of a name, likeliest first. Raises ``ValueError`` if a part of it has none."""
-    if name.said:
-        return list(name.said)
+    if name.pronunciations:
+        return list(name.pronunciations)
     said = [tuple(one) for one in pronunciations(name.text, MOST_PRONUNCIATIONS)]
     if not said:
         raise ValueError(f"no pronunciation is known for {name.text!r}")

@@ -151,8 +151,8 @@ def _spots(
         min_log_odds=-math.inf,
     )
     index = HotwordIndex(config=wide)
-    silent = index.add(Name(hint) for hint in hints)
-    spots: dict[str, list[tuple[float, float]]] = {hint: [] for hint in hints if hint not in silent}
+    unpronounceable = index.add(Name(hint) for hint in hints)
+    spots: dict[str, list[tuple[float, float]]] = {hint: [] for hint in hints if hint not in unpronounceable}
     start = segment.start
     heard = [(hit.text, hit.start + start, hit.end + start) for hit in index.search(log_probs)]
     for text, begin, end in [*heard, *((hit.text, hit.start, hit.end) for hit in segment.hits)]:

@@ -12,20 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hotwords.test_building import keys
 from nim4asr.errors import InputError
-from nim4asr.hotwords import database as module
-from nim4asr.hotwords.database import (
-    NAME_ENDS,
-    Database,
-    Pronounced,
-    assemble,
-    is_database,
-    load,
-    pronounce_name,
-    save,
-)
+from nim4asr.hotwords.building import assemble
+from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.pronouncing import pronounce_name
+from nim4asr.hotwords.storage import is_database, load, save
 from nim4asr.phonemes import TABLE, pronounce
 
 NAMES = [Name("北京"), Name("背景", weight=2.0), Name("重庆", category="city"), Name("NIO"), Name("नमस्ते")]
@@ -34,38 +28,6 @@ NAMES = [Name("北京"), Name("背景", weight=2.0), Name("重庆", category="ci
 @pytest.fixture
 def database() -> Database:
     return assemble([pronounce_name(name)[0] for name in NAMES])
-
-
-def keys(database: Database) -> dict[tuple[int, ...], list[int]]:
-    """The pronunciations that end at each path of the trie."""
-    found: dict[tuple[int, ...], list[int]] = {}
-
-    def visit(node: int, path: tuple[int, ...]) -> None:
-        ends = database.ending(node)
-        assert bool(ends) == bool(database.labels[node] & NAME_ENDS)
-        if ends:
-            found[path] = list(ends)
-        for below in range(int(database.child[node]), int(database.child[node + 1])):
-            visit(below, (*path, int(database.labels[below] & 0x7F)))
-
-    visit(0, ())
-    return found
-
-
-@given(st.lists(st.lists(st.integers(1, len(TABLE) - 1), min_size=1, max_size=9), max_size=30))
-def test_the_trie_holds_exactly_the_toneless_keys(said: list[list[int]]) -> None:
-    names = [Pronounced(Name(f"n{i}"), (bytes(one),)) for i, one in enumerate(said)]
-    database = assemble(names)
-    expected: dict[tuple[int, ...], set[str]] = {}
-    for i, one in enumerate(said):
-        expected.setdefault(tuple(TABLE.toneless[p] for p in one), set()).add(f"n{i}")
-    found = keys(database)
-    assert {
-        path: {database.text(int(database.owner[p])) for p in ending} for path, ending in found.items()
-    } == expected
-    for path, ending in found.items():
-        for pronunciation in ending:
-            assert tuple(TABLE.toneless[p] for p in database.said(pronunciation)) == path
 
 
 def test_a_file_gives_back_what_was_put_in(database: Database, tmp_path: Path) -> None:
@@ -106,11 +68,11 @@ def test_broken_and_foreign_files(
     with pytest.raises(InputError, match="damaged"):
         _ = load(path).sections
     path.write_bytes(whole)
-    monkeypatch.setattr(module, "table_fingerprint", lambda: 1)
+    monkeypatch.setattr("nim4asr.hotwords.storage.table_fingerprint", lambda: 1)
     with pytest.raises(InputError, match="another phoneme table"):
         load(path)
     monkeypatch.undo()
-    monkeypatch.setattr(module, "VERSION", 3)
+    monkeypatch.setattr("nim4asr.hotwords.storage.VERSION", 3)
     with pytest.raises(InputError, match="version 2"):
         load(path)
 
@@ -125,18 +87,6 @@ def test_a_database_that_cannot_be_written_leaves_the_old_one(
     with pytest.raises(InputError, match="cannot be written"):
         save(assemble([]), path)
     assert path.read_bytes() == before
-
-
-def test_a_name_too_long_to_be_said_at_once() -> None:
-    one, reason = pronounce_name(Name("天" * 60))
-    assert one.said == () and "longer than 64 phonemes" in reason
-
-
-def test_sections_are_small() -> None:
-    many = [Name(f"张{chr(0x4E00 + i)}{chr(0x5000 + j)}") for i in range(40) for j in range(40)]
-    database = assemble([one for one, _ in map(pronounce_name, many)])
-    assert database.nbytes / len(many) < 100
-    assert np.all(np.diff(database.node.astype(np.int64)) >= 0)
 
 
 def _full(handle: int) -> None:

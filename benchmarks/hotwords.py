@@ -1,14 +1,15 @@
 """How fast names are found in speech, and how many of those found were said.
 
-    python benchmarks/hotwords.py NAMES MANIFEST [--sizes 1000 10000 ...] [--limit N] [--model DIR] [--output DIR]
+    python benchmarks/hotwords.py NAMES MANIFEST [--sizes 1000 10000 ...] [--limit N] [--model DIR]
+        [--output DIR]
 
-NAMES is a list of names, of which those in Chinese characters count; MANIFEST the utterances, of which the dev ones
-are heard by the model's phoneme head. A list of each size holds every listed name that is said in them, and others; one
-of more names than there are is filled up with made-up ones. For each size: the build, the file, opening it, and what
-``nim4asr.evaluation.retrieval`` tells, on all names and on those of three characters and more. Beside it, in the same
-run: an Aho-Corasick automaton (pyahocorasick) over the best path's phonemes; a scan of all keys with rapidfuzz; and
-the list pasted into the prompt, as other recognizers have it. Noise says how many hints nobody gave cause for. Writes
-JSON, with machine and date, and a plot.
+NAMES is a list of names, of which those in Chinese characters count; MANIFEST the utterances, of which the
+dev ones are heard by the model's phoneme head. A list of each size holds every listed name that is said in
+them, and others; one of more names than there are is filled up with made-up ones. For each size: the build,
+the file, opening it, and what ``nim4asr.evaluation.retrieval`` tells, on all names and on those of three
+characters and more. Beside it, in the same run: an Aho-Corasick automaton (pyahocorasick) over the best
+path's phonemes; a scan of all keys with rapidfuzz; and the list pasted into the prompt, as other recognizers
+have it. Noise says how many hints nobody gave cause for. Writes JSON, with machine and date, and a plot.
 """
 
 import argparse

@@ -1,9 +1,11 @@
-"""One recognizer over a folder of clips, in a process of its own: nim4asr or a peer, in whatever environment it lives.
+"""One recognizer over a folder of clips, in a process of its own: nim4asr or a peer, in whatever environment
+it lives.
 
     python peer.py NAME MODEL CLIPS
 
-``CLIPS`` holds 16 kHz mono WAV files named ``LANGUAGE-NUMBER.wav``. Prints a JSON line a clip: its text and the
-processor seconds that it took. Run by ``benchmarks/peers.py``; needs numpy and the recognizer's own package alone.
+``CLIPS`` holds 16 kHz mono WAV files named ``LANGUAGE-NUMBER.wav``. Prints a JSON line a clip: its text and
+the processor seconds that it took. Run by ``benchmarks/peers.py``; needs numpy and the recognizer's own
+package alone.
 """
 
 import json

@@ -2,10 +2,11 @@
 
     python benchmarks/peers.py MANIFEST... [--limit N] --peer NAME=PYTHON=MODEL ... [--output DIR]
 
-A peer is one of ``benchmarks/peer.py``, with the interpreter in whose environment it is installed and its model's
-folder; English ones hear the English clips alone. Each runs in a process of its own, one thread where it can be told
-so. Cold start and memory are those of a whole process that hears one clip, the median of five; speed is processor
-seconds a second of sound once it is warm (all clips but the first). Writes ``peers.json``, with machine and date.
+A peer is one of ``benchmarks/peer.py``, with the interpreter in whose environment it is installed and its
+model's folder; English ones hear the English clips alone. Each runs in a process of its own, one thread where
+it can be told so. Cold start and memory are those of a whole process that hears one clip, the median of five;
+speed is processor seconds a second of sound once it is warm (all clips but the first). Writes ``peers.json``,
+with machine and date.
 """
 
 import argparse

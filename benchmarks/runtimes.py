@@ -2,10 +2,11 @@
 
     python benchmarks/runtimes.py MANIFEST... [--limit N] [--output DIR]
 
-Cold start and peak memory are those of ``nim4 transcribe`` on one clip, as a whole process, the median of seven, in
-turns. Work is processor seconds a second of sound, of recordings and of 1, 8 and 32 live streams; streams are held
-while an engine on one core computes no longer than they last, by one process, and by two at a time. Each runtime runs
-in a process of its own with one thread. Writes ``runtimes.json``, with machine and date.
+Cold start and peak memory are those of ``nim4 transcribe`` on one clip, as a whole process, the median of
+seven, in turns. Work is processor seconds a second of sound, of recordings and of 1, 8 and 32 live streams;
+streams are held while an engine on one core computes no longer than they last, by one process, and by two at
+a time. Each runtime runs in a process of its own with one thread. Writes ``runtimes.json``, with machine and
+date.
 """
 
 import argparse

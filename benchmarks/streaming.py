@@ -3,11 +3,11 @@
     python benchmarks/streaming.py MANIFEST... [--limit N] [--model DIR] [--output DIR]
     python benchmarks/streaming.py --large [--device cuda] [--output DIR]
 
-The first replays the dev utterances of the manifests (``nim4asr.evaluation.latency``), then measures the work of one
-long stream and of many streams; beside it, in the same run with the same weights, the way that encodes and reads
-everything said so far anew at each chunk. The second measures one chunk of the 2.3 B shape with random weights and a
-forced number of tokens, both ways. Each writes JSON, with machine and date, into DIR (``benchmarks/results``), and the
-first a plot.
+The first replays the dev utterances of the manifests (``nim4asr.evaluation.latency``), then measures the work
+of one long stream and of many streams; beside it, in the same run with the same weights, the way that encodes
+and reads everything said so far anew at each chunk. The second measures one chunk of the 2.3 B shape with
+random weights and a forced number of tokens, both ways. Each writes JSON, with machine and date, into DIR
+(``benchmarks/results``), and the first a plot.
 """
 
 import argparse
@@ -192,7 +192,9 @@ def from_the_start(recognizer: Recognizer, heard: SpeechSegment) -> None:
 
 
 def median_seconds(call: Callable[[], object], times: int, patience: float = 60.0) -> float:
-    """Of ``times`` calls; of fewer once they have taken ``patience`` seconds, for what takes a minute varies little."""
+    """Of ``times`` calls; of fewer once they have taken ``patience`` seconds, for what takes a minute varies
+    little.
+    """
     taken: list[float] = []
     while len(taken) < times and sum(taken) < patience:
         began = time.perf_counter()

@@ -1,13 +1,14 @@
 """What a step of training costs: its time, its memory, its tokens, and its share of the machine's peak.
 
-    python benchmarks/training.py [--recipe nano|nim4-2.3b] [--stage NAME]... [--device cuda] [--steps N] [--output DIR]
+    python benchmarks/training.py [--recipe nano|nim4-2.3b] [--stage NAME]... [--device cuda]
+        [--steps N] [--output DIR]
 
 Each stage of the recipe is run on random weights, features and texts, in batches of the recipe's seconds, all
-utterances alike in length; bf16 where the recipe has it. FLOPs are those of the matrix products and attention of a
-step, forward and backward, as torch counts them (its count for grouped convolutions is too high, so that
-convolutions are left out); the peak is what one large matrix product reaches in the same run. Roll-outs of random
-weights hardly ever end before their budget: RL's step is the longest it can be. Writes JSON, with machine and date,
-into DIR (``benchmarks/results``).
+utterances alike in length; bf16 where the recipe has it. FLOPs are those of the matrix products and attention
+of a step, forward and backward, as torch counts them (its count for grouped convolutions is too high, so that
+convolutions are left out); the peak is what one large matrix product reaches in the same run. Roll-outs of
+random weights hardly ever end before their budget: RL's step is the longest it can be. Writes JSON, with
+machine and date, into DIR (``benchmarks/results``).
 """
 
 import argparse

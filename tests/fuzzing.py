@@ -2,8 +2,8 @@
 
     python -m tests.fuzzing --count 10000 --seed 1
 
-Every input is read or refused with an ``InputError``; anything else that is raised is a traceback for a user. Inputs
-run in a process of their own, so that a crash is told, and one that takes over ten seconds is a hang.
+Every input is read or refused with an ``InputError``; anything else that is raised is a traceback for a user.
+Inputs run in a process of their own, so that a crash is told, and one that takes over ten seconds is a hang.
 """
 
 import argparse

@@ -5,9 +5,10 @@
     python tools/compare_recognition.py record after.jsonl MANIFEST.jsonl... --split dev
     python tools/compare_recognition.py compare before.jsonl after.jsonl
 
-Recorded in every mode: recordings searched greedily, with eight beams, and with hints and hotwords (a name from each
-reference); live speech in both modes, every event. Texts, phonemes, hints, hits and the order of events must be
-equal, numbers (log probabilities, times) equal within a tolerance. Exits with 1 where they are not.
+Recorded in every mode: recordings searched greedily, with eight beams, and with hints and hotwords (a name
+from each reference); live speech in both modes, every event. Texts, phonemes, hints, hits and the order of
+events must be equal, numbers (log probabilities, times) equal within a tolerance. Exits with 1 where they are
+not.
 """
 
 import argparse

@@ -1,12 +1,13 @@
-"""Of a teacher's labels for unlabeled speech, those that a model's phoneme head bears out: a manifest to train on.
+"""Of a teacher's labels for unlabeled speech, those that a model's phoneme head bears out: a manifest to
+train on.
 
     python tools/filter_labels.py LABELS.jsonl -o MANIFEST.jsonl [--model DIR] [--language en]
 
-``LABELS.jsonl`` has a line a clip, with its ``id``, ``audio`` (a path, absolute or relative to the file) and the
-``text`` that another recognizer wrote. A label stays if the head's own best path is not too far from its phonemes, if
-they can be aligned with the sound at a fair log posterior, and if they are said at a speed that people speak at.
-Labels that differ from the sound in a few words stay: training bears those. Goes on where it stopped; prints how many
-stayed, and why the others did not.
+``LABELS.jsonl`` has a line a clip, with its ``id``, ``audio`` (a path, absolute or relative to the file) and
+the ``text`` that another recognizer wrote. A label stays if the head's own best path is not too far from its
+phonemes, if they can be aligned with the sound at a fair log posterior, and if they are said at a speed that
+people speak at. Labels that differ from the sound in a few words stay: training bears those. Goes on where it
+stopped; prints how many stayed, and why the others did not.
 """
 
 import argparse
@@ -33,11 +34,11 @@ from nim4asr.recognition.offline import Recognizer
 
 @dataclass(frozen=True)
 class LabelFilter:
-    """What a label must be: phoneme errors of the head against it, mean log posterior of its alignment, phonemes a
-    second, seconds.
+    """What a label must be: phoneme errors of the head against it, mean log posterior of its alignment,
+    phonemes a second, seconds.
 
-    The defaults are for a head that is wrong in two phonemes of five on native English; they kept three labels of
-    four.
+    The defaults are for a head that is wrong in two phonemes of five on native English; they kept three
+    labels of four.
     """
 
     max_phoneme_errors: float = 0.62

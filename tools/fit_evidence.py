@@ -1,9 +1,10 @@
 """Fit the coefficients of ``nim4asr.hotwords.evidence``: python tools/fit_evidence.py NAMES MANIFEST
 
-A logistic regression of "the name was said" on what the evidence weighs, over all matches of a wide search in the
-first training utterances of MANIFEST, with lists of several sizes that hold the names said and others of NAMES.
-In the longest lists two characters are never enough, and there they are left out: they would be most of the matches.
-Prints the coefficients and the negative log likelihood a match, with them and with those in use.
+A logistic regression of "the name was said" on what the evidence weighs, over all matches of a wide search in
+the first training utterances of MANIFEST, with lists of several sizes that hold the names said and others of
+NAMES. In the longest lists two characters are never enough, and there they are left out: they would be most
+of the matches. Prints the coefficients and the negative log likelihood a match, with them and with those in
+use.
 """
 
 import argparse
@@ -82,7 +83,9 @@ def arguments() -> argparse.Namespace:
 def matches(
     database: Database, spoken: Sequence[Spoken], said: Sequence[set[str]]
 ) -> Iterator[tuple[float, ...]]:
-    """Phonemes, log posterior, costs without and with tones, log of the names, and whether the name was said."""
+    """Phonemes, log posterior, costs without and with tones, log of the names, and whether the name was
+    said.
+    """
     size = math.log(len(database))
     for one, names in zip(spoken, said, strict=True):
         walk = TrieSearch(database, WIDE)

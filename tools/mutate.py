@@ -2,9 +2,9 @@
 
     python tools/mutate.py --count 60 --seed 1 src/nim4asr/model src/nim4asr/training
 
-A change is one that a slip could make: an operator, a comparison, a number, a sign, a condition turned round. The
-source is changed in place, one file at a time, and put back; run it in a clone. Prints a line of JSON a change, and
-the share that was noticed.
+A change is one that a slip could make: an operator, a comparison, a number, a sign, a condition turned round.
+The source is changed in place, one file at a time, and put back; run it in a clone. Prints a line of JSON a
+change, and the share that was noticed.
 """
 
 import argparse
@@ -62,7 +62,9 @@ def main() -> None:
 
 
 def _sites(source: str) -> list[tuple[int, str]]:
-    """Where ``source`` can be changed: the place of a node in a walk over its tree, and the kind of change."""
+    """Where ``source`` can be changed: the place of a node in a walk over its tree, and the kind of
+    change.
+    """
     return [(place, kind) for place, node in enumerate(ast.walk(ast.parse(source))) for kind in _kinds(node)]
 
 

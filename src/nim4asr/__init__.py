@@ -1,8 +1,8 @@
 """NIM4-ASR: an LLM-based speech recognizer that is small, streams, and does not hallucinate.
 
-``nim4asr.transcribe("audio.wav")`` gives a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a ``Stream``;
-``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does both by any model. ``HotwordIndex`` finds
-names by their sound. ``Engine`` runs many streams and recordings on one model.
+``nim4asr.transcribe("audio.wav")`` gives a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a
+``Stream``; ``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does both by any model.
+``HotwordIndex`` finds names by their sound. ``Engine`` runs many streams and recordings on one model.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from nim4asr.recognition.streaming import Stream
     from nim4asr.runtime.loading import Runtime
 
-# Where each public name lives; imported when it is first asked for, so that importing the package costs nothing.
+# Where each public name lives; imported when it is first asked for, so that importing the package costs
+# nothing.
 _HOMES = {
     "audio.voice_activity": ("EndReason", "VoiceActivityConfig"),
     "hotwords.hints": ("HintConfig", "Hit"),
@@ -103,10 +104,10 @@ def load(
 ) -> "Recognizer":
     """The model in a folder or on the hub, ready to listen; the bundled nano by default.
 
-    ``runtime`` is "onnx" or "torch", by default onnxruntime for a model that comes with its graphs, as nano does.
-    ``device`` ("auto" is a GPU where there is one) and ``dtype``, that of the weights in memory, are torch's.
-    ``threads`` are those of the processor, by default one for a small model. ``config`` is for recordings.
-    Raises ``InputError`` if there is no such model or it cannot transcribe.
+    ``runtime`` is "onnx" or "torch", by default onnxruntime for a model that comes with its graphs, as nano
+    does. ``device`` ("auto" is a GPU where there is one) and ``dtype``, that of the weights in memory, are
+    torch's. ``threads`` are those of the processor, by default one for a small model. ``config`` is for
+    recordings. Raises ``InputError`` if there is no such model or it cannot transcribe.
     """
     from nim4asr.recognition.offline import Recognizer
 
@@ -120,9 +121,11 @@ def transcribe(
     hotwords: "HotwordIndex | None" = None,
     hints: Sequence[str] = (),
 ) -> "Transcript":
-    """What is said in an audio file, given by path or bytes, or in samples at ``sample_rate`` Hz, by the bundled model.
+    """What is said in an audio file, given by path or bytes, or in samples at ``sample_rate`` Hz, by the
+    bundled model.
 
-    ``hotwords`` and ``hints`` are as in ``Recognizer.transcribe``. Raises ``InputError`` if it cannot be read.
+    ``hotwords`` and ``hints`` are as in ``Recognizer.transcribe``. Raises ``InputError`` if it cannot be
+    read.
     """
     return _bundled().transcribe(audio, sample_rate=sample_rate, hotwords=hotwords, hints=hints)
 
@@ -137,7 +140,8 @@ def stream(
 ) -> "Stream":
     """A live stream of samples at ``sample_rate`` Hz, heard by the bundled model.
 
-    ``hotwords`` and ``hints`` are as in ``Recognizer.transcribe``. Raises ``InputError`` for a rate that no speech has.
+    ``hotwords`` and ``hints`` are as in ``Recognizer.transcribe``. Raises ``InputError`` for a rate that no
+    speech has.
     """
     return _bundled().stream(
         config, sample_rate=sample_rate, channels=channels, hotwords=hotwords, hints=hints

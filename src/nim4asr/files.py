@@ -1,8 +1,9 @@
 """Files and folders that are whole or not there at all.
 
-Everything is written under another name beside its place, flushed to the disk, and renamed when whole, so that neither
-a reader nor a crash meets half of it, and what was there before stays until then. The other name is unique:
-writers of one file do not spoil each other's. ``locked`` is for those who read, change and write back.
+Everything is written under another name beside its place, flushed to the disk, and renamed when whole, so
+that neither a reader nor a crash meets half of it, and what was there before stays until then. The other name
+is unique: writers of one file do not spoil each other's. ``locked`` is for those who read, change and write
+back.
 """
 
 import json
@@ -58,7 +59,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def publish_folder(new: Path, path: Path) -> None:
-    """Give the folder ``new`` the name ``path``, once all that is in it is on the disk; what was there goes."""
+    """Give the folder ``new`` the name ``path``, once all that is in it is on the disk; what was there
+    goes.
+    """
     for one in new.rglob("*"):
         if one.is_file():
             _sync(one)
@@ -85,8 +88,8 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a log. A crash may leave it torn; who reads logs passes over such. Raises ``InputError`` as
-    ``atomic_file`` does.
+    """Add a line to a log. A crash may leave it torn; who reads logs passes over such. Raises ``InputError``
+    as ``atomic_file`` does.
     """
     with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(line)
@@ -100,7 +103,9 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_text(path: Path, what: str = "file") -> str:
-    """The text of ``path``; ``what`` it is, for the message of the ``InputError`` raised if it cannot be read."""
+    """The text of ``path``; ``what`` it is, for the message of the ``InputError`` raised if it cannot be
+    read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -111,7 +116,9 @@ def read_text(path: Path, what: str = "file") -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text; raises ``ValueError`` for whatever is none, nesting too deep to be followed too."""
+    """The value of a JSON text; raises ``ValueError`` for whatever is none, nesting too deep to be followed
+    too.
+    """
     try:
         return json.loads(text)
     except RecursionError:
@@ -127,8 +134,8 @@ def is_unicode(text: str) -> bool:
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes that lock ``path`` waiting until the block ends.
 
-    The lock is a file of its own among the system's temporary ones, for ``path`` itself is another file after every
-    write. It holds on one machine.
+    The lock is a file of its own among the system's temporary ones, for ``path`` itself is another file after
+    every write. It holds on one machine.
     """
     import fcntl
 
@@ -167,8 +174,8 @@ def _beside(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    # Some file systems cannot flush a folder; nothing is lost by that but the order of things in a power cut. Of a
-    # file, it may be the first to tell of a full disk.
+    # Some file systems cannot flush a folder; nothing is lost by that but the order of things in a power cut.
+    # Of a file, it may be the first to tell of a full disk.
     with suppress(OSError) if path.is_dir() else nullcontext():
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -16,11 +16,12 @@ Result = TypeVar("Result")
 def parallel_map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None, chunk: int = 1
 ) -> Iterator[Result]:
-    """``function`` of each item, in order, in as many processes as there are cores unless told; they get ``chunk``
-    items at a time. One worker, or no more than one chunk, is this process itself.
+    """``function`` of each item, in order, in as many processes as there are cores unless told; they get
+    ``chunk`` items at a time. One worker, or no more than one chunk, is this process itself.
 
-    The processes are fresh interpreters. Forked ones would inherit what this one's threads hold, torch's among them,
-    and might wait for it for ever. So a script that calls this needs ``if __name__ == "__main__":``.
+    The processes are fresh interpreters. Forked ones would inherit what this one's threads hold, torch's
+    among them, and might wait for it for ever. So a script that calls this needs ``if __name__ ==
+    "__main__":``.
     """
     rest = iter(items)
     first = list(islice(rest, chunk + 1))

@@ -12,7 +12,6 @@ from nim4asr.analysis.entropy import (
     _phonetic,
     _semantic,
     align_utterance,
-    gauge,
     spectral_entropy,
 )
 from nim4asr.audio.features import Floats
@@ -36,7 +35,9 @@ def test_spectral_entropy_is_0_on_a_line_and_1_when_even() -> None:
 
 
 def corpus(homophones_told: bool, phonemes_told: bool = True) -> tuple[list[torch.Tensor], list[Aligned]]:
-    """Words a and b of the same sound, and c of another; a frame tells the phoneme, and perhaps which word it is."""
+    """Words a and b of the same sound, and c of another; a frame tells the phoneme, and perhaps which word it
+    is.
+    """
     random = np.random.default_rng(0)
     heard, aligned = [], []
     for _ in range(60):
@@ -89,8 +90,8 @@ def test_a_checkpoint_compared_with_itself(toy_checkpoint: Checkpoint) -> None:
     random = np.random.default_rng(0)
     features = [random.standard_normal((70, 80)).astype(np.float32) * 5 + 8 for _ in aligned]
     utterances = [Aligned(f, one.phonemes, one.words) for f, one in zip(features, aligned, strict=True)]
-    first, frames = gauge("toy", toy_checkpoint, utterances, None, PROBES)
-    again, _ = gauge("again", toy_checkpoint, utterances, frames, PROBES)
+    first, frames = measure("toy", toy_checkpoint, utterances, None, PROBES)
+    again, _ = measure("again", toy_checkpoint, utterances, frames, PROBES)
     assert first.cka == 1.0 and again.cka == pytest.approx(1.0)
     assert (first.nse, first.pai, first.csai) == (again.nse, again.pai, again.csai)
 

@@ -260,7 +260,7 @@ def test_runs_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert status == 0 and "nothing has been logged" in err
 
 
-def test_gauges_of_two_checkpoints(
+def test_metrics_of_two_checkpoints(
     capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_path: Path
 ) -> None:
     rows = [
@@ -274,12 +274,12 @@ def test_gauges_of_two_checkpoints(
     manifest = tmp_path / "m.jsonl"
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows * 24))
     arguments = ("analyze", "entropy", "nano", toy_model, "--manifest", manifest)
-    status, out, err = run(capsys, *arguments, "--plot", tmp_path / "gauges.png", "--json")
+    status, out, err = run(capsys, *arguments, "--plot", tmp_path / "metrics.png", "--json")
     assert status == 0, err
     first, second = (json.loads(line) for line in out.splitlines())
     assert first["cka"] == 1.0 > second["cka"]
     assert first["pai"] > second["pai"]
-    assert (tmp_path / "gauges.png").stat().st_size > 1000
+    assert (tmp_path / "metrics.png").stat().st_size > 1000
     status, out, _ = run(capsys, *arguments)
     assert [line.split()[0] for line in out.splitlines()] == ["checkpoint", "nano", str(toy_model)]
     manifest.write_text(json.dumps(rows[0]) + "\n")

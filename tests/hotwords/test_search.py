@@ -62,8 +62,8 @@ def test_a_match_costs_what_its_best_alignment_costs(said: list[list[int]], fram
     logits[:, [0, *SOUNDS]] = random.normal(0, 2, (frames, 1 + len(SOUNDS)))
     log_probs = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
     costs = toneless_costs(log_probs).astype(np.float64)
-    # With all they may spend, the cheapest match of a name costs what its best alignment does; with less, a beginning
-    # that is too dear may have been given up.
+    # With all they may spend, the cheapest match of a name costs what its best alignment does; with less, a
+    # beginning that is too dear may have been given up.
     for slack, exact in ((500.0, True), (2.0, False)):
         config = SearchConfig(
             cost_budget=slack, cost_per_phoneme=1.0, max_frame_cost=100.0, beam_width=4000, min_phonemes=1

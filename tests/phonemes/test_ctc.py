@@ -72,7 +72,9 @@ def test_no_labels_no_spans() -> None:
     seed=st.integers(0, 99),
 )
 def test_prefixes_with_equal_phonemes_in_a_row(frames: int, labels: list[int], seed: int) -> None:
-    """The forward variables of any sequence, against all paths: between two equal phonemes there is a blank."""
+    """The forward variables of any sequence, against all paths: between two equal phonemes there is a
+    blank.
+    """
     logits = np.random.default_rng(seed).standard_normal((frames, 3))
     log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     in_phoneme = np.full(frames + 1, -np.inf)

@@ -102,7 +102,9 @@ def test_recordings_are_searched_too(nano: Recognizer, names: HotwordIndex) -> N
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, draft: str, hinted: str) -> list[Sequence[str]]:
-    """Let the language model write ``hinted`` where it has hints and ``draft`` where not; what it was given."""
+    """Let the language model write ``hinted`` where it has hints and ``draft`` where not; what it was
+    given.
+    """
     given: list[Sequence[str]] = []
 
     class Scripted:

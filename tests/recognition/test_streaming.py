@@ -163,7 +163,8 @@ def test_the_last_tokens_and_the_first_chunks_are_free(nano: Recognizer, talk: F
     for partial in partials:
         if partial.time < start + 3 * 0.32 - 1e-6:
             assert partial.stable == ""
-        # Nothing becomes stable but with tokens after it. Later these may be withdrawn, and then it stands alone.
+        # Nothing becomes stable but with tokens after it. Later these may be withdrawn, and then it stands
+        # alone.
         assert partial.volatile or partial.stable == before
         before = partial.stable
 
@@ -186,7 +187,8 @@ def test_just_so_many_tokens_are_rolled_back(
 
     monkeypatch.setattr(Utterance, "_ordered", ordered)
     stream.feed(talk)
-    # What stays is all but the last so many tokens of the text before, and no less than what stayed before it.
+    # What stays is all but the last so many tokens of the text before, and no less than what stayed before
+    # it.
     assert any(tokens > rollback for _, tokens in kept)
     stable = 0
     for size, tokens in kept:

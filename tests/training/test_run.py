@@ -164,7 +164,9 @@ def test_stages_one_by_one_are_the_whole(recipe: Recipe, tmp_path: Path) -> None
 
 
 def test_two_sides_as_two_jobs_one_after_the_other(recipe: Recipe, tmp_path: Path) -> None:
-    """All of pre-training first, as if the other job had been down; then that one takes the newest snapshot."""
+    """All of pre-training first, as if the other job had been down; then that one takes the newest
+    snapshot.
+    """
     folder = tmp_path / "run"
     for name in ("words", "text-pretraining"):
         run_recipe(recipe, folder, RunOptions(only_stage=name))

@@ -1,19 +1,19 @@
 """Entropy allocation: which uncertainty an encoder takes away, and which it leaves to the language model.
 
-Three gauges under the names of the companion paper (arXiv 2604.08003), whose formulas are not public in full; these are
-ours:
+Three metrics under the names of the companion paper (arXiv 2604.08003), whose formulas are not public in
+full; these are ours:
 
-- NSE, normalized spectral entropy of frames E (N, D): the eigenvalues l_i of their covariance, p_i = l_i / sum l, and
-  -sum p log p / log D. 0 for frames on a line, 1 for frames spread evenly.
-- PAI, phonetic accessible information: (H(P) - CE(P | E)) / H(P), with the cross entropy of a small probe that reads
-  the phoneme P of a frame from the frame.
-- CSAI, conditional semantic accessible information: (CE(W | P) - CE(W | P, E)) / CE(W | P), with two equal probes that
-  read the character or word W of a frame, one given the phonemes around it, one given these and the frame. High where
-  the encoder tells homophones apart, which is the language model's task.
+- NSE, normalized spectral entropy of frames E (N, D): the eigenvalues l_i of their covariance,
+  p_i = l_i / sum l, and -sum p log p / log D. 0 for frames on a line, 1 for frames spread evenly.
+- PAI, phonetic accessible information: (H(P) - CE(P | E)) / H(P), with the cross entropy of a small probe
+  that reads the phoneme P of a frame from the frame.
+- CSAI, conditional semantic accessible information: (CE(W | P) - CE(W | P, E)) / CE(W | P), with two equal
+  probes that read the character or word W of a frame, one given the phonemes around it, one given these and
+  the frame. High where the encoder tells homophones apart, which is the language model's task.
 
-A well-allocated encoder has low NSE, high PAI and low CSAI. Phonemes and words are placed by forced alignment of the
-phoneme head. A probe is trained on most utterances, stopped by others, and judged on a third set, which it was
-neither trained on nor stopped by.
+A well-allocated encoder has low NSE, high PAI and low CSAI. Phonemes and words are placed by forced alignment
+of the phoneme head. A probe is trained on most utterances, stopped by others, and judged on a third set,
+which it was neither trained on nor stopped by.
 """
 
 import math
@@ -42,8 +42,9 @@ _STOPPED_BY, _JUDGED = 1, 2
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """The probes: a hidden layer of ``hidden``, trained for ``steps`` of ``batch`` samples; every ``held_out``-th
-    utterance judges them, and each one after such says when to stop. Words are the ``words`` commonest.
+    """The probes: a hidden layer of ``hidden``, trained for ``steps`` of ``batch`` samples; every
+    ``held_out``-th utterance judges them, and each one after such says when to stop. Words are the ``words``
+    commonest.
     """
 
     hidden: int = 128
@@ -62,8 +63,10 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
-class Gauges:
-    """The gauges of one checkpoint over ``frames`` frames; ``cka`` is the similarity to the first checkpoint given."""
+class EntropyMetrics:
+    """The metrics of one checkpoint over ``frames`` frames; ``cka`` is the similarity to the first checkpoint
+    given.
+    """
 
     name: str
     frames: int
@@ -75,7 +78,9 @@ class Gauges:
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """One word with its sounds: the phonemes in its window (10,), which word it is, and its frames in the utterance."""
+    """One word with its sounds: the phonemes in its window (10,), which word it is, and its frames in the
+    utterance.
+    """
 
     phonemes: tuple[int, ...]
     word: str
@@ -144,14 +149,14 @@ def frames_of_one(checkpoint: Checkpoint, features: Floats) -> Tensor:
     return out
 
 
-def gauge(
+def measure(
     name: str,
     checkpoint: Checkpoint,
     utterances: Sequence[Aligned],
     reference: Tensor | None = None,
     config: ProbeConfig | None = None,
-) -> tuple[Gauges, Tensor]:
-    """The gauges of ``checkpoint`` and its frames (N, D), of which ``reference`` holds those of another.
+) -> tuple[EntropyMetrics, Tensor]:
+    """The metrics of ``checkpoint`` and its frames (N, D), of which ``reference`` holds those of another.
 
     Raises ``InputError`` if the utterances are too few to train a probe on.
     """
@@ -160,7 +165,7 @@ def gauge(
     config = config or ProbeConfig()
     heard = [frames_of_one(checkpoint, one.features) for one in utterances]
     frames = torch.cat(heard)
-    gauges = Gauges(
+    metrics = EntropyMetrics(
         name,
         len(frames),
         spectral_entropy(frames),
@@ -168,7 +173,7 @@ def gauge(
         _semantic(heard, utterances, config),
         1.0 if reference is None else linear_cka(reference, frames),
     )
-    return gauges, frames
+    return metrics, frames
 
 
 def _phonetic(heard: Sequence[Tensor], utterances: Sequence[Aligned], config: ProbeConfig) -> float:
@@ -258,8 +263,8 @@ def _part(number: int, config: ProbeConfig) -> int:
 def _fit(probe: nn.Module, inputs: Sequence[Tensor], asked: Sequence[Tensor], config: ProbeConfig) -> float:
     """Train ``probe`` on the first of ``inputs`` and return its cross entropy on the last.
 
-    Of ten looks, that at which it was lowest on the middle one: a probe that begins to learn its samples by heart tells
-    less than the frames do.
+    Of ten looks, that at which it was lowest on the middle one: a probe that begins to learn its samples by
+    heart tells less than the frames do.
     """
     train, known = inputs[0], asked[0]
     generator = torch.Generator().manual_seed(config.seed)

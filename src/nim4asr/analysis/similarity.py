@@ -3,8 +3,8 @@
     CKA = |<Ka, Kb>| / sqrt(<Ka, Ka> <Kb, Kb>),   K = C E E^T C
 
 with frames E (N, D) and the centring matrix C (Kornblith et al. 2019). In feature space, which is equal and
-cheaper, <Ka, Kb> is the squared Frobenius norm of Ea^T Eb of the centred frames. 1 for frames that differ by a
-rotation, a scale and a shift only.
+cheaper, <Ka, Kb> is the squared Frobenius norm of Ea^T Eb of the centred frames. 1 for frames that differ by
+a rotation, a scale and a shift only.
 """
 
 from collections.abc import Iterator, Sequence

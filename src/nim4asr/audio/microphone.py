@@ -1,4 +1,6 @@
-"""The microphone, by miniaudio (``pip install 'nim4asr[microphone]'``), whose wheel needs no system packages."""
+"""The microphone, by miniaudio (``pip install 'nim4asr[microphone]'``), whose wheel needs no system
+packages.
+"""
 
 from collections.abc import Generator, Iterator
 from queue import Queue

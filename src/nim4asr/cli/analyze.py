@@ -29,13 +29,13 @@ def add_parser(commands: Any) -> None:
     entropy.add_argument("--split", help="only this split of the manifest")
     entropy.add_argument("--limit", type=int, default=300, help="at most so many utterances (default: 300)")
     entropy.add_argument("--json", action="store_true", help="as JSON, a line a checkpoint")
-    entropy.add_argument("--plot", type=Path, metavar="PNG", help="draw the gauges, too")
+    entropy.add_argument("--plot", type=Path, metavar="PNG", help="draw the metrics, too")
     entropy.set_defaults(run=run_entropy)
 
 
 def run_entropy(options: argparse.Namespace) -> int:
     """Gauge the checkpoints on the same utterances, aligned by the first of them."""
-    from nim4asr.analysis.entropy import align_utterance, gauge
+    from nim4asr.analysis.entropy import align_utterance, measure
     from nim4asr.audio.reading import read_audio
     from nim4asr.data.manifest import select
     from nim4asr.model.checkpoint import load
@@ -54,11 +54,11 @@ def run_entropy(options: argparse.Namespace) -> int:
             aligned.append(one)
     rows, reference = [], None
     for name, model in zip(options.models, models, strict=True):
-        gauges, frames = gauge(name, load(model), aligned, reference)
+        metrics, frames = measure(name, load(model), aligned, reference)
         reference = frames if reference is None else reference
-        rows.append(gauges)
+        rows.append(metrics)
         if options.json:
-            print(json.dumps(asdict(gauges)))
+            print(json.dumps(asdict(metrics)))
     if not options.json:
         width = max(10, *(len(row.name) for row in rows))
         print(f"{'checkpoint':{width}}     NSE     PAI    CSAI     CKA  frames")

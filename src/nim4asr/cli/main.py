@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    # Before torch is there to read it. Threads that spin while they wait take the processor from whoever else is busy.
+    # Before torch is there to read it. Threads that spin while they wait take the processor from whoever else
+    # is busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _speak_utf8()
     if sys.stdout is None:
@@ -117,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _speak_utf8() -> None:
     """Write UTF-8 whatever the locale says: in most others Chinese cannot be written at all.
 
-    Bytes of a path that are no UTF-8 come out as they came in; what is no character at all, as a question mark.
+    Bytes of a path that are no UTF-8 come out as they came in; what is no character at all, as a question
+    mark.
     """
     codecs.register_error("nim4", _as_it_came)
     for output in (sys.stdout, sys.stderr):

@@ -203,7 +203,9 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
 
 
 def decoding_config(options: argparse.Namespace, model: "Model") -> "DecodingConfig | None":
-    """The model's own way to search with the beams of ``--beams``; None, its own altogether, if they are not given."""
+    """The model's own way to search with the beams of ``--beams``; None, its own altogether, if they are not
+    given.
+    """
     from dataclasses import replace
 
     beams = getattr(options, "beams", None)

@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
         "train",
         "train a recipe's model, all stages or one",
         "nim4 train nano --data corpora",
-        "nim4 train nano-longer --data corpora --init-model model --start-stage pretraining --output runs/more",
+        "nim4 train nano-longer --data corpora --init-model model --start-stage pretraining",
     )
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument(

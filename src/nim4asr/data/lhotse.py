@@ -148,8 +148,9 @@ def _refuse_commands(cut: Any, source: Path) -> None:
         for audio in (audio for held in recordings for audio in getattr(held, "sources", ()) or ()):
             if audio.type in ("command", "url"):
                 raise InputError(
-                    f"{source}: the sound of the cut {cut.id!r} comes from a {audio.type} ({audio.source!r}), "
-                    "which reading it would run; if you trust this file, use --allow-commands"
+                    f"{source}: the sound of the cut {cut.id!r} comes from a {audio.type} "
+                    f"({audio.source!r}), which reading it would run; "
+                    "if you trust this file, use --allow-commands"
                 )
 
 

@@ -1,12 +1,13 @@
-"""Is one model better than another, or is it chance? Paired bootstrap over the utterances that both have heard.
+"""Is one model better than another, or is it chance? Paired bootstrap over the utterances that both have
+heard.
 
 The difference of two error rates over the same utterances,
 
     d = sum_i e_i / sum_i n_i  -  sum_i e'_i / sum_i n'_i
 
-with e errors and n tokens of the reference, is taken anew for many samples of the utterances, drawn with replacement
-and the same for both (Bisani and Ney 2004, doi 10.1109/ICASSP.2004.1326009). The interval holds 95 % of them; where it
-holds 0, there is no difference to speak of.
+with e errors and n tokens of the reference, is taken anew for many samples of the utterances, drawn with
+replacement and the same for both (Bisani and Ney 2004, doi 10.1109/ICASSP.2004.1326009). The interval holds
+95 % of them; where it holds 0, there is no difference to speak of.
 """
 
 from collections.abc import Mapping
@@ -35,12 +36,15 @@ class Interval:
 
 
 def rates(report: Path, samples: int = 2000, seed: int = 0) -> dict[str, Interval]:
-    """The error rates of the report in a folder, with their intervals. Raises ``InputError`` if there is none."""
+    """The error rates of the report in a folder, with their intervals. Raises ``InputError`` if there is
+    none.
+    """
     return _intervals(read_rows(report), None, samples, seed)
 
 
 def compare(report: Path, other: Path, samples: int = 2000, seed: int = 0) -> dict[str, Interval]:
-    """The rates of ``report`` less those of ``other``, over the utterances in both: below 0, ``report`` is better.
+    """The rates of ``report`` less those of ``other``, over the utterances in both: below 0, ``report`` is
+    better.
 
     Raises ``InputError`` if one is no report, or if they have no two utterances in common.
     """

@@ -22,7 +22,9 @@ class NameList:
         self._names.pop("", None)
 
     def said(self, words: Sequence[str]) -> set[str]:
-        """The names in a text of tokens ``words``, but for those that are part of a longer one at the same place."""
+        """The names in a text of tokens ``words``, but for those that are part of a longer one at the same
+        place.
+        """
         found = {
             (start, end): name
             for start in range(len(words))
@@ -38,8 +40,8 @@ class NameList:
 
 @dataclass(frozen=True)
 class EntityCount:
-    """Counts that add up: names ``said``, those of them ``heard`` (likelier than not) and ``written``; ``hints`` given,
-    those of them ``right``, which is said; and hints printed that nobody said, ``false``.
+    """Counts that add up: names ``said``, those of them ``heard`` (likelier than not) and ``written``;
+    ``hints`` given, those of them ``right``, which is said; and hints printed that nobody said, ``false``.
     """
 
     said: int = 0

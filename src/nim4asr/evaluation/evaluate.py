@@ -71,11 +71,12 @@ class _Totals:
         self.entities += judgement.entities
 
     def summary(self, hotwords: bool) -> dict[str, object]:
-        """Cer counts the tokens of Chinese utterances (characters), wer those of all others (words); cer_written and
-        wer_written do so of the texts as they stand, with case, digits and punctuation.
+        """Cer counts the tokens of Chinese utterances (characters), wer those of all others (words);
+        cer_written and wer_written do so of the texts as they stand, with case, digits and punctuation.
 
         With hotwords: the share of listed names said that were heard (heard_recall) and that were written
-        (entity_recall), of hints given that were said (hint_precision), and how many were printed that nobody said.
+        (entity_recall), of hints given that were said (hint_precision), and how many were printed that nobody
+        said.
         """
         named = self.entities
         listed: dict[str, object] = {
@@ -164,13 +165,13 @@ def evaluate(
     live: StreamingConfig | None = None,
     hotwords: HotwordIndex | None = None,
 ) -> dict[str, object]:
-    """The summary over ``utterances``, each language's, the total, and ``slices``; of live recognition if ``live`` says
-    how.
+    """The summary over ``utterances``, each language's, the total, and ``slices``; of live recognition if
+    ``live`` says how.
 
     With ``hotwords``, they are listened for, and the summary tells what became of those that were said. With
-    ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An utterance whose
-    audio cannot be read is left out, and counted and named under ``skipped``; a report that cannot be written is told
-    under ``report_failed``.
+    ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An
+    utterance whose audio cannot be read is left out, and counted and named under ``skipped``; a report that
+    cannot be written is told under ``report_failed``.
     """
     total, by_language = _Totals(), dict[str, _Totals]()
     names = None if hotwords is None else NameList(hotwords.texts())
@@ -219,8 +220,8 @@ class Heard(NamedTuple):
 
 
 def slices(heard: Sequence[Heard]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """Errors a token by length and by speaker, which a mean hides: of the lengths in ``LENGTHS`` and, where there are
-    ten speakers or more, of the best and the worst tenth of them.
+    """Errors a token by length and by speaker, which a mean hides: of the lengths in ``LENGTHS`` and, where
+    there are ten speakers or more, of the best and the worst tenth of them.
     """
     by_length: dict[str, list[Heard]] = {}
     by_speaker: dict[str, list[Heard]] = {}

@@ -1,8 +1,8 @@
 """Hallucination: text that the audio does not hold.
 
-By the paper's definition (arXiv 2604.18105): the hypothesis is over 1.5 times as long as the
-reference and has next to no overlap with it. Text where nothing was said is always one, and so is letter soup (ours):
-a word that is too long to be one, or a text that goes round in circles where the reference does not.
+By the paper's definition (arXiv 2604.18105): the hypothesis is over 1.5 times as long as the reference and
+has next to no overlap with it. Text where nothing was said is always one, and so is letter soup (ours): a
+word that is too long to be one, or a text that goes round in circles where the reference does not.
 """
 
 import re
@@ -33,7 +33,9 @@ def is_hallucination(reference: Sequence[str], hypothesis: Sequence[str]) -> boo
 
 
 def is_soup(words: Sequence[str]) -> bool:
-    """Whether there is a word of over 45 letters among ``words``, or a stretch that repeats itself over and over."""
+    """Whether there is a word of over 45 letters among ``words``, or a stretch that repeats itself over and
+    over.
+    """
     if any(len(word) > LONGEST_WORD for word in words):
         return True
     return any(len(found["all"]) >= _SHORTEST_CIRCLE for found in _CIRCLE.finditer(" ".join(words)))

@@ -1,8 +1,8 @@
 """How late a live stream's text is, and how much of it is taken back.
 
-A recording is replayed in frames, each of which exists from the moment it has been said. Computing takes the time it
-takes, waiting takes none: the clock jumps to the next frame when the stream is done before it, and runs on when it is
-late. So a replay gives the delays of one in real time, in less time than that.
+A recording is replayed in frames, each of which exists from the moment it has been said. Computing takes the
+time it takes, waiting takes none: the clock jumps to the next frame when the stream is done before it, and
+runs on when it is late. So a replay gives the delays of one in real time, in less time than that.
 """
 
 import time
@@ -17,7 +17,9 @@ from nim4asr.text.normalization import tokens
 
 @dataclass(frozen=True)
 class ProgressReporter:
-    """An event, the time at which the sound that brought it had arrived, and that at which it could be shown."""
+    """An event, the time at which the sound that brought it had arrived, and that at which it could be
+    shown.
+    """
 
     event: Event
     arrived: float
@@ -74,7 +76,9 @@ def final_delays(replayed: Replay) -> list[float]:
 
 
 def word_delays(replayed: Replay) -> list[float]:
-    """Seconds from a word's end to its first display as stable or final text, for every word of the finals."""
+    """Seconds from a word's end to its first display as stable or final text, for every word of the
+    finals.
+    """
     delays: list[float] = []
     for shown, final in _segments(replayed):
         words = final.segment.words
@@ -90,8 +94,8 @@ def word_delays(replayed: Replay) -> list[float]:
 
 @dataclass(frozen=True)
 class Revisions:
-    """Words shown, and those of them that a later display of the same segment changed or took away; of the stable
-    ones alone likewise.
+    """Words shown, and those of them that a later display of the same segment changed or took away; of the
+    stable ones alone likewise.
     """
 
     shown: int = 0
@@ -109,7 +113,9 @@ class Revisions:
 
 
 def revisions(replayed: Replay) -> Revisions:
-    """How much of what was shown did not last. A word is shown when it newly stands at its place in the text."""
+    """How much of what was shown did not last. A word is shown when it newly stands at its place in the
+    text.
+    """
     total = Revisions()
     for shown, _ in _segments(replayed):
         whole = [tokens(_whole(one.event)) for one in shown]

@@ -29,12 +29,14 @@ class Spoken:
 
 
 def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | None = None) -> dict[str, Any]:
-    """Figures of the search over utterances: its time, and hints' precision and recall by their least evidence.
+    """Figures of the search over utterances: its time, and hints' precision and recall by their least
+    evidence.
 
-    ``near_paths`` is the search as configured; ``best_path`` finds exact matches of the greedy path alone, judged by
-    the same rule, and ``best_path_all`` takes every one of them as a hint, as the paper does; ``perfect_phonemes`` is
-    what a head without errors would give, and ``perfect_phonemes_found`` the share of names said that are then hits at
-    all, whether worth a hint or not. Names inside longer ones said at the same place do not count as said.
+    ``near_paths`` is the search as configured; ``best_path`` finds exact matches of the greedy path alone,
+    judged by the same rule, and ``best_path_all`` takes every one of them as a hint, as the paper does;
+    ``perfect_phonemes`` is what a head without errors would give, and ``perfect_phonemes_found`` the share of
+    names said that are then hits at all, whether worth a hint or not. Names inside longer ones said at the
+    same place do not count as said.
     """
     names = names or NameList(index.texts())
     said = [names.said(tokens(one.text)) for one in spoken]

@@ -18,7 +18,9 @@ _TONELESS = np.array(TABLE.toneless, np.uint8)
 
 @dataclass(frozen=True)
 class Built:
-    """What came of a list: ``names`` are in the database, ``unpronounceable`` of them without a pronunciation."""
+    """What came of a list: ``names`` are in the database, ``unpronounceable`` of them without a
+    pronunciation.
+    """
 
     names: int
     pronunciations: int
@@ -35,7 +37,8 @@ def assemble(names: Sequence[Pronounced]) -> Database:
     flat = [said for one in names for said in one.pronunciations]
     owners = np.repeat(np.arange(len(names), dtype=np.uint32), [len(one.pronunciations) for one in names])
     lengths = np.array([len(said) for said in flat], np.uint8)
-    # Level by level, as the trie's nodes lie, and in each in the order of the sounds: one sort for each length.
+    # Level by level, as the trie's nodes lie, and in each in the order of the sounds: one sort for each
+    # length.
     order, keys = [np.zeros(0, np.int64)], []
     places = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     whole = np.frombuffer(b"".join(flat), np.uint8)

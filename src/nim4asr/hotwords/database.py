@@ -1,9 +1,9 @@
 """A database of names, as plain arrays: in memory, or mapped out of one file (``nim4asr.hotwords.storage``).
 
-Each name has a text, a weight and a category; each pronunciation a name and its
-phonemes. A trie over the toneless sounds of all pronunciations leads to them: its nodes lie level by level, so that a
-node's children stand together, in the order of their labels, and pronunciations, in the order of the nodes where they
-end, are in the order of their lengths too.
+Each name has a text, a weight and a category; each pronunciation a name and its phonemes. A trie over the
+toneless sounds of all pronunciations leads to them: its nodes lie level by level, so that a node's children
+stand together, in the order of their labels, and pronunciations, in the order of the nodes where they end,
+are in the order of their lengths too.
 
     children of node n           n' in  child[n] .. child[n + 1]
     sound of node n              label[n], whose highest bit says that a name ends here
@@ -30,12 +30,13 @@ Array = NDArray[Any]
 class Database:
     """An open database.
 
-    ``labels`` and ``child`` are the trie's, ``roots`` (sounds,) the root's child by its sound or -1; ``owner`` (P,) is
-    the name of each pronunciation, and ``node`` (P,), ascending, where it ends. ``firsts`` are the first pronunciation
-    that ends in each level of the trie, ``places`` where the phonemes of a level begin.
+    ``labels`` and ``child`` are the trie's, ``roots`` (sounds,) the root's child by its sound or -1;
+    ``owner`` (P,) is the name of each pronunciation, and ``node`` (P,), ascending, where it ends. ``firsts``
+    are the first pronunciation that ends in each level of the trie, ``places`` where the phonemes of a level
+    begin.
 
-    What lies in a file is checked when it is first asked for, by ``verify``, which raises ``InputError``: opening takes
-    a millisecond, whatever the size, and nothing is followed unchecked.
+    What lies in a file is checked when it is first asked for, by ``verify``, which raises ``InputError``:
+    opening takes a millisecond, whatever the size, and nothing is followed unchecked.
     """
 
     def __init__(

@@ -1,14 +1,15 @@
 """How likely it is that a name which fits was said.
 
-Among N names, many fit what was said by chance, the more the shorter they are and the less exactly they must fit. So
-the evidence for a name of n phonemes is
+Among N names, many fit what was said by chance, the more the shorter they are and the less exactly they must
+fit. So the evidence for a name of n phonemes is
 
     e = gain n + trust log P(name | x) - doubt (c + c') - size log N + log w
 
-with log P(name | x) the log posterior of its likeliest path with tones, c and c' what the path costs more than the
-head's best one without and with tones, and w the name's weight. It is the log odds that the name was said: the
-coefficients are those of a logistic regression on hits of nano's phoneme head in 500 training sentences, with lists of
-1,000 to a million names that hold what was said, rounded to one digit (``docs/hotwords.md`` has the figures).
+with log P(name | x) the log posterior of its likeliest path with tones, c and c' what the path costs more
+than the head's best one without and with tones, and w the name's weight. It is the log odds that the name was
+said: the coefficients are those of a logistic regression on hits of nano's phoneme head in 500 training
+sentences, with lists of 1,000 to a million names that hold what was said, rounded to one digit
+(``docs/hotwords.md`` has the figures).
 """
 
 import math
@@ -30,9 +31,9 @@ def weigh(
 ) -> Array:
     """The pronunciations that were matched and whose evidence is not below ``weakest``.
 
-    Of ``matches`` (M, 5) in log posteriors (T, phonemes), with ``names`` to choose from: (match, pronunciation, cost
-    with tones, evidence) each. Under a name there must be voice, not only what might have been one: half as many frames
-    as it has phonemes.
+    Of ``matches`` (M, 5) in log posteriors (T, phonemes), with ``names`` to choose from: (match,
+    pronunciation, cost with tones, evidence) each. Under a name there must be voice, not only what might have
+    been one: half as many frames as it has phonemes.
     """
     weighed: Array = KERNELS(
         "_weigh",

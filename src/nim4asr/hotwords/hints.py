@@ -9,8 +9,8 @@ from types import MappingProxyType
 class Hit:
     """A name that was heard from ``start`` to ``end`` seconds.
 
-    ``score`` in (0, 1] is exp(-cost / phonemes): 1 on the phoneme head's best path. ``tones`` says whether its tones
-    were within the search's allowance too. ``evidence`` is the log odds that it was said.
+    ``score`` in (0, 1] is exp(-cost / phonemes): 1 on the phoneme head's best path. ``tones`` says whether
+    its tones were within the search's allowance too. ``evidence`` is the log odds that it was said.
     """
 
     text: str
@@ -26,10 +26,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class HintConfig:
-    """``max_hints`` hints at most, each with evidence of at least ``min_log_odds``: 0 is as likely said as not.
+    """``max_hints`` hints at most, each with evidence of at least ``min_log_odds``: 0 is as likely said as
+    not.
 
-    Names that sound the same share a place if their evidence is within ``tie_margin`` of its best. ``category_bias``
-    adds to the evidence of the names of a category: log 2 for one whose names are said twice as often as others.
+    Names that sound the same share a place if their evidence is within ``tie_margin`` of its best.
+    ``category_bias`` adds to the evidence of the names of a category: log 2 for one whose names are said
+    twice as often as others.
     """
 
     max_hints: int = 20
@@ -41,8 +43,8 @@ class HintConfig:
 def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit]:
     """The hits worth a hint, those with the most evidence first, each text once.
 
-    Of hits that overlap, the one with the most evidence has the place. A name that stands in ``draft``, what the
-    model was about to write anyway, needs no hint.
+    Of hits that overlap, the one with the most evidence has the place. A name that stands in ``draft``, what
+    the model was about to write anyway, needs no hint.
     """
     strength = {id(hit): hit.evidence + config.category_bias.get(hit.category, 0.0) for hit in hits}
     chosen: list[Hit] = []

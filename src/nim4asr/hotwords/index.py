@@ -1,4 +1,6 @@
-"""Names that can be found by their sound: a large database, shared, under a small list that changes at any time."""
+"""Names that can be found by their sound: a large database, shared, under a small list that changes at any
+time.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,8 +39,8 @@ def build(
 ) -> tuple[Database, Built]:
     """A database of the names in files, pronounced on all cores.
 
-    A text that comes again is reported and left out. A name without a pronunciation is reported and kept, though
-    nothing will find it. Raises ``InputError`` if a file cannot be read or no name is in them.
+    A text that comes again is reported and left out. A name without a pronunciation is reported and kept,
+    though nothing will find it. Raises ``InputError`` if a file cannot be read or no name is in them.
     """
     problems: list[Problem] = []
     seen: set[str] = set()
@@ -68,7 +70,9 @@ def build(
 
 
 def warm_up() -> None:
-    """Compile the search now, where numba is installed, rather than when that pays: it takes a quarter of a minute."""
+    """Compile the search now, where numba is installed, rather than when that pays: it takes a quarter of a
+    minute.
+    """
     for kernels in (WALKING, WEIGHING):
         kernels.compile_now = True
     index = HotwordIndex()
@@ -84,7 +88,9 @@ def warm_up() -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Changes:
-    """Names added to databases, and removed from them. Never changed: who searches keeps those that he began with."""
+    """Names added to databases, and removed from them. Never changed: who searches keeps those that he began
+    with.
+    """
 
     added: Mapping[str, Pronounced] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
@@ -99,8 +105,8 @@ class HotwordIndex:
     """What to listen for: databases, names added since, and names removed since.
 
     ``HotwordIndex.load("names.db")`` opens a database or reads a list. An index laid over another one's
-    databases shares them. Names may be added and removed while others search, in any thread: whoever listens already
-    goes on with the names that there were.
+    databases shares them. Names may be added and removed while others search, in any thread: whoever listens
+    already goes on with the names that there were.
     """
 
     def __init__(
@@ -116,7 +122,9 @@ class HotwordIndex:
 
     @classmethod
     def load(cls, path: str | Path, config: SearchConfig | None = None) -> "HotwordIndex":
-        """Of a database, or of a list of names, which is then pronounced. Raises ``InputError`` for neither."""
+        """Of a database, or of a list of names, which is then pronounced. Raises ``InputError`` for
+        neither.
+        """
         path = Path(path)
         if is_database(path):
             return cls([load(path)], config)
@@ -128,8 +136,8 @@ class HotwordIndex:
         return index
 
     def over(self, config: SearchConfig | None = None) -> "HotwordIndex":
-        """An index with the same names, searched by ``config`` if given; to it others can be added, and names removed,
-        without changing this one.
+        """An index with the same names, searched by ``config`` if given; to it others can be added, and names
+        removed, without changing this one.
         """
         above = HotwordIndex(self.databases, config or self.config, self.evidence)
         above._changes = self._changes
@@ -164,18 +172,24 @@ class HotwordIndex:
         yield from changes.added
 
     def save(self, path: Path) -> int:
-        """Write all names as one database; returns how many. Raises ``InputError`` if it cannot be written."""
+        """Write all names as one database; returns how many. Raises ``InputError`` if it cannot be
+        written.
+        """
         whole = list(self._pronounced())
         save(assemble(whole), path)
         return len(whole)
 
     def verify(self) -> None:
-        """Check what lies in files now, rather than at the first search. Raises ``InputError`` if it is damaged."""
+        """Check what lies in files now, rather than at the first search. Raises ``InputError`` if it is
+        damaged.
+        """
         for database in self.databases:
             _ = database.sections
 
     def listen(self, evidence: EvidenceConfig | None = None) -> "HotwordSearch":
-        """A search over frames as they come; ``evidence`` is the model's, for an index without one of its own."""
+        """A search over frames as they come; ``evidence`` is the model's, for an index without one of its
+        own.
+        """
         return HotwordSearch(self, self.config, evidence)
 
     def search(self, log_probs: Array, evidence: EvidenceConfig | None = None) -> list[Hit]:
@@ -245,7 +259,9 @@ class HotwordSearch:
         self._heard.append(log_probs)
 
     def hits(self) -> list[Hit]:
-        """The names heard so far, in order of their places; of a name that is part of a longer one, the longer."""
+        """The names heard so far, in order of their places; of a name that is part of a longer one, the
+        longer.
+        """
         matches = [walk.found for walk in self._walks]
         if not any(map(len, matches)):
             return []
@@ -283,7 +299,9 @@ class HotwordSearch:
 
 
 def longest(hits: Sequence[Hit], margin: float = 0.2) -> list[Hit]:
-    """The hits that are not inside one of more phonemes, unless they fit better by ``margin`` nats a phoneme."""
+    """The hits that are not inside one of more phonemes, unless they fit better by ``margin`` nats a
+    phoneme.
+    """
     kept = []
     for hit in hits:
         fits = math.log(hit.score)

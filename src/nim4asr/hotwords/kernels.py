@@ -1,9 +1,9 @@
 """Inner loops that numba compiles where it is installed, and that run as they stand where it is not.
 
-Compiled they are some hundred times as fast, but to compile them takes a quarter of a minute, once on each machine. So
-they are interpreted until as much time has been spent on that as compiling takes (whoever has little to search for
-never waits), unless numba finds them compiled on disk. ``nim4 hotwords build`` compiles them; a server does when it
-starts (``nim4asr.hotwords.index.warm_up``).
+Compiled they are some hundred times as fast, but to compile them takes a quarter of a minute, once on each
+machine. So they are interpreted until as much time has been spent on that as compiling takes (whoever has
+little to search for never waits), unless numba finds them compiled on disk. ``nim4 hotwords build`` compiles
+them; a server does when it starts (``nim4asr.hotwords.index.warm_up``).
 """
 
 import time
@@ -60,7 +60,8 @@ class Kernels:
     def _compiled(self) -> dict[str, Callable[..., Any]]:
         from numba import njit
 
-        # The functions again, in a namespace of their own, where the names of those they call are compiled ones.
+        # The functions again, in a namespace of their own, where the names of those they call are compiled
+        # ones.
         found: dict[str, Callable[..., Any]] = {}
         for name, function in self._functions.items():
             namespace = {**function.__globals__, **found}

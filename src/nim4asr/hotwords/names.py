@@ -21,8 +21,8 @@ MOST_PRONUNCIATIONS = 4
 
 @dataclass(frozen=True)
 class Name:
-    """A name as listed. ``pronunciations`` are pronunciations given with it, in table symbols; without any, all that the
-    language has are taken. A greater ``weight`` makes a likelier hint.
+    """A name as listed. ``pronunciations`` are pronunciations given with it, in table symbols; without any,
+    all that the language has are taken. A greater ``weight`` makes a likelier hint.
     """
 
     text: str
@@ -54,8 +54,9 @@ class Problem:
 def read_names(path: Path) -> Iterator[tuple[int, Name | Problem]]:
     """The names of a file and the lines that hold none, with their line numbers.
 
-    ``.csv`` has a header with ``text`` and perhaps ``pronunciation``, ``weight``, ``category``; ``.jsonl`` objects of
-    the same keys; any other file is text, a name a line. Raises ``InputError`` if it cannot be read.
+    ``.csv`` has a header with ``text`` and perhaps ``pronunciation``, ``weight``, ``category``; ``.jsonl``
+    objects of the same keys; any other file is text, a name a line. Raises ``InputError`` if it cannot be
+    read.
     """
     kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix
     try:

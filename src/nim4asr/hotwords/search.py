@@ -1,17 +1,18 @@
 """Names in the phoneme head's output: not in its best path alone, but in all that come close to it.
 
-A token walks down the trie of toneless sounds as the frames pass, one for every place at which a name may have
-begun. It pays, in every frame t, what its sound s is less likely there than the likeliest:
+A token walks down the trie of toneless sounds as the frames pass, one for every place at which a name may
+have begun. It pays, in every frame t, what its sound s is less likely there than the likeliest:
 
     cost(t, s) = max over s' of log P(s' | t)  -  log P(s | t)
 
-with P the head's posteriors, tones summed. A blank, a repetition and a step to a child follow CTC's rules, and of two
-tokens in the same place the cheaper survives (Viterbi). The greedy path costs nothing, so an exact match of it has the
-score 1; a token is given up when it has spent more than its sounds allow. In silence, where no sound is anywhere
-near the blank, no token begins.
+with P the head's posteriors, tones summed. A blank, a repetition and a step to a child follow CTC's rules,
+and of two tokens in the same place the cheaper survives (Viterbi). The greedy path costs nothing, so an exact
+match of it has the score 1; a token is given up when it has spent more than its sounds allow. In silence,
+where no sound is anywhere near the blank, no token begins.
 
-The walk is compiled (``nim4asr.hotwords.kernels``): retrieval has a millisecond, and its steps depend on one another.
-It is one function: with the end of a frame in another it took a fifth longer, with a move's in a third two fifths.
+The walk is compiled (``nim4asr.hotwords.kernels``): retrieval has a millisecond, and its steps depend on one
+another. It is one function: with the end of a frame in another it took a fifth longer, with a move's in a
+third two fifths.
 """
 
 from collections.abc import Sequence
@@ -43,12 +44,12 @@ _SLOTS = 4
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What a token may spend, in nats: ``cost_budget`` and ``cost_per_phoneme`` for each of its phonemes; in no single
-    frame more than ``max_frame_cost``.
+    """What a token may spend, in nats: ``cost_budget`` and ``cost_per_phoneme`` for each of its phonemes; in
+    no single frame more than ``max_frame_cost``.
 
-    ``beam_width`` tokens walk at most at a time, the cheapest for their length. Names under ``min_phonemes`` are not
-    looked for, and hits whose evidence (``nim4asr.hotwords.evidence``) cannot reach ``min_log_odds`` are not told.
-    ``cost_budget`` 0 and ``cost_per_phoneme`` 0 is the greedy path's exact match.
+    ``beam_width`` tokens walk at most at a time, the cheapest for their length. Names under ``min_phonemes``
+    are not looked for, and hits whose evidence (``nim4asr.hotwords.evidence``) cannot reach ``min_log_odds``
+    are not told. ``cost_budget`` 0 and ``cost_per_phoneme`` 0 is the greedy path's exact match.
     """
 
     cost_budget: float = 1.0
@@ -61,7 +62,9 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class Match:
-    """Node ``node`` of a trie was heard in the frames ``start`` to ``end``, at ``cost`` nats for ``phonemes``."""
+    """Node ``node`` of a trie was heard in the frames ``start`` to ``end``, at ``cost`` nats for
+    ``phonemes``.
+    """
 
     node: int
     start: int
@@ -72,7 +75,8 @@ class Match:
 
 @dataclass
 class TrieSearch:
-    """The tokens of one stream in one database, and the matches so far, of a name's that overlap the cheapest.
+    """The tokens of one stream in one database, and the matches so far, of a name's that overlap the
+    cheapest.
 
     A match of n phonemes at cost c is told if ``gain`` n - ``loss`` c reaches ``least``.
     """
@@ -127,13 +131,17 @@ class TrieSearch:
 
 
 def toneless_costs(log_probs: Array) -> Array:
-    """Costs (T, sounds) of log posteriors (T, phonemes), the tones of a sound summed; infinite for what is far off."""
+    """Costs (T, sounds) of log posteriors (T, phonemes), the tones of a sound summed; infinite for what is
+    far off.
+    """
     costs: Array = KERNELS("_toneless", np.ascontiguousarray(log_probs, np.float32), _STARTS)
     return costs
 
 
 def certain(phonemes: Sequence[int]) -> Array:
-    """Log posteriors (2 N, phonemes) that are sure of ``phonemes`` (N,): a blank and then a frame for each."""
+    """Log posteriors (2 N, phonemes) that are sure of ``phonemes`` (N,): a blank and then a frame for
+    each.
+    """
     log_probs = np.full((2 * len(phonemes), len(TABLE)), _NEVER, np.float32)
     log_probs[::2, BLANK] = 0.0
     log_probs[np.arange(1, len(log_probs), 2), list(phonemes)] = 0.0
@@ -224,10 +232,11 @@ def _walk(
     worth: tuple[float, float, float],
     sizes: tuple[int, int],
 ) -> tuple[int, Array, int]:
-    """Move the first ``count`` tokens of ``state`` over ``costs`` (T, sounds), the first of which is frame ``offset``.
+    """Move the first ``count`` tokens of ``state`` over ``costs`` (T, sounds), the first of which is frame
+    ``offset``.
 
-    Leaves the tokens in place; adds the matches to the first ``number`` rows of ``found``, (node, start, end, cost,
-    phonemes) each. Returns the numbers of both, and ``found``, which may have grown.
+    Leaves the tokens in place; adds the matches to the first ``number`` rows of ``found``, (node, start, end,
+    cost, phonemes) each. Returns the numbers of both, and ``found``, which may have grown.
     """
     labels, child, roots = trie
     nodes, starts, depths, soundings, spents = state
@@ -255,7 +264,8 @@ def _walk(
             if frame[sound] <= dearest:
                 candidates[near] = sound
                 near += 1
-        # Between sounds the tokens wait, at no cost; only the first such frame tells them that the sound has ended.
+        # Between sounds the tokens wait, at no cost; only the first such frame tells them that the sound has
+        # ended.
         if near == 0 and (count == 0 or settled):
             continue
         settled = near == 0

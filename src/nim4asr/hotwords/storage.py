@@ -1,9 +1,11 @@
-"""The file of a hotword database: written whole, mapped into memory, checked before anything in it is followed.
+"""The file of a hotword database: written whole, mapped into memory, checked before anything in it is
+followed.
 
     magic, length of the header, check sum of the header, header (JSON), sections
 
-The header holds the version, a check sum of the phoneme table, the categories, and of each section its type, length,
-place and check sum. The sections are the arrays of ``nim4asr.hotwords.database``, each aligned to 64 bytes.
+The header holds the version, a check sum of the phoneme table, the categories, and of each section its type,
+length, place and check sum. The sections are the arrays of ``nim4asr.hotwords.database``, each aligned to 64
+bytes.
 """
 
 import json
@@ -31,7 +33,9 @@ def table_fingerprint() -> int:
 
 
 def save(database: Database, path: Path) -> None:
-    """Write the database as one file, which appears whole or not at all. Raises ``InputError`` if it cannot be."""
+    """Write the database as one file, which appears whole or not at all. Raises ``InputError`` if it cannot
+    be.
+    """
     sections = {}
     place = 0
     for name, array in database.sections.items():
@@ -70,7 +74,8 @@ def is_database(path: Path) -> bool:
         return False
 
 
-# What a section holds, and how many of it there are for each of what: the names, the pronunciations, the nodes.
+# What a section holds, and how many of it there are for each of what: the names, the pronunciations, the
+# nodes.
 _LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "text": (("|u1",), "bytes"),
     "text_ends": (("<u4", "<i8"), "names"),
@@ -85,8 +90,8 @@ _LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def load(path: Path) -> Database:
-    """Open a database. Its header, and where its sections lie, are checked here; the sections, by their check sums and
-    laws, when they are first asked for, which reads the file once (50 ms for a million names).
+    """Open a database. Its header, and where its sections lie, are checked here; the sections, by their check
+    sums and laws, when they are first asked for, which reads the file once (50 ms for a million names).
 
     Raises ``InputError`` if it is missing, of another kind, version or phoneme table, cut short or damaged.
     """
@@ -151,7 +156,9 @@ def _check_sums(sections: Mapping[str, Array], told: Any) -> None:
 
 
 def _check_laws(sections: Mapping[str, Array], categories: int) -> None:
-    """Everything that a search follows unasked: a check sum can be forged, and may be of damage. ``ValueError``."""
+    """Everything that a search follows unasked: a check sum can be forged, and may be of damage.
+    ``ValueError``.
+    """
     counts = {"names": len(sections["weight"]), "pronunciations": len(sections["owner"])}
     counts |= {"nodes": len(sections["labels"]), "children": len(sections["labels"]) + 1}
     lengths = all(

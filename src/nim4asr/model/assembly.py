@@ -38,11 +38,12 @@ def public_tokenizer(place: str | Path) -> Tokenizer:
 def assemble(
     config: Nim4Config, language_model: str | Path, dtype: torch.dtype = torch.float32
 ) -> Checkpoint:
-    """The network of ``config`` with the weights and the tokenizer of ``language_model``, everything else fresh.
+    """The network of ``config`` with the weights and the tokenizer of ``language_model``, everything else
+    fresh.
 
-    ``language_model`` is the folder or hub name of any Hugging Face causal language model; the adaptor is made
-    to fit its width. The feature normalization is neutral until training measures one. Raises ``InputError`` if
-    there is no such model, or if the configuration has no adaptor.
+    ``language_model`` is the folder or hub name of any Hugging Face causal language model; the adaptor is
+    made to fit its width. The feature normalization is neutral until training measures one. Raises
+    ``InputError`` if there is no such model, or if the configuration has no adaptor.
     """
     from transformers import AutoModelForCausalLM
 

@@ -22,9 +22,10 @@ FORMAT = 1
 class Nim4Config:
     """Every block's shape. ``llm`` is a Hugging Face model configuration with its ``model_type``.
 
-    ``adaptor``, ``phoneme_head`` and ``llm`` are None in a checkpoint that holds the encoder alone, such as one
-    imported from FireRedASR-AED. ``decoding`` is how texts are searched for where nothing else is asked, ``evidence``
-    what hits on hotwords say. ``phonemes`` are the symbols of the phoneme head's outputs in order.
+    ``adaptor``, ``phoneme_head`` and ``llm`` are None in a checkpoint that holds the encoder alone, such as
+    one imported from FireRedASR-AED. ``decoding`` is how texts are searched for where nothing else is asked,
+    ``evidence`` what hits on hotwords say. ``phonemes`` are the symbols of the phoneme head's outputs in
+    order.
     """
 
     name: str

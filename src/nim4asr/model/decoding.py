@@ -1,4 +1,6 @@
-"""How a model's texts are searched for: its defaults travel with its weights, for they are right for those."""
+"""How a model's texts are searched for: its defaults travel with its weights, for they are right for
+those.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +15,13 @@ MOST_BEAMS = 100
 class DecodingConfig:
     """How to search and when to stop.
 
-    ``beam_size`` 1 is greedy search for the highest log p(text | prompt). More beams, and texts with hints, look for
-    the highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes | sound) + ``hint_weight`` (phonemes of
-    hints in it), among the likeliest ``candidates`` for the next token of each. The budget is ``tokens_per_second`` of
-    audio and ``extra_tokens``. Text that ends in ``max_repeats`` copies of the same up to ``max_loop_tokens`` tokens is
-    a loop, and so is one that ends in as many copies of some characters, if they are ``min_loop_characters`` together;
-    one copy of it is kept. A word of more than ``max_word_letters`` letters is none, and goes.
+    ``beam_size`` 1 is greedy search for the highest log p(text | prompt). More beams, and texts with hints,
+    look for the highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes | sound) +
+    ``hint_weight`` (phonemes of hints in it), among the likeliest ``candidates`` for the next token of each.
+    The budget is ``tokens_per_second`` of audio and ``extra_tokens``. Text that ends in ``max_repeats``
+    copies of the same up to ``max_loop_tokens`` tokens is a loop, and so is one that ends in as many copies
+    of some characters, if they are ``min_loop_characters`` together; one copy of it is kept. A word of more
+    than ``max_word_letters`` letters is none, and goes.
     """
 
     beam_size: int = 1

@@ -1,7 +1,7 @@
 """The speech encoder: a Conformer in the FireRedASR-AED layout, whole or in chunks.
 
-4x convolutional sub-sampling, then Conformer blocks; 25 frames (T') a second from 100 (T). Parameter names are
-those of the public FireRedASR checkpoints, so that their state dicts load as they are.
+4x convolutional sub-sampling, then Conformer blocks; 25 frames (T') a second from 100 (T). Parameter names
+are those of the public FireRedASR checkpoints, so that their state dicts load as they are.
 
 A block, pre-norm (FFN and attention hold their own residual):
 
@@ -87,7 +87,8 @@ class Encoder(nn.Module):
         features = _silence_padding(features, lengths)
         features = functional.pad(features, (0, 0, 0, SUBSAMPLING_CONTEXT - 1))
         x = functional.dropout(self.input_preprocessor(features), self.config.dropout, self.training)
-        # Under autocast the products are bfloat16; the sums of the residual stream keep the weights' precision.
+        # Under autocast the products are bfloat16; the sums of the residual stream keep the weights'
+        # precision.
         x = x.to(self.input_preprocessor.out.weight.dtype)
         lengths = output_lengths(lengths)
         frames = x.shape[1]
@@ -315,8 +316,8 @@ class RelativeAttention(nn.Module):
 def _by_key(scores: Tensor, keys: int) -> Tensor:
     """(B, H, Q, Q + K - 1) scores by distance as a view (B, H, Q, K) of scores by key.
 
-    Query i of Q needs, for key j, the column Q - 1 - i + j. So each row begins one column before the row above it, and
-    in a flat view, from column Q - 1 on, rows one shorter have their keys in the same columns.
+    Query i of Q needs, for key j, the column Q - 1 - i + j. So each row begins one column before the row
+    above it, and in a flat view, from column Q - 1 on, rows one shorter have their keys in the same columns.
     """
     queries, width = scores.shape[2:]
     if queries == 1:
@@ -362,10 +363,11 @@ class Convolution(nn.Module):
         return self._finish(x, mixed, valid), inner[:, inner.shape[1] - self.reach :]
 
     def _ahead_in_chunk(self, inner: Tensor, weight: Tensor, size: int) -> Tensor:
-        """What ``weight``, the half of the kernel that looks ahead, sees of each frame's own chunk, (B, T', C).
+        """What ``weight``, the half of the kernel that looks ahead, sees of each frame's own chunk, (B, T',
+        C).
 
-        The chunks stand one after the other with half a kernel of zeros behind each. One long row, because the
-        gradient of a kernel is slow over many short ones.
+        The chunks stand one after the other with half a kernel of zeros behind each. One long row, because
+        the gradient of a kernel is slow over many short ones.
         """
         batch, frames, channels = inner.shape
         chunks = functional.pad(inner, (0, 0, 0, -frames % size)).reshape(batch, -1, size, channels)
@@ -394,8 +396,8 @@ class Convolution(nn.Module):
 def _depthwise(padded: Tensor, weight: Tensor) -> Tensor:
     """Each channel of (B, T + K - 1, C) convolved with its own row of ``weight`` (C, 1, K): (B, T, C).
 
-    In two dimensions, as an image one pixel high whose channels are its innermost axis: one-dimensional convolutions
-    would copy it to have time there, and their backward pass takes three times as long.
+    In two dimensions, as an image one pixel high whose channels are its innermost axis: one-dimensional
+    convolutions would copy it to have time there, and their backward pass takes three times as long.
     """
     image = padded.transpose(1, 2)[:, :, None]
     return functional.conv2d(image, weight[:, :, None], groups=weight.shape[0])[:, :, 0].transpose(1, 2)

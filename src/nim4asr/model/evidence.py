@@ -1,4 +1,5 @@
-"""How much a hit on a hotword says: coefficients fitted to a model's phoneme head, which travel with its weights.
+"""How much a hit on a hotword says: coefficients fitted to a model's phoneme head, which travel with its
+weights.
 
 ``nim4asr.hotwords.evidence`` has the formula.
 """

@@ -1,8 +1,9 @@
 """FireRedASR's public weights as a nim4asr checkpoint.
 
-A FireRedASR-AED folder holds ``model.pth.tar`` and ``cmvn.ark``: its encoder comes over. A FireRedASR-LLM folder
-holds ``model.pth.tar`` (projector and LoRA), ``asr_encoder.pth.tar``, ``cmvn.ark`` and the language model in
-``Qwen2-7B-Instruct``: everything comes over, the LoRA matrices merged into the weights they belong to.
+A FireRedASR-AED folder holds ``model.pth.tar`` and ``cmvn.ark``: its encoder comes over. A FireRedASR-LLM
+folder holds ``model.pth.tar`` (projector and LoRA), ``asr_encoder.pth.tar``, ``cmvn.ark`` and the language
+model in ``Qwen2-7B-Instruct``: everything comes over, the LoRA matrices merged into the weights they belong
+to.
 
 The published files are pickles. They are read with torch's restricted loader, which builds tensors and
 plain values and runs no code of the file's.

@@ -1,7 +1,9 @@
-"""A model's folder: config.json, weights in safetensors, tokenizer, cmvn.json, checksums.json. No pickle anywhere.
+"""A model's folder: config.json, weights in safetensors, tokenizer, cmvn.json, checksums.json. No pickle
+anywhere.
 
-Weights over 4 GB are sharded as Hugging Face shards them: numbered files and an index. What is read here needs no
-tensors; the weights are for the network that runs them (``nim4asr.model.checkpoint``, ``nim4asr.runtime``).
+Weights over 4 GB are sharded as Hugging Face shards them: numbered files and an index. What is read here
+needs no tensors; the weights are for the network that runs them (``nim4asr.model.checkpoint``,
+``nim4asr.runtime``).
 """
 
 import json

@@ -1,8 +1,8 @@
 """Keys and values of many streams, each of its own length, in one call of the language model.
 
-Every stream has a slot: a row in the keys and values of every layer, filled up to a length of its own. New embeddings
-are appended to any choice of slots in one call, whatever their lengths, and what a slot holds past some length is
-forgotten by setting its length back. Nothing is moved, padded or computed again.
+Every stream has a slot: a row in the keys and values of every layer, filled up to a length of its own. New
+embeddings are appended to any choice of slots in one call, whatever their lengths, and what a slot holds past
+some length is forgotten by setting its length back. Nothing is moved, padded or computed again.
 """
 
 from collections.abc import Sequence
@@ -93,11 +93,14 @@ class SlotCache:
 
     @torch.no_grad()
     def extend(self, slots: Sequence[int], embeddings: Sequence[Tensor]) -> Tensor:
-        """Append ``embeddings``, (N, D_llm) for each of ``slots``; the logits (slots, vocabulary) after the last."""
+        """Append ``embeddings``, (N, D_llm) for each of ``slots``; the logits (slots, vocabulary) after the
+        last.
+        """
         device = embeddings[0].device
         counts = torch.tensor([len(one) for one in embeddings], device=device)
         before = torch.tensor([self.lengths[slot] for slot in slots], device=device)
-        # Padded on the left, so that all end together; padding is written to the scratch place and seen by none.
+        # Padded on the left, so that all end together; padding is written to the scratch place and seen by
+        # none.
         inputs = pad_sequence(list(embeddings), batch_first=True, padding_side="left")
         steps = inputs.shape[1]
         longest = int((before + counts).max())
@@ -105,7 +108,8 @@ class SlotCache:
         places = before[:, None] + counts[:, None] - steps + torch.arange(steps, device=device)
         real = places >= before[:, None]
         visible = torch.arange(longest, device=device) <= torch.where(real, places, -1)[..., None]
-        # Of numbers rather than booleans, and finite: the padding's rows see nothing, and softmax must not give NaN.
+        # Of numbers rather than booleans, and finite: the padding's rows see nothing, and softmax must not
+        # give NaN.
         mask = torch.zeros(visible.shape, dtype=inputs.dtype, device=device)
         mask.masked_fill_(~visible, torch.finfo(inputs.dtype).min)
         scratch = self._layers[0].store.shape[2] - 1
@@ -145,7 +149,9 @@ class _Plan:
 
 
 class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
-    """One layer's keys and values, ``store`` (2, slots, capacity, heads, head dim), under Hugging Face's interface."""
+    """One layer's keys and values, ``store`` (2, slots, capacity, heads, head dim), under Hugging Face's
+    interface.
+    """
 
     is_sliding = False
 

@@ -103,10 +103,11 @@ def extend_prefixes(
     last: NDArray[np.int64],
     label: NDArray[np.int64],
 ) -> tuple[_Frames, _Frames, _Frames]:
-    """The forward variables (N, T + 1) of sequences that end in ``last`` (N,), with ``label`` (N,) after it, and their
-    log probabilities (N,) to be begun (Graves et al. 2006).
+    """The forward variables (N, T + 1) of sequences that end in ``last`` (N,), with ``label`` (N,) after it,
+    and their log probabilities (N,) to be begun (Graves et al. 2006).
 
-    With e_t the log probability of entering the phoneme in frame t, and l_t, b_t those of staying in it and in blank,
+    With e_t the log probability of entering the phoneme in frame t, and l_t, b_t those of staying in it and
+    in blank,
 
         phoneme_(t+1) = log(exp(phoneme_t + l_t) + exp(e_t))
         blank_(t+1) = log(exp(phoneme_t) + exp(blank_t)) + b_t

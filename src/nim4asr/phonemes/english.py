@@ -22,7 +22,8 @@ _LETTERS = {
 # Latin letters that are no letter a-z with an accent.
 _FOLDED = str.maketrans(
     {
-        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O",
+        "ł": "l", "Ł": "L",
         "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng",
         "Ŋ": "NG", "ŧ": "t", "Ŧ": "T", "ſ": "s", "ə": "a", "Ə": "A", "ƒ": "f",
     }
@@ -39,8 +40,8 @@ _LONGEST_COMPOUND = 40
 class Dictionary(Mapping[str, tuple[Phonemes, ...]]):
     """Word (lower case) -> pronunciations, the likeliest first.
 
-    Its text as it is, of a line a word in their order, searched by halves: made into objects it would take 60 MB and a
-    seventh of a second, for the few words of a recording.
+    Its text as it is, of a line a word in their order, searched by halves: made into objects it would take 60
+    MB and a seventh of a second, for the few words of a recording.
     """
 
     def __init__(self, text: bytes) -> None:
@@ -96,7 +97,8 @@ def fold(word: str) -> str:
 
 @lru_cache(maxsize=200_000)
 def readings(word: str) -> tuple[Phonemes, ...]:
-    """All pronunciations of ``word``, likeliest first; empty if it holds anything but letters a-z and apostrophes.
+    """All pronunciations of ``word``, likeliest first; empty if it holds anything but letters a-z and
+    apostrophes.
 
     A word in capitals is also said letter by letter, and first so if no dictionary has it or it
     could not be said otherwise: ``NIO`` is both N-I-O and "nio"; ``NASA`` is "nasa" first.

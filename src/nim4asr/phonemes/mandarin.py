@@ -111,9 +111,9 @@ def _marked_syllable(pinyin: str) -> Phonemes:
 def read(text: str) -> list[Phonemes]:
     """The likeliest reading of a run of Chinese characters, one syllable a character.
 
-    From left to right the longest phrase of pypinyin's dictionary has its reading, any other character its commonest:
-    what ``pypinyin.lazy_pinyin`` does, at a third of the time. Raises ``ValueError`` for a character without a known
-    reading.
+    From left to right the longest phrase of pypinyin's dictionary has its reading, any other character its
+    commonest: what ``pypinyin.lazy_pinyin`` does, at a third of the time. Raises ``ValueError`` for a
+    character without a known reading.
     """
     return _read(text, [_phrase_end(text, start) for start in range(len(text))])
 

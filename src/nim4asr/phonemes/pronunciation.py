@@ -74,9 +74,11 @@ def tokenize(text: str) -> list[Token]:
 
 
 def settled(text: str) -> int:
-    """The length of a prefix of ``text`` whose tokens are the same whatever follows, and apart from those of the rest:
+    """The length of a prefix of ``text`` whose tokens are the same whatever follows, and apart from those of
+    the rest:
 
-        tokenize(spoken_form(text + more)) = tokenize(text[:settled]) + tokenize(spoken_form(text[settled:] + more))
+        tokenize(spoken_form(text + more))
+            = tokenize(text[:settled]) + tokenize(spoken_form(text[settled:] + more))
 
     as long as ``more`` holds no number. 0 where the text holds one.
     """
@@ -93,8 +95,8 @@ def settled(text: str) -> int:
 
 
 def in_word(text: str, place: int) -> bool:
-    """Whether ``place`` is inside a word that is written without spaces in it: a letter or digit on both sides, and
-    neither of them Chinese.
+    """Whether ``place`` is inside a word that is written without spaces in it: a letter or digit on both
+    sides, and neither of them Chinese.
     """
     return 0 < place < len(text) and all(
         one.isalnum() and not is_han(one) for one in text[place - 1 : place + 1]

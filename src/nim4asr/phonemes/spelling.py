@@ -66,7 +66,9 @@ class SpellingRules:
 
 
 class _FirstGuess(dict[tuple[str, Sound], float]):
-    """Scores before anything is learnt: one phoneme a letter, vowels for vowels, a symbol's own letter best."""
+    """Scores before anything is learnt: one phoneme a letter, vowels for vowels, a symbol's own letter
+    best.
+    """
 
     def __missing__(self, pair: tuple[str, Sound]) -> float:
         letter, sound = pair

@@ -71,9 +71,10 @@ def network(vocabulary: int = VOCABULARY) -> Nim4Config:
 def recipe(data: Path) -> Recipe:
     """The whole training of nano from the corpora in ``data``: about six hours on two cores.
 
-    Not the paper's order of magnitude, so not its order either: the encoder first hears single words, whose phonemes
-    lie evenly in them until CTC finds their places, then short sentences, then everything. The language model,
-    which nothing pre-trained, learns to write simulated phonemes (text pre-training) before it meets real ones.
+    Not the paper's order of magnitude, so not its order either: the encoder first hears single words, whose
+    phonemes lie evenly in them until CTC finds their places, then short sentences, then everything. The
+    language model, which nothing pre-trained, learns to write simulated phonemes (text pre-training) before
+    it meets real ones.
     """
     speech, text = data / "speech", data / "text"
 
@@ -92,7 +93,8 @@ def recipe(data: Path) -> Recipe:
     def spoken(seconds: float = 64.0, empty: float = 0.03, longer: float = 1.0) -> SpeechData:
         return SpeechData(seconds, 13.0, long=6.0, longer=longer, empty_share=empty, augmentation=mild)
 
-    # There is no language model yet that knows how to read a list, so hints are there from the first long texts on.
+    # There is no language model yet that knows how to read a list, so hints are there from the first long
+    # texts on.
     hints = HintSampling(share=0.5)
     # What text the stages have that go in turns with it; the loop is theirs.
     texts = TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints)
@@ -151,8 +153,9 @@ def recipe(data: Path) -> Recipe:
 def longer(data: Path) -> Recipe:
     """More hours for a nano that is trained already: three hours on two cores with bfloat16 arithmetic.
 
-    Its encoder hears everything several times more, in two views each (CR-CTC) and under all of SpecAugment, then
-    everything learns together, in turns with text. Begin with ``--init-model MODEL --start-stage pretraining``.
+    Its encoder hears everything several times more, in two views each (CR-CTC) and under all of SpecAugment,
+    then everything learns together, in turns with text. Begin with ``--init-model MODEL --start-stage
+    pretraining``.
     """
     base = recipe(data)
     joint = base.stages["joint-sft"]

@@ -66,13 +66,13 @@ def steps_for(hours: float, batch_seconds: float) -> int:
 
 
 def recipe(data: Path) -> Recipe:
-    """The paper's table over every manifest in ``data/speech``, with the noises of ``data/noise/noise.tar`` if it
-    is there.
+    """The paper's table over every manifest in ``data/speech``, with the noises of ``data/noise/noise.tar``
+    if it is there.
 
-    From the paper: the stages, their order, the peak learning rates, the warm-up, 2 M steps of pre-training, 1.3 M of
-    alignment, and rounds of 1 M, 1 M and 2 M steps of IA-SFT. Ours: the seconds of a batch, which fit one 80 GB device,
-    and the steps of the stages for which the paper gives hours alone (``steps_for``). Raises ``InputError`` if there is
-    no manifest.
+    From the paper: the stages, their order, the peak learning rates, the warm-up, 2 M steps of pre-training,
+    1.3 M of alignment, and rounds of 1 M, 1 M and 2 M steps of IA-SFT. Ours: the seconds of a batch, which
+    fit one 80 GB device, and the steps of the stages for which the paper gives hours alone (``steps_for``).
+    Raises ``InputError`` if there is no manifest.
     """
     manifests = sorted((data / "speech").glob("*.jsonl"))
     if not manifests:

@@ -15,8 +15,8 @@ from nim4asr.model.shapes import ChunkScheme
 class RecognitionConfig:
     """How to recognize. A batch holds at most ``batch_seconds`` of speech.
 
-    ``decoding`` None is what the model asks for. ``chunks`` None lets the encoder see whole segments; else it sees what
-    a live stream would. ``hints`` says which of the hotwords that were heard go into the prompt.
+    ``decoding`` None is what the model asks for. ``chunks`` None lets the encoder see whole segments; else it
+    sees what a live stream would. ``hints`` says which of the hotwords that were heard go into the prompt.
     """
 
     voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
@@ -30,10 +30,11 @@ class RecognitionConfig:
 class StreamingConfig:
     """How to recognize live speech.
 
-    ``chunk_s`` is what the encoder takes at once and ``left_context_s`` what it sees of the past, both in seconds; the
-    same weights serve any. A refresh rolls back the last ``rollback_tokens``; the first ``unfixed_chunks`` chunks keep
-    nothing. Without ``second_pass`` the final keeps the text that was stable. ``decoding`` None is what the model
-    asks for; its beams are for the final, and what is shown before it is searched greedily.
+    ``chunk_s`` is what the encoder takes at once and ``left_context_s`` what it sees of the past, both in
+    seconds; the same weights serve any. A refresh rolls back the last ``rollback_tokens``; the first
+    ``unfixed_chunks`` chunks keep nothing. Without ``second_pass`` the final keeps the text that was stable.
+    ``decoding`` None is what the model asks for; its beams are for the final, and what is shown before it is
+    searched greedily.
     """
 
     mode: Literal["refresh", "final"] = "refresh"
@@ -64,6 +65,7 @@ class StreamingConfig:
         size = round(self.chunk_s / FRAME_SECONDS)
         if size < stack or size % stack or abs(size * FRAME_SECONDS - self.chunk_s) > 1e-6:
             raise InputError(
-                f"a chunk must be a multiple of {stack * FRAME_SECONDS * 1000:g} ms, not {self.chunk_s * 1000:g} ms"
+                f"a chunk must be a multiple of {stack * FRAME_SECONDS * 1000:g} ms, "
+                f"not {self.chunk_s * 1000:g} ms"
             )
         return ChunkScheme(size, round(self.left_context_s / self.chunk_s))

@@ -1,14 +1,14 @@
 """The engine: recordings and live streams on one network.
 
-It owns the slots of keys and values, and all writing of text. A step makes at most four calls, each for everything
-that waits for it: the encoder for chunks of live sound, the encoder for whole segments of recordings, the language
-model to append speech and what follows it in the prompt, and the language model again for the next token of every
-text that is being written. Streams join and leave between any two steps, so none waits for another's text, and one
-that sends nothing costs nothing.
+It owns the slots of keys and values, and all writing of text. A step makes at most four calls, each for
+everything that waits for it: the encoder for chunks of live sound, the encoder for whole segments of
+recordings, the language model to append speech and what follows it in the prompt, and the language model
+again for the next token of every text that is being written. Streams join and leave between any two steps, so
+none waits for another's text, and one that sends nothing costs nothing.
 
-Every frame is encoded once and every speech embedding enters the keys and values once. What follows the speech in the
-prompt (hints, the assistant's header, the text kept so far) does not outlive its text: the slot is cut back to the end
-of the speech, and the next chunk's speech goes there. Beams grow in forks of the slot.
+Every frame is encoded once and every speech embedding enters the keys and values once. What follows the
+speech in the prompt (hints, the assistant's header, the text kept so far) does not outlive its text: the slot
+is cut back to the end of the speech, and the next chunk's speech goes there. Beams grow in forks of the slot.
 
 ``Engine`` is one thread's; ``StreamHandle.add`` may be called from others.
 """
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class ComputeStats:
-    """What an engine has computed: encoder frames, positions of speech and of other text that the language model has
-    read, and tokens it has written; and in how many calls.
+    """What an engine has computed: encoder frames, positions of speech and of other text that the language
+    model has read, and tokens it has written; and in how many calls.
     """
 
     encoder_frames: int = 0
@@ -61,8 +61,8 @@ class ComputeStats:
 class StreamHandle:
     """One stream of an engine: a live one, or a segment of a recording.
 
-    ``feed``, ``commit`` and ``finish`` run the front end and return at once; the engine's ``step`` does the work.
-    ``add`` takes the tasks of a front end that runs elsewhere.
+    ``feed``, ``commit`` and ``finish`` run the front end and return at once; the engine's ``step`` does the
+    work. ``add`` takes the tasks of a front end that runs elsewhere.
     """
 
     config: StreamingConfig
@@ -113,8 +113,8 @@ class StreamHandle:
         self.tasks.extend(tasks)
 
     def hint(self, hints: Sequence[str] = (), hotwords: "HotwordIndex | None" = None) -> None:
-        """Give the hints for this segment and those after it, and the hotwords to listen for from the next segment on,
-        in place of the ones before. Later changes of the index do not reach the stream.
+        """Give the hints for this segment and those after it, and the hotwords to listen for from the next
+        segment on, in place of the ones before. Later changes of the index do not reach the stream.
         """
         self._open()
         self.hinting = HintPolicy(hotwords, tuple(hints), self.config.hints)
@@ -151,9 +151,9 @@ class Engine:
     ) -> StreamHandle:
         """A new live stream, of samples at ``sample_rate`` Hz.
 
-        ``hotwords`` are listened for, and those that were heard become hints; ``hints`` are names that it may hold.
-        Raises ``OverloadedError`` when no more streams are admitted, ``InputError`` for a rate that no speech has, for
-        over 20 hints, and for a chunk that holds no whole number of speech embeddings.
+        ``hotwords`` are listened for, and those that were heard become hints; ``hints`` are names that it may
+        hold. Raises ``OverloadedError`` when no more streams are admitted, ``InputError`` for a rate that no
+        speech has, for over 20 hints, and for a chunk that holds no whole number of speech embeddings.
         """
         if self.most_streams is not None and self.live_streams >= self.most_streams:
             raise OverloadedError(f"all {self.most_streams} streams are in use; try again later")
@@ -336,7 +336,9 @@ class Engine:
             self._advance(stream)
 
     def _append(self, streams: Sequence[StreamHandle]) -> None:
-        """New speech into its slots and, where a text is to be written, all that goes before its first token."""
+        """New speech into its slots and, where a text is to be written, all that goes before its first
+        token.
+        """
         rows: list[tuple[StreamHandle, Floats]] = []
         for stream in streams:
             utterance = stream.utterance
@@ -426,7 +428,9 @@ def _has_order(stream: StreamHandle) -> bool:
 
 
 def _isolated(rows: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
-    """The results of ``call`` for all rows together or, if that fails, for each alone; of one that fails, its error."""
+    """The results of ``call`` for all rows together or, if that fails, for each alone; of one that fails, its
+    error.
+    """
     try:
         return call(rows)
     except Exception as error:

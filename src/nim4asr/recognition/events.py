@@ -17,8 +17,8 @@ class SpeechStarted:
 class Partial:
     """What the segment holds so far, heard up to ``time``: ``stable`` + ``volatile``.
 
-    Within a segment each ``stable`` begins with the one before it. The final may differ from it, unless the stream
-    was opened without a second pass.
+    Within a segment each ``stable`` begins with the one before it. The final may differ from it, unless the
+    stream was opened without a second pass.
     """
 
     time: float

@@ -1,7 +1,7 @@
 """One stream's front end: samples in, and out of them, in order, what the network is to do.
 
-A segment begins, chunks of its features become complete, it ends. None of it needs the network, so a front end may run
-in another thread while the network is busy.
+A segment begins, chunks of its features become complete, it ends. None of it needs the network, so a front
+end may run in another thread while the network is busy.
 """
 
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class SpeechStart:
 
 @dataclass(frozen=True, eq=False)
 class FeatureChunk:
-    """The next normalized ``features`` of the segment, which make ``frames`` encoder frames: (4 * size + 3, 80) of live
-    speech, (T, 80) of a whole segment.
+    """The next normalized ``features`` of the segment, which make ``frames`` encoder frames: (4 * size + 3,
+    80) of live speech, (T, 80) of a whole segment.
 
     Less than a whole chunk only as its segment's ``last``.
     """

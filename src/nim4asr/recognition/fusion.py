@@ -4,16 +4,18 @@
 
     log p(y | prompt) + w log p(g(y) | sound),        g(y) its phonemes,
 
-as joint CTC and attention decoding does (Watanabe et al. 2017, doi 10.1109/JSTSP.2017.2763455), with phonemes in the
-place of tokens. While y is being written, the second term is the probability that what was said begins with g:
+as joint CTC and attention decoding does (Watanabe et al. 2017, doi 10.1109/JSTSP.2017.2763455), with phonemes
+in the place of tokens. While y is being written, the second term is the probability that what was said begins
+with g:
 
     log p(g ... | sound) = log sum_t p(the last phoneme of g begins at frame t)
 
-and the end of the turn brings it down to that of g and no more. Of an English word that is still being written the last
-phonemes are not known yet and do not count, as the G of "thing" is none of "thin": they do when the word is complete.
+and the end of the turn brings it down to that of g and no more. Of an English word that is still being
+written the last phonemes are not known yet and do not count, as the G of "thing" is none of "thin": they do
+when the word is complete.
 
-**Hints.** A hint in the prompt says that a name may be there; a small language model often writes a commoner one of the
-same sound all the same. So the text's score rises with every part of a hint that it holds.
+**Hints.** A hint in the prompt says that a name may be there; a small language model often writes a commoner
+one of the same sound all the same. So the text's score rises with every part of a hint that it holds.
 """
 
 import math
@@ -42,8 +44,8 @@ _Frames = NDArray[np.float64]
 
 
 class _Prefix(NamedTuple):
-    """A phoneme sequence: log probabilities (T + 1,) of its paths that have ended in its last phoneme or in blank after
-    so many frames, and of all that begin with it.
+    """A phoneme sequence: log probabilities (T + 1,) of its paths that have ended in its last phoneme or in
+    blank after so many frames, and of all that begin with it.
     """
 
     in_phoneme: _Frames
@@ -71,8 +73,8 @@ class PhonemeScorer:
             (): _Prefix(np.full(len(blank), -math.inf), blank, 0.0)
         }
         self._labels: dict[tuple[str, int], tuple[int, ...]] = {}
-        # Log probabilities of all that begins with a sequence, and of it alone. Kept for all that was ever asked for,
-        # unlike the prefixes: texts that are homophones ask for the same.
+        # Log probabilities of all that begins with a sequence, and of it alone. Kept for all that was ever
+        # asked for, unlike the prefixes: texts that are homophones ask for the same.
         self._known: dict[tuple[int, ...], tuple[float, float]] = {}
         # The prefixes of what is asked for now.
         self._heard: dict[tuple[int, ...], _Prefix] = {}
@@ -137,7 +139,9 @@ class PhonemeScorer:
         return self._sounds(text, _UNCERTAIN if goes_on else 0)
 
     def _sounds(self, text: str, uncertain: int = 0) -> tuple[int, ...]:
-        """The phonemes of ``text`` but for the last ``uncertain`` of its last token; what has none is passed over."""
+        """The phonemes of ``text`` but for the last ``uncertain`` of its last token; what has none is passed
+        over.
+        """
         if (text, uncertain) not in self._labels:
             start, before = self._settled
             if not text.startswith(start) or _HAS_NUMBER.search(text):
@@ -151,10 +155,12 @@ class PhonemeScorer:
 
 
 class HintBooster:
-    """Draws one utterance's texts to its ``hints``: each phoneme of one that is being written adds ``weight``.
+    """Draws one utterance's texts to its ``hints``: each phoneme of one that is being written adds
+    ``weight``.
 
-    A hint counts once. One that is begun and then left gives back what it was given, as in the context graphs of
-    shallow fusion (Zhao et al. 2019, doi 10.21437/Interspeech.2019-1209). ``tokens_of`` gives the tokens of a text.
+    A hint counts once. One that is begun and then left gives back what it was given, as in the context graphs
+    of shallow fusion (Zhao et al. 2019, doi 10.21437/Interspeech.2019-1209). ``tokens_of`` gives the tokens
+    of a text.
     """
 
     def __init__(
@@ -166,7 +172,8 @@ class HintBooster:
         end: int,
     ) -> None:
         self._text_of, self._tokens_of, self._end = text_of, tokens_of, end
-        # A hint of another script has no sound that could be weighed: it stays in the prompt and is worth nothing here.
+        # A hint of another script has no sound that could be weighed: it stays in the prompt and is worth
+        # nothing here.
         self._worth = {hint.casefold(): weight * sounds for hint in hints if (sounds := _sounds_in(hint))}
 
     def suggestions(self, written: Sequence[int]) -> set[int]:
@@ -189,7 +196,9 @@ class HintBooster:
         ]
 
     def _drawn(self, text: str, ended: bool = False) -> float:
-        """The worth of the hints in ``text``, and a share of that of the best one it ends in the middle of."""
+        """The worth of the hints in ``text``, and a share of that of the best one it ends in the middle
+        of.
+        """
         text = text.casefold()
         whole = {hint: _holds(text, hint) for hint in self._worth}
         shares = [
@@ -203,7 +212,8 @@ class HintBooster:
 class FusedScorer:
     """Both guides of one utterance, either of which may be missing.
 
-    They choose among the language model's likeliest ``candidates``, the ``end`` and what would go on with a hint.
+    They choose among the language model's likeliest ``candidates``, the ``end`` and what would go on with a
+    hint.
     """
 
     def __init__(
@@ -217,7 +227,8 @@ class FusedScorer:
         return self._hints is None
 
     def candidates(self, written: Sequence[int], log_probs: Floats) -> tuple[list[int], NDArray[np.float64]]:
-        """The tokens that may follow ``written``, and the score of each: its log probability and what it gains.
+        """The tokens that may follow ``written``, and the score of each: its log probability and what it
+        gains.
 
         ``log_probs`` (V,) are the language model's.
         """
@@ -242,8 +253,8 @@ def fused_scorer(
     log_probs: Floats | None,
     hints: Sequence[str],
 ) -> FusedScorer | None:
-    """What guides the text of one utterance: hints and, with them or with several beams, ``log_probs`` (T, phonemes)
-    of the phoneme head; None if nothing does.
+    """What guides the text of one utterance: hints and, with them or with several beams, ``log_probs`` (T,
+    phonemes) of the phoneme head; None if nothing does.
     """
     hinted = config.hint_weight > 0 and len(hints) > 0
     if not hinted and beams == 1:

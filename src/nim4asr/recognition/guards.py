@@ -33,15 +33,20 @@ def without_loop(tokens: Sequence[int], config: DecodingConfig, least: int = 0) 
 
 
 def text_runs_away(text: str, config: DecodingConfig) -> bool:
-    """Whether ``text`` ends in a loop of characters, or in a word too long to be one: no listener would write on."""
+    """Whether ``text`` ends in a loop of characters, or in a word too long to be one: no listener would write
+    on.
+    """
     return bool(_loop_of_characters(text, config)) or _last_word(text) > config.max_word_letters
 
 
 def runs_away(tokenizer: Tokenizer, tokens: Sequence[int], config: DecodingConfig) -> bool:
-    """Whether ``tokens`` end in a loop, of tokens or of the characters of their text, or in a word that is none."""
+    """Whether ``tokens`` end in a loop, of tokens or of the characters of their text, or in a word that is
+    none.
+    """
     if loop_length(tokens, config):
         return True
-    # What is at the end of the text is in its last tokens, for each has one character at least, but for halves of some.
+    # What is at the end of the text is in its last tokens, for each has one character at least, but for
+    # halves of some.
     tail = max(config.min_loop_characters * config.max_repeats, config.max_word_letters) + 8
     return text_runs_away(tokenizer.decode(tokens[-tail:]), config)
 
@@ -67,7 +72,9 @@ def without_runaway(
 
 
 def _loop_of_characters(text: str, config: DecodingConfig) -> int:
-    """How many characters repeat at the end of ``text``, ``max_repeats`` times and as long as a loop; 0 if none."""
+    """How many characters repeat at the end of ``text``, ``max_repeats`` times and as long as a loop; 0 if
+    none.
+    """
     for size in range(1, config.min_loop_characters + 1):
         copies = max(config.max_repeats, -(-config.min_loop_characters // size))
         if len(text) >= size * copies and text.endswith(text[-size:] * copies):

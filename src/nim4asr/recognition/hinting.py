@@ -1,8 +1,10 @@
-"""From names to hints: what a recording or a stream listens for, what goes into the prompt, what may be printed.
+"""From names to hints: what a recording or a stream listens for, what goes into the prompt, what may be
+printed.
 
-Names of an index are hints where they were heard (``nim4asr.hotwords.hints``); names that the caller gives outright are
-hints wherever anyone speaks. A hint can only add what was heard: a text written with hints stands if one of them is
-in it, and none is where nothing like it was said; else the text written without them does.
+Names of an index are hints where they were heard (``nim4asr.hotwords.hints``); names that the caller gives
+outright are hints wherever anyone speaks. A hint can only add what was heard: a text written with hints
+stands if one of them is in it, and none is where nothing like it was said; else the text written without them
+does.
 """
 
 import math
@@ -58,7 +60,9 @@ class HintPolicy:
 
 @dataclass(frozen=True)
 class HintResult:
-    """What was heard of the names in a segment, and the ``hints`` to be given; times from the segment's start."""
+    """What was heard of the names in a segment, and the ``hints`` to be given; times from the segment's
+    start.
+    """
 
     hits: tuple[Hit, ...] = ()
     hints: tuple[str, ...] = ()
@@ -85,7 +89,9 @@ class HintTracker:
         self.voiced |= bool((log_probs.argmax(axis=-1) != BLANK).any())
 
     def heard(self, draft: str = "") -> HintResult:
-        """The hits so far and the hints they make, but for names that stand in ``draft``; none without a voice."""
+        """The hits so far and the hints they make, but for names that stand in ``draft``; none without a
+        voice.
+        """
         if not self.voiced:
             return HintResult()
         hits = self._search.hits() if self._search is not None else []
@@ -101,10 +107,11 @@ def with_hits(segment: Segment, heard: HintResult) -> Segment:
 
 
 def confirmed_by_audio(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
-    """Whether a text that was written with hints may stand: it holds one, and none where nothing like it is heard.
+    """Whether a text that was written with hints may stand: it holds one, and none where nothing like it is
+    heard.
 
-    ``log_probs`` (T, phonemes) are the segment's log posteriors. A text in which no hint stands has no use for them,
-    and is better written without.
+    ``log_probs`` (T, phonemes) are the segment's log posteriors. A text in which no hint stands has no use
+    for them, and is better written without.
     """
     return bool(segment.hints_used) and not contradicted(segment, log_probs)
 
@@ -138,7 +145,9 @@ def _printed(hint: str, words: Sequence[Word]) -> Iterator[tuple[float, float]]:
 def _spots(
     segment: Segment, hints: Sequence[str], log_probs: NDArray[np.float32]
 ) -> dict[str, list[tuple[float, float]]]:
-    """Where each hint may have been said, heard with a much wider tolerance than a search; none that has no sound."""
+    """Where each hint may have been said, heard with a much wider tolerance than a search; none that has no
+    sound.
+    """
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.hotwords.search import SearchConfig
 

@@ -32,10 +32,11 @@ def to_hypothesis(
     config: DecodingConfig,
     least: int = 0,
 ) -> Hypothesis:
-    """The transcript of ``tokens`` (N,), the end of the turn among them if it was written, and their log probabilities.
+    """The transcript of ``tokens`` (N,), the end of the turn among them if it was written, and their log
+    probabilities.
 
-    The end counts in the confidence if the language model wrote it, not if a guard did. The first ``least`` tokens
-    stay, even in a loop.
+    The end counts in the confidence if the language model wrote it, not if a guard did. The first ``least``
+    tokens stay, even in a loop.
     """
     ended = bool(tokens) and tokens[-1] == tokenizer.end
     written = list(tokens[:-1] if ended else tokens)

@@ -64,11 +64,12 @@ class Recognizer:
         hotwords: "HotwordIndex | None" = None,
         hints: Sequence[str] = (),
     ) -> Transcript:
-        """What is said in a file, given by path or bytes, or in samples (N,) or (N, channels) at ``sample_rate`` Hz.
+        """What is said in a file, given by path or bytes, or in samples (N,) or (N, channels) at
+        ``sample_rate`` Hz.
 
-        ``name`` is the transcript's, by default the path. ``hotwords`` are listened for, and those that were heard
-        become hints; ``hints`` are names, at most 20, that it may hold. Raises ``InputError`` if it cannot be read, and
-        for samples without a rate; nothing is returned by halves.
+        ``name`` is the transcript's, by default the path. ``hotwords`` are listened for, and those that were
+        heard become hints; ``hints`` are names, at most 20, that it may hold. Raises ``InputError`` if it
+        cannot be read, and for samples without a rate; nothing is returned by halves.
         """
         began = time.perf_counter()
         warnings: list[str] = []
@@ -91,8 +92,8 @@ class Recognizer:
     ) -> Iterator[Segment]:
         """The segments of a recording, each as soon as it is recognized; as ``transcribe``, for long ones.
 
-        ``warn`` is told of an audio that is not whole. Raises ``InputError`` where it cannot be read, which may be
-        after some of its segments.
+        ``warn`` is told of an audio that is not whole. Raises ``InputError`` where it cannot be read, which
+        may be after some of its segments.
         """
         return self._recognized(_Blocks(source, sample_rate, warn), hotwords, hints)
 
@@ -105,7 +106,8 @@ class Recognizer:
         hints: Sequence[str] = (),
         hotwords: "HotwordIndex | None" = None,
     ) -> Stream:
-        """A live stream of samples at ``sample_rate`` Hz, with ``hints`` and ``hotwords`` as in ``transcribe``.
+        """A live stream of samples at ``sample_rate`` Hz, with ``hints`` and ``hotwords`` as in
+        ``transcribe``.
 
         Raises ``InputError`` for a rate that no speech has.
         """

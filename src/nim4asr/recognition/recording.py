@@ -1,4 +1,6 @@
-"""A recording under way: its segments go into an engine as there is room, and come out recognized, in order."""
+"""A recording under way: its segments go into an engine as there is room, and come out recognized, in
+order.
+"""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,10 +17,11 @@ from nim4asr.recognition.result import Segment
 
 
 class Recording:
-    """Speech ``segments`` on their way through ``engine``, at most ``config.batch_seconds`` of them at a time.
+    """Speech ``segments`` on their way through ``engine``, at most ``config.batch_seconds`` of them at a
+    time.
 
-    Between two steps of the engine, ``take`` what the last one brought. While others step the engine, this is how a
-    server recognizes files; ``recognized`` does it for a caller who has nothing else to do.
+    Between two steps of the engine, ``take`` what the last one brought. While others step the engine, this is
+    how a server recognizes files; ``recognized`` does it for a caller who has nothing else to do.
     """
 
     def __init__(

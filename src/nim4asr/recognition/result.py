@@ -20,7 +20,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Token:
-    """One token of the language model: the text that it adds, and its log probability. An end of turn is none."""
+    """One token of the language model: the text that it adds, and its log probability. An end of turn is
+    none.
+    """
 
     text: str
     log_prob: float
@@ -30,9 +32,9 @@ class Token:
 class Segment:
     """A stretch of speech between pauses.
 
-    ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1].
-    ``phonemes`` is the phoneme head's greedy path, which owes nothing to the language model. ``hits`` are the names
-    that were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
+    ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1]. ``phonemes``
+    is the phoneme head's greedy path, which owes nothing to the language model. ``hits`` are the names that
+    were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
     ``tokens`` are the language model's own pieces of ``text``, each with its log probability.
     """
 

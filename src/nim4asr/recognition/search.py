@@ -1,13 +1,14 @@
 """Search: how a text grows, token by token, out of the language model's log probabilities.
 
-A search owns rows, each a text in a slot of the cache, and says which tokens are to be appended to which slots; for
-the log probabilities that follow them it says how each goes on. Whoever drives it puts the rows of many searches into
-one call. ``TextSearch`` looks for the best text, under guard; ``Samples`` draws texts, for training.
+A search owns rows, each a text in a slot of the cache, and says which tokens are to be appended to which
+slots; for the log probabilities that follow them it says how each goes on. Whoever drives it puts the rows of
+many searches into one call. ``TextSearch`` looks for the best text, under guard; ``Samples`` draws texts, for
+training.
 
 Beam search looks for the text with the highest sum of its tokens' scores. Both terms of a score are log
-probabilities of prefixes, which only fall as a text grows, so the search is over as soon as a text that has ended is
-better than all that go on. Hints add to a score: with them it ends when as many texts as there are beams have ended
-and the worst of them is better than all that go on.
+probabilities of prefixes, which only fall as a text grows, so the search is over as soon as a text that has
+ended is better than all that go on. Hints add to a score: with them it ends when as many texts as there are
+beams have ended and the worst of them is better than all that go on.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,8 @@ from nim4asr.recognition.fusion import FusedScorer
 from nim4asr.recognition.guards import runs_away
 from nim4asr.runtime.network import KvCache, Network
 
-# The score of the end of a beam that runs away: finite, for all of them might. An end that costs nothing would be a
-# prize.
+# The score of the end of a beam that runs away: finite, for all of them might. An end that costs nothing
+# would be a prize.
 _RUN_AWAY = -1e4
 # In the place of a token: a guard ends the text. In the place of a slot: a text that has ended needs none.
 _CUT, _NOWHERE = -1, -1
@@ -41,14 +42,16 @@ class Search(Protocol):
         """The slot of each row that grows, and the token to be appended to it."""
 
     def accept(self, log_probs: Floats) -> None:
-        """Choose the next tokens, given log probabilities (rows, vocabulary) in the order of ``pending``; the first
-        time (1, vocabulary), after the prompt.
+        """Choose the next tokens, given log probabilities (rows, vocabulary) in the order of ``pending``; the
+        first time (1, vocabulary), after the prompt.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class Beam:
-    """One text of a search: its tokens with their log probabilities, its score, and the slot that holds it."""
+    """One text of a search: its tokens with their log probabilities, its score, and the slot that holds
+    it.
+    """
 
     tokens: list[int]
     log_probs: list[float]
@@ -59,8 +62,8 @@ class Beam:
 class TextSearch:
     """The best text behind a prompt in ``slot``, of at most ``budget`` tokens.
 
-    It goes on from ``tokens`` with ``log_probs``, which the slot holds too. One beam is greedy search and grows in
-    ``slot`` itself; others grow in forks of it, which are freed at the end.
+    It goes on from ``tokens`` with ``log_probs``, which the slot holds too. One beam is greedy search and
+    grows in ``slot`` itself; others grow in forks of it, which are freed at the end.
     """
 
     def __init__(
@@ -197,8 +200,8 @@ class TextSearch:
 
 @dataclass
 class Samples:
-    """So many texts ``count`` behind a prompt in ``slot``, drawn from p^(1/``temperature``), of at most ``budget``
-    tokens each; their ends are among them.
+    """So many texts ``count`` behind a prompt in ``slot``, drawn from p^(1/``temperature``), of at most
+    ``budget`` tokens each; their ends are among them.
     """
 
     cache: KvCache
@@ -236,7 +239,9 @@ class Samples:
 def next_log_probs(
     network: Network, cache: KvCache, pending: Sequence[Sequence[tuple[int, int]]]
 ) -> list[Floats]:
-    """Append what is ``pending`` of several searches, in one call; each one's log probabilities (rows, vocabulary)."""
+    """Append what is ``pending`` of several searches, in one call; each one's log probabilities (rows,
+    vocabulary).
+    """
     embedded = network.embed([token for rows in pending for _, token in rows])
     log_probs = cache.append([slot for rows in pending for slot, _ in rows], list(embedded[:, None]))
     return np.split(log_probs, np.cumsum([len(rows) for rows in pending])[:-1])
@@ -249,7 +254,9 @@ def run(
     slots: Sequence[int],
     searches: Sequence[Search],
 ) -> None:
-    """Append ``prompts``, embeddings (N, D_llm), to ``slots`` and write all texts of ``searches`` behind them."""
+    """Append ``prompts``, embeddings (N, D_llm), to ``slots`` and write all texts of ``searches`` behind
+    them.
+    """
     for search, log_probs in zip(searches, cache.append(slots, prompts), strict=True):
         search.accept(log_probs[None])
     while growing := [search for search in searches if not search.done]:

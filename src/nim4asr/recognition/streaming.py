@@ -1,9 +1,10 @@
 """Live speech: one stream, and how streams are recognized.
 
-Each second of sound is encoded once, in chunks, and enters the language model's keys and values once. In the mode
-``refresh`` every chunk brings a new hypothesis: what stood before its last tokens is kept, those are written anew
-(NIM4-ASR's revision of June 2026, as ``docs/streaming.md`` shows). In the mode ``final`` nothing is written before
-the segment's end. In both, the end brings a pass over the whole segment, from the same keys and values, with hints.
+Each second of sound is encoded once, in chunks, and enters the language model's keys and values once. In the
+mode ``refresh`` every chunk brings a new hypothesis: what stood before its last tokens is kept, those are
+written anew (NIM4-ASR's revision of June 2026, as ``docs/streaming.md`` shows). In the mode ``final`` nothing
+is written before the segment's end. In both, the end brings a pass over the whole segment, from the same keys
+and values, with hints.
 """
 
 import time
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class Stream:
     """One speaker's live speech.
 
-    ``feed`` samples as they come and ``finish`` at the end: both return the events that became known. Any cutting of
-    the samples gives the same events. For many speakers at a time, see ``Engine``.
+    ``feed`` samples as they come and ``finish`` at the end: both return the events that became known. Any
+    cutting of the samples gives the same events. For many speakers at a time, see ``Engine``.
     """
 
     def __init__(
@@ -49,16 +50,16 @@ class Stream:
     def feed(self, samples: "Samples") -> list[Event]:
         """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.
 
-        Raises ``InputError`` for NaN, another number of channels or half a sample, none of which is then heard, and
-        after ``finish``.
+        Raises ``InputError`` for NaN, another number of channels or half a sample, none of which is then
+        heard, and after ``finish``.
         """
         self._raise_failure()
         self._handle.feed(samples)
         return self._work()
 
     def hint(self, hints: Sequence[str] = (), hotwords: "HotwordIndex | None" = None) -> None:
-        """Names that this segment and those after it may hold, at most 20, and hotwords to listen for from the next
-        segment on, in place of the ones before.
+        """Names that this segment and those after it may hold, at most 20, and hotwords to listen for from
+        the next segment on, in place of the ones before.
         """
         self._raise_failure()
         self._handle.hint(hints, hotwords)

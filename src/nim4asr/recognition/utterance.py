@@ -1,10 +1,11 @@
-"""One segment of speech while it is recognized: what has been heard of it, and which texts are to be written of it.
+"""One segment of speech while it is recognized: what has been heard of it, and which texts are to be written
+of it.
 
-The policy of hints lies here, for recordings and live speech alike. Of each segment the final text is written with
-the hints that it needs: names that were heard, but for those that stand in a draft, what the model writes anyway. A
-text with hints stands only if the sound bears it out (``nim4asr.recognition.hinting``); else the one without them
-does. A recording's draft is its text without hints, and is there when that is asked for; a live stream's draft is its
-last partial, so the text without hints is only written when it is needed.
+The policy of hints lies here, for recordings and live speech alike. Of each segment the final text is written
+with the hints that it needs: names that were heard, but for those that stand in a draft, what the model
+writes anyway. A text with hints stands only if the sound bears it out (``nim4asr.recognition.hinting``); else
+the one without them does. A recording's draft is its text without hints, and is there when that is asked for;
+a live stream's draft is its last partial, so the text without hints is only written when it is needed.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ from nim4asr.runtime.network import Encoded, KvCache
 
 @dataclass(frozen=True)
 class Order:
-    """A text to be written of the sound so far: behind ``tokens``, kept from before, with ``hints`` in its prompt.
+    """A text to be written of the sound so far: behind ``tokens``, kept from before, with ``hints`` in its
+    prompt.
 
     ``heard`` is what was heard of the names; ``end`` is the segment's, if this is the text that follows it.
     """
@@ -47,7 +49,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Written:
-    """A text that has been written: its tokens, its end among them if it was reached, and their log probabilities."""
+    """A text that has been written: its tokens, its end among them if it was reached, and their log
+    probabilities.
+    """
 
     tokens: tuple[int, ...]
     log_probs: tuple[float, ...]
@@ -56,8 +60,8 @@ class Written:
 class Utterance:
     """An open segment, which begins at ``start`` seconds and lives in ``slot`` of a cache.
 
-    ``positions`` of the slot are prompt and speech; ``state`` is the encoder's. ``stable`` of its ``tokens`` will not
-    change. ``order`` is the text that is wanted, if one is, and ``search`` the writing of it.
+    ``positions`` of the slot are prompt and speech; ``state`` is the encoder's. ``stable`` of its ``tokens``
+    will not change. ``order`` is the text that is wanted, if one is, and ``search`` the writing of it.
     """
 
     def __init__(

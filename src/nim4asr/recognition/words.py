@@ -1,4 +1,6 @@
-"""What the language model wrote and what the phoneme head heard, put together: a segment with its words' times."""
+"""What the language model wrote and what the phoneme head heard, put together: a segment with its words'
+times.
+"""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -20,7 +22,8 @@ def to_segment(
     hypothesis: Hypothesis,
     log_probs: NDArray[np.float32],
 ) -> Segment:
-    """The segment from ``start`` to ``end`` seconds, of which the phoneme head gave ``log_probs`` (T, phonemes).
+    """The segment from ``start`` to ``end`` seconds, of which the phoneme head gave ``log_probs`` (T,
+    phonemes).
 
     No voiced phoneme, no text: the language model does not write over silence.
     """

@@ -1,16 +1,16 @@
 """A network's graphs for onnxruntime: written once by torch, run without it.
 
-Three graphs, of which none holds a weight. Each names the tensors that it needs as they are named in the model's
-safetensors, from which they are filled when it is loaded (``nim4asr.runtime.onnx_network``): the graphs of a shape
-serve all weights of that shape, and nothing is stored twice.
+Three graphs, of which none holds a weight. Each names the tensors that it needs as they are named in the
+model's safetensors, from which they are filled when it is loaded (``nim4asr.runtime.onnx_network``): the
+graphs of a shape serve all weights of that shape, and nothing is stored twice.
 
 - ``encoder``: features (B, T, 80) and lengths (B,) to log_probs (B, T', phonemes) and speech (B, S, D_llm);
 - ``encoder_chunk``: features (B, 4c + 3, 80), lengths (B,) and a state to the same and the next state;
-- ``language_model``: embeddings (B, n, D_llm), keys and values (layers, B, heads, p, d) to log_probs (B, vocabulary),
-  keys and values (layers, B, heads, p + n, d).
+- ``language_model``: embeddings (B, n, D_llm), keys and values (layers, B, heads, p, d) to log_probs
+  (B, vocabulary), keys and values (layers, B, heads, p + n, d).
 
-One ``encoder_chunk`` serves chunks of any size; its state is the encoder's ``EncoderState``. The language model
-is written here once more, for no cache of Hugging Face's can be exported; only Qwen3's architecture is.
+One ``encoder_chunk`` serves chunks of any size; its state is the encoder's ``EncoderState``. The language
+model is written here once more, for no cache of Hugging Face's can be exported; only Qwen3's architecture is.
 """
 
 import json
@@ -59,7 +59,9 @@ class _Chunk(_Whole):
 
 
 class _LanguageModel(nn.Module):
-    """Qwen3 over explicit keys and values: pre-norm blocks, grouped heads with normed and rotated queries and keys."""
+    """Qwen3 over explicit keys and values: pre-norm blocks, grouped heads with normed and rotated queries and
+    keys.
+    """
 
     def __init__(self, llm: Any) -> None:
         super().__init__()
@@ -115,8 +117,8 @@ def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def export(network: Nim4, folder: Path) -> list[Path]:
-    """Write the graphs of ``network`` into ``folder``, and their check sums beside those of its weights; returns their
-    paths.
+    """Write the graphs of ``network`` into ``folder``, and their check sums beside those of its weights;
+    returns their paths.
 
     Raises ``InputError`` for a language model of another architecture than Qwen3.
     """

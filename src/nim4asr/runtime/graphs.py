@@ -7,8 +7,8 @@ PLACE = "model.safetensors"
 
 
 class Graph(NamedTuple):
-    """A graph's file, the names of its inputs and outputs, the axes of each input that may be of any size, and with
-    what the names of its weights begin.
+    """A graph's file, the names of its inputs and outputs, the axes of each input that may be of any size,
+    and with what the names of its weights begin.
     """
 
     name: str

@@ -12,8 +12,8 @@ from nim4asr.runtime.network import Model
 Runtime = Literal["onnx", "torch"]
 DTYPES = ("float32", "bfloat16", "float16")
 MOST_THREADS = 1024
-# Parameters under which a second thread costs more than it brings: nano takes the same time on two cores as on one, and
-# half as much again of the processor.
+# Parameters under which a second thread costs more than it brings: nano takes the same time on two cores as
+# on one, and half as much again of the processor.
 _SMALL = 100_000_000
 
 
@@ -26,11 +26,13 @@ def load(
 ) -> Model:
     """The model at ``place``, a folder or the hub's ``org/name``; by default the bundled nano.
 
-    ``runtime`` is by default onnxruntime for a model that comes with its graphs, on a processor in float32, and torch
-    for any other. ``device`` and ``dtype``, that of the weights in memory, are torch's. ``threads`` are those of the
-    processor: by default one for a small model, all cores for others. The device "auto" is a GPU where there is one.
+    ``runtime`` is by default onnxruntime for a model that comes with its graphs, on a processor in float32,
+    and torch for any other. ``device`` and ``dtype``, that of the weights in memory, are torch's. ``threads``
+    are those of the processor: by default one for a small model, all cores for others. The device "auto" is a
+    GPU where there is one.
 
-    Raises ``InputError`` if there is no such model, if it cannot transcribe, or if the runtime is not installed.
+    Raises ``InputError`` if there is no such model, if it cannot transcribe, or if the runtime is not
+    installed.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")

@@ -1,7 +1,7 @@
 """What recognition asks of a network, whatever runs it. All arrays are numpy's, float32.
 
-An encoder step with its state gives posteriors and speech embeddings; embeddings appended to slots of keys and values
-give the log probabilities of the next token; tokens have embeddings.
+An encoder step with its state gives posteriors and speech embeddings; embeddings appended to slots of keys
+and values give the log probabilities of the next token; tokens have embeddings.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ Floats = NDArray[np.float32]
 
 
 class Encoded(NamedTuple):
-    """What the encoder made of some sound: log posteriors ``log_probs`` (T', phonemes), 25 frames a second, and
-    ``speech`` embeddings of the language model (S, D_llm), 6.25 a second.
+    """What the encoder made of some sound: log posteriors ``log_probs`` (T', phonemes), 25 frames a second,
+    and ``speech`` embeddings of the language model (S, D_llm), 6.25 a second.
     """
 
     log_probs: Floats
@@ -32,8 +32,8 @@ class Encoded(NamedTuple):
 
 
 class ChunkInput(NamedTuple):
-    """A chunk's normalized ``features`` (4 * size + 3, 80), of which ``frames`` encoder frames are speech, and the
-    ``state`` that the chunk before it left.
+    """A chunk's normalized ``features`` (4 * size + 3, 80), of which ``frames`` encoder frames are speech,
+    and the ``state`` that the chunk before it left.
     """
 
     features: Floats
@@ -66,8 +66,8 @@ class KvCache(Protocol):
         """Let the slot hold ``prefix`` and nothing else."""
 
     def append(self, slots: Sequence[int], embeddings: Sequence[Floats]) -> Floats:
-        """Append embeddings, (N, D_llm) for each of ``slots``; the log probabilities (slots, vocabulary) of the token
-        after each.
+        """Append embeddings, (N, D_llm) for each of ``slots``; the log probabilities (slots, vocabulary) of
+        the token after each.
         """
 
 
@@ -79,15 +79,17 @@ class Network(Protocol):
         """The configuration of its blocks."""
 
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
-        """Encode whole segments of normalized features (T, 80), every frame seeing all of its own or, with ``chunks``,
-        what it would see live.
+        """Encode whole segments of normalized features (T, 80), every frame seeing all of its own or, with
+        ``chunks``, what it would see live.
         """
 
     def initial_state(self, chunks: ChunkScheme) -> Any:
         """The encoder's state of a stream that has heard nothing."""
 
     def encode_chunks(self, inputs: Sequence[ChunkInput]) -> list[tuple[Encoded, Any]]:
-        """Encode the next chunk of several streams, all of one chunk scheme; each one's new state beside it."""
+        """Encode the next chunk of several streams, all of one chunk scheme; each one's new state beside
+        it.
+        """
 
     def embed(self, tokens: Sequence[int]) -> Floats:
         """The embeddings (N, D_llm) of tokens."""

@@ -1,8 +1,9 @@
-"""The network run by onnxruntime, on a processor: exported graphs and the model's own safetensors, without torch.
+"""The network run by onnxruntime, on a processor: exported graphs and the model's own safetensors, without
+torch.
 
-Each graph is made ready when it is first needed, with its own weights from the file, as float32. What the encoder hears
-is encoded a row at a time: on a processor a batch brings nothing. The language model's rows of one length, such as the
-beams of a text, share a call, for each call reads all of its weights.
+Each graph is made ready when it is first needed, with its own weights from the file, as float32. What the
+encoder hears is encoded a row at a time: on a processor a batch brings nothing. The language model's rows of
+one length, such as the beams of a text, share a call, for each call reads all of its weights.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ _SEVERITY = 3
 
 
 class State(NamedTuple):
-    """What one chunk leaves to the next: a ``nim4asr.model.encoder.EncoderState`` of one stream and numpy's arrays."""
+    """What one chunk leaves to the next: a ``nim4asr.model.encoder.EncoderState`` of one stream and numpy's
+    arrays.
+    """
 
     keys: Floats
     values: Floats
@@ -38,7 +41,9 @@ class State(NamedTuple):
 
 
 class KvPrefix(NamedTuple):
-    """Keys and values of a slot, (layers, 1, heads, length, head dim) each. Never written to, so forks share them."""
+    """Keys and values of a slot, (layers, 1, heads, length, head dim) each. Never written to, so forks share
+    them.
+    """
 
     keys: Floats
     values: Floats
@@ -64,7 +69,8 @@ class OnnxNetwork:
         for graph in GRAPHS:
             if not (folder / graph.file).exists():
                 raise InputError(
-                    f"{folder / graph.file}: this graph of the model is missing; write all by: nim4 export {folder}"
+                    f"{folder / graph.file}: this graph of the model is missing; "
+                    f"write all by: nim4 export {folder}"
                 )
 
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
@@ -90,7 +96,9 @@ class OnnxNetwork:
         return OnnxCache(self)
 
     def next_log_probs(self, embeddings: Floats, past: KvPrefix) -> tuple[Floats, KvPrefix]:
-        """Log probabilities (B, vocabulary) after ``embeddings`` (B, n, D_llm), and keys and values with theirs."""
+        """Log probabilities (B, vocabulary) after ``embeddings`` (B, n, D_llm), and keys and values with
+        theirs.
+        """
         inputs = {"embeddings": embeddings, "keys": past.keys, "values": past.values}
         log_probs, keys, values = self._run("language_model", inputs)
         return log_probs, KvPrefix(keys, values)
@@ -197,7 +205,9 @@ class OnnxCache:
 
 
 def _row(whole: KvPrefix, row: int) -> KvPrefix:
-    """One row of a batch: a view, which keeps the batch in memory for as long as a text grows and no longer."""
+    """One row of a batch: a view, which keeps the batch in memory for as long as a text grows and no
+    longer.
+    """
     return KvPrefix(whole.keys[:, row : row + 1], whole.values[:, row : row + 1])
 
 
@@ -206,7 +216,9 @@ def _joined(rows: tuple[Floats, ...]) -> Floats:
 
 
 def onnx_model(folder: Path, threads: int | None = None) -> Model:
-    """The model in ``folder`` with its graphs. Raises ``InputError`` if anything is missing, damaged or another's."""
+    """The model in ``folder`` with its graphs. Raises ``InputError`` if anything is missing, damaged or
+    another's.
+    """
     config = read_config(folder)
     check_weights(folder)
     network = OnnxNetwork(config, folder, threads or 1)

@@ -32,10 +32,11 @@ def normalize(text: str) -> str:
 
 
 def written_tokens(text: str) -> list[str]:
-    """What an error rate of the written form counts: case, digits and punctuation as they stand, a mark a token.
+    """What an error rate of the written form counts: case, digits and punctuation as they stand, a mark a
+    token.
 
-    ``"Hi, 小王!"`` -> ``["Hi", ",", "小", "王", "!"]``. Marks of the same meaning are the same: full-width ones are
-    narrow (NFKC), typographic apostrophes straight.
+    ``"Hi, 小王!"`` -> ``["Hi", ",", "小", "王", "!"]``. Marks of the same meaning are the same:
+    full-width ones are narrow (NFKC), typographic apostrophes straight.
     """
     plain = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
     return _WRITTEN.findall(plain)

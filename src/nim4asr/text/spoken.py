@@ -15,7 +15,8 @@ _NUMBERLIKE = re.compile(r"[0-9０-９$€£¥%℃°]")
 _NUMBER = re.compile(r"([$€£¥]?)([0-9]+(?:[.,][0-9]+)*)([%℃°$€£¥]?)")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _DIGITS = "zero one two three four five six seven eight nine".split()
-# The normalizer takes time in proportion to the square of a text's length; longer texts go through it in pieces.
+# The normalizer takes time in proportion to the square of a text's length; longer texts go through it in
+# pieces.
 _LONGEST_PIECE = 80
 
 
@@ -23,8 +24,8 @@ def spoken_form(text: str) -> str:
     """``text`` with digits, dates, amounts and units written as they are said.
 
     Chinese rules when the text holds a Chinese character, English ones otherwise:
-    ``"3.5元"`` -> ``"三点五元"``, ``"$3"`` -> ``"three dollars"``. Every string has a spoken form; what stands in it
-    for code points that are no characters (surrogates) is U+FFFD.
+    ``"3.5元"`` -> ``"三点五元"``, ``"$3"`` -> ``"three dollars"``. Every string has a
+    spoken form; code points that are no characters (surrogates) become U+FFFD in it.
     """
     if not text.isascii():
         text = _SURROGATES.sub("\ufffd", "".join(map(_plain_number, text)))

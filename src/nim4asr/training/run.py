@@ -1,8 +1,8 @@
 """Runs a recipe: one stage after another, each from what the one before it left.
 
-A run's folder holds what was prepared (``nim4asr.training.prepare``), a folder a stage (log and states), and at the
-end ``model``, the checkpoint. A run that was stopped at any moment continues from the last saved state when the
-same command is given again.
+A run's folder holds what was prepared (``nim4asr.training.prepare``), a folder a stage (log and states), and
+at the end ``model``, the checkpoint. A run that was stopped at any moment continues from the last saved state
+when the same command is given again.
 """
 
 from collections.abc import Iterator, Sequence

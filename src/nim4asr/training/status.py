@@ -60,7 +60,9 @@ def write_recipe(folder: Path, name: str, recipe: Recipe, stages: Sequence[str])
 
 
 def _steps(recipe: Recipe, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:
-    """The planned steps of every loop by the folder of its states; of a loop in rounds, those of its rounds."""
+    """The planned steps of every loop by the folder of its states; of a loop in rounds, those of its
+    rounds.
+    """
     planned = {k: steps for name in stages for k, steps in recipe.stages[name].planned_steps(name).items()}
     return {
         folder: asdict(steps) if isinstance(steps, RoundSteps) else steps for folder, steps in planned.items()
@@ -129,7 +131,8 @@ def as_text(status: RunStatus) -> str:
     for one in status.snapshots:
         end = ", final" if one.final else ""
         lines.append(
-            f"    snapshot {one.number} of step {one.step}: CKA {one.cka:.4f} to that of {one.reference_step}{end}"
+            f"    snapshot {one.number} of step {one.step}: "
+            f"CKA {one.cka:.4f} to that of {one.reference_step}{end}"
         )
     lines += [f"  {count} utterances left out: {name}" for name, count in status.left_out.items()]
     return "\n".join(lines)

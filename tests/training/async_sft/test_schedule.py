@@ -1,4 +1,6 @@
-"""The schedule of asynchronous IA-SFT, without a network: what is published when, and what the other worker does."""
+"""The schedule of asynchronous IA-SFT, without a network: what is published when, and what the other worker
+does.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +45,9 @@ def paper() -> AsyncIaSft:
 
 
 def scripted_cka(step: int, reference: int) -> float:
-    """An encoder that moves fast at first: 0.975 lies between 500 k and 1.01 M, then 1.32 M; then it hardly moves."""
+    """An encoder that moves fast at first: 0.975 lies between 500 k and 1.01 M, then 1.32 M; then it hardly
+    moves.
+    """
     places = {500_000: 1_010_000, 1_010_000: 1_320_000, 1_320_000: 5 * MILLION}
     return 0.974 if step >= places[reference] else 0.976
 

@@ -60,7 +60,8 @@ class Fit(Objective):
         }
 
 
-config = LoopConfig(6, OptimizerConfig(1e-2, muon=not sharded, clip_norm=0.5), 1, log_every=1, checkpoint_every=3)
+optimizer = OptimizerConfig(1e-2, muon=not sharded, clip_norm=0.5)
+config = LoopConfig(6, optimizer, 1, log_every=1, checkpoint_every=3)
 if os.environ.get("ACCELERATE_USE_DEEPSPEED"):
     # DeepSpeed runs on processors; it is Accelerate that does not expect it to.
     PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_CPU)

@@ -200,7 +200,9 @@ class Two:
 
 
 def test_each_process_s_share_of_the_joint_loss(tmp_path: Path) -> None:
-    """Gradients are averaged over processes, so the mean of the shares must be the loss of the joint batch."""
+    """Gradients are averaged over processes, so the mean of the shares must be the loss of the joint
+    batch.
+    """
     running = loop(tmp_path, Fit(), config(1))
     total = torch.tensor(6.0)
     losses = {

@@ -7,7 +7,9 @@ from nim4asr.training.stages.flat_start import flat_alignment
 
 
 def batch(loud: tuple[int, int], phonemes: list[int], frames: int = 40) -> SpeechBatch:
-    """One utterance of ``frames`` encoder frames, of which those from ``loud[0]`` up to ``loud[1]`` are loud."""
+    """One utterance of ``frames`` encoder frames, of which those from ``loud[0]`` up to ``loud[1]`` are
+    loud.
+    """
     features = torch.zeros(1, 1, 4 * frames + 3, 80)
     features[0, 0, 4 * loud[0] + 3 : 4 * loud[1] + 3] = 1.0
     lengths = torch.tensor([4 * frames + 3])

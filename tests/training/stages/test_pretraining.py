@@ -78,7 +78,8 @@ def test_cr_ctc_is_its_equation(weight: float) -> None:
     consistency = parts["consistency"]
     assert consistency.weight == weight and float(consistency.count) == phonemes
     assert consistency.total.item() == pytest.approx(kl / 2, rel=1e-4)
-    # Each side's target stands still: the gradient of KL(sg(q) || p) is p - q, frame by frame, and nothing flows to q.
+    # Each side's target stands still: the gradient of KL(sg(q) || p) is p - q, frame by frame, and nothing
+    # flows to q.
     consistency.total.backward()  # type: ignore[no-untyped-call]
     pulled = (np.exp(a) - np.exp(b)) / 2
     for row, length in enumerate(LENGTHS):

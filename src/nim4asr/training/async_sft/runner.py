@@ -47,8 +47,9 @@ class AsyncIaSftRunner:
         """Run one worker to its end, which for IA-SFT's may mean waiting for the other; or both in turns."""
         if worker != "ia-sft" and not self._trainer.drift_batches:
             raise InputError(
-                f"the stage {self._name!r} compares encoders on dev utterances, and the recipe's corpora have none; "
-                "mark some lines of a manifest with the split dev, and name it in the recipe's dev"
+                f"the stage {self._name!r} compares encoders on dev utterances, and the recipe's "
+                "corpora have none; mark some lines of a manifest with the split dev, and name it in the "
+                "recipe's dev"
             )
         if worker == "pretraining":
             while not self._pretrain():

@@ -8,9 +8,9 @@ its steps are done it publishes the last, whatever the CKA (``drift_action``).
 
 The IA-SFT worker is a state machine (``next_phase``):
 
-    WAITING ──first snapshot──> ALIGNING ──steps done──> TRAINING on snapshot k ──newer snapshot──> TRAINING on it
-                                                             │ steps of the round done: waits for a newer one
-                                                             └──final snapshot──> FINAL_ROUND ──steps done──> DONE
+    WAITING ──first snapshot──> ALIGNING ──steps done──> TRAINING ──newer snapshot──> TRAINING on it
+                                                             │ steps of the round done: waits for one
+                                                             └──final snapshot──> FINAL_ROUND ──> DONE
 
 Adaptor, language model and their optimizer state live through a swap; only the encoder and its phoneme head
 are exchanged. Either worker may be killed and started again. On one machine, one command runs them in turns:

@@ -5,7 +5,7 @@ all they share is the folder, on any file system on which a rename is atomic.
 
     snapshots/
       snapshot-0/          the first reference, which no one trains on
-      snapshot-1/ ...      encoder.safetensors and manifest.json: step, CKA to the reference then, final or not
+      snapshot-1/ ...      encoder.safetensors and manifest.json: step, CKA to its reference, final or not
 """
 
 import json

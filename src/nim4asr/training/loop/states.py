@@ -1,7 +1,8 @@
 """The saved states of a stage: folders ``state-STEP`` with weights, optimizer state and step.
 
-A state is written beside its place and renamed when it is whole, so that a run killed at any moment leaves only
-whole ones. Every state holds whole weights, for the stages to come; a sharded run adds Accelerate's own files.
+A state is written beside its place and renamed when it is whole, so that a run killed at any moment leaves
+only whole ones. Every state holds whole weights, for the stages to come; a sharded run adds Accelerate's own
+files.
 """
 
 import errno

@@ -1,8 +1,8 @@
 """What a stage of training is.
 
-A stage is a frozen dataclass, its configuration. Most stages are a ``SingleStage``: one objective, which also says
-what is trained, over one kind of batches. The loop (``nim4asr.training.loop.loop``) knows nothing else of them.
-Asynchronous IA-SFT is a ``Stage`` of several.
+A stage is a frozen dataclass, its configuration. Most stages are a ``SingleStage``: one objective, which also
+says what is trained, over one kind of batches. The loop (``nim4asr.training.loop.loop``) knows nothing else
+of them. Asynchronous IA-SFT is a ``Stage`` of several.
 """
 
 from abc import ABC, abstractmethod
@@ -39,7 +39,9 @@ class StageRunner(Protocol):
         ...
 
     def run(self, worker: Worker | None) -> None:
-        """Train to the end, or only what ``worker`` does. Raises ``InputError`` if there is no such worker."""
+        """Train to the end, or only what ``worker`` does. Raises ``InputError`` if there is no such
+        worker.
+        """
         ...
 
     def load_latest_state(self) -> None:

@@ -4,7 +4,8 @@ Trains everything in the encoder and the head; there is nothing else yet.
 
 Every utterance passes in ``views`` SpecAugment views. With two of them (Yao et al. 2024, CR-CTC)
 
-    loss = ( (CTC_a + CTC_b) / 2 + weight * sum over frames of (KL(sg(p_b) || p_a) + KL(sg(p_a) || p_b)) / 2 ) / N
+    loss = ( (CTC_a + CTC_b) / 2
+             + weight * sum over frames of (KL(sg(p_b) || p_a) + KL(sg(p_a) || p_b)) / 2 ) / N
 
 where p are the frame-wise posteriors of the views a and b, sg stops the gradient, CTC is the sum of -log
 p(phonemes | frames) over the utterances of a view, and N is the number of their phonemes: both terms are a

@@ -80,7 +80,8 @@ class TextPretraining(SingleStage):
         freeze_all_but(model.network, "llm")
         if model.phoneme_embedding is None:
             raise InputError(
-                "text pre-training is for a language model trained from scratch; this recipe has language_model set"
+                "text pre-training is for a language model trained from scratch; "
+                "this recipe has language_model set"
             )
         model.phoneme_embedding.requires_grad_(True)
         return SimulatedSpeechLoss(model.network, model.tokenizer, model.phoneme_embedding)

@@ -12,6 +12,7 @@ from nim4asr.analysis.entropy import (
     _phonetic,
     _semantic,
     align_utterance,
+    measure,
     spectral_entropy,
 )
 from nim4asr.audio.features import Floats

@@ -15,6 +15,12 @@ from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
 if TYPE_CHECKING:
     from nim4asr.model.checkpoint import Checkpoint
 
+# Why a test may be skipped where all extras are installed.
+EXPECTED_SKIPS = (
+    "needs DeepSpeed",
+    "needs an environment with vLLM",
+    "espeak-ng and flite are not installed",
+)
 DEMO = Path(__file__).parent.parent / "demo"
 TEXTS = ["今天天气很好", "我想去北京", "how are you today", "the weather is fine", "你好世界 hello world"] * 3
 
@@ -78,3 +84,22 @@ def speech() -> Floats:
     from nim4asr.audio.reading import read_audio
 
     return read_audio(sorted(DEMO.glob("*.flac"))[0])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-expected-skips", action="store_true", help="fail if a test is skipped for another reason"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.config.getoption("--only-expected-skips"):
+        return
+    reasons = {
+        str(report.longrepr[2]).removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])
+    }
+    if unexpected := reasons.difference(EXPECTED_SKIPS):
+        reporter.write_line(f"unexpected skips: {'; '.join(sorted(unexpected))}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

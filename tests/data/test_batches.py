@@ -65,7 +65,7 @@ def test_no_store(tmp_path: Path) -> None:
 
 
 def test_batches_hold_their_seconds_and_everything_once(store: FeatureStore) -> None:
-    sampler = Sampler([WeightedCorpus(store)], seconds=10.0)
+    sampler = Sampler([WeightedCorpus(store)], batch_seconds=10.0)
     batches = sampler.epoch(0)
     ids = [drawn.utterance.id for batch in batches for drawn in batch]
     assert sorted(ids) == sorted(entry.id for entry in store.utterances)
@@ -91,7 +91,7 @@ def test_weights_repeat_and_thin_out(store: FeatureStore) -> None:
 
 
 def test_long_utterances_come_more_often(store: FeatureStore) -> None:
-    batches = Sampler([WeightedCorpus(store)], 10.0, long=2.0, longer=2.5).epoch(0)
+    batches = Sampler([WeightedCorpus(store)], 10.0, long_s=2.0, long_weight=2.5).epoch(0)
     counts = Counter(drawn.utterance.id for batch in batches for drawn in batch)
     frames = {entry.id: entry.frames for entry in store.utterances}
     assert {count for id_, count in counts.items() if frames[id_] < 200} == {1}
@@ -123,7 +123,7 @@ def test_augmentation_depends_on_the_sample_and_its_turn_alone(store: FeatureSto
 
 
 def test_lengths_bound_what_is_drawn(store: FeatureStore) -> None:
-    batches = Sampler([WeightedCorpus(store)], 10.0, shortest=1.0, longest=2.0).epoch(0)
+    batches = Sampler([WeightedCorpus(store)], 10.0, min_s=1.0, max_s=2.0).epoch(0)
     assert {drawn.utterance.id for batch in batches for drawn in batch} <= {f"u{i}" for i in range(10, 22)}
 
 
@@ -169,7 +169,7 @@ def test_prefetching_keeps_order_and_errors() -> None:
 
 def test_no_utterance_of_such_a_length(store: FeatureStore) -> None:
     with pytest.raises(InputError, match="no utterance of 50 to 60 s"):
-        Sampler([WeightedCorpus(store)], 10.0, shortest=50.0, longest=60.0).batch(0)
+        Sampler([WeightedCorpus(store)], 10.0, min_s=50.0, max_s=60.0).batch(0)
 
 
 def test_a_store_keeps_texts_with_line_separators(tmp_path: Path) -> None:

@@ -46,14 +46,14 @@ def test_keywords_of_transcripts_are_nouns_and_names() -> None:
         "他们很快地跑了",
         "what do you want to learn about biology",
     ]
-    found = keywords_of(texts, KeywordConfig(common=1.0))
+    found = keywords_of(texts, KeywordConfig(max_text_share=1.0))
     assert {"北京大学", "历史", "音乐", "biology", "learn"} <= set(found)
     assert not {"我", "在", "喜欢", "很快", "跑", "do", "you"} & set(found)
 
 
 def test_common_words_are_no_keywords() -> None:
     texts = ["他喜欢音乐"] * 50 + ["她学习历史"]
-    assert keywords_of(texts, KeywordConfig(common=0.1)) == ["历史"]
+    assert keywords_of(texts, KeywordConfig(max_text_share=0.1)) == ["历史"]
 
 
 def test_transcripts_without_a_keyword() -> None:

@@ -94,7 +94,7 @@ def toy_recipe(tmp_path: Path) -> Recipe:
         texts=[tmp_path / "text.txt"],
         noises=tmp_path / "noise.tar",
         synthetic=None,
-        keywords=KeywordConfig(common=1.0),
+        keywords=KeywordConfig(max_text_share=1.0),
         stages={
             "words": Pretraining(LOOP, SPEECH, views=1),
             "text-pretraining": TextPretraining(LOOP, 200, hints=HintSampling()),
@@ -104,12 +104,12 @@ def toy_recipe(tmp_path: Path) -> Recipe:
                 IaSft(LOOP, SPEECH),
                 steps_per_snapshot=1,
                 # So strict that every look but the first publishes.
-                swaps=SwapConfig(threshold=1.0, every=0.25),
+                swaps=SwapConfig(cka_threshold=1.0, check_every_share=0.25),
                 poll_s=0.05,
             ),
             "joint-sft": JointSft(LOOP, SPEECH, hints=HintSampling()),
             "context-sft": ContextSft(LOOP, SPEECH),
-            "rl": Rl(LOOP, SpeechData(10.0, augmentation=None), samples=2),
+            "rl": Rl(LOOP, SpeechData(10.0, augmentation=None), group_size=2),
             "phoneme-head": PhonemeHeadTuning(LOOP, SPEECH),
         },
         dev=("toy",),
@@ -365,7 +365,7 @@ def test_a_key_is_never_written_and_comes_from_the_environment(
         return found
 
     monkeypatch.setattr(prepare, "filtered", keeping)
-    given = replace(recipe, keywords=KeywordConfig(common=1.0), keyword_filter=judge)
+    given = replace(recipe, keywords=KeywordConfig(max_text_share=1.0), keyword_filter=judge)
     folder = tmp_path / "run"
     write_recipe(folder, "toy", given, list(given.stages))
     prepare_data(given, folder)

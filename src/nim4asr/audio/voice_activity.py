@@ -27,18 +27,20 @@ _CONTEXT_LEVEL = 1e-3
 
 @dataclass(frozen=True)
 class VoiceActivityConfig:
-    """Times in seconds. Speech begins above ``threshold`` and ends after ``min_silence_s`` below
-    ``threshold`` - 0.15; ``speech_pad_s`` is kept on both sides; what is shorter than ``min_speech_s`` is no
-    speech; what is longer than ``max_segment_s`` is cut where its last ``split_window_s``, at most half of
-    it, are quietest.
-    """
+    """When speech begins and ends."""
 
     threshold: float = 0.5
+    """Speech begins above this probability, and ends below it less 0.15."""
     min_silence_s: float = 0.5
+    """A pause of this length ends a segment."""
     speech_pad_s: float = 0.2
+    """So much is kept before the voice and after it."""
     min_speech_s: float = 0.1
+    """What is shorter is no speech."""
     max_segment_s: float = 30.0
+    """What is longer is cut."""
     split_window_s: float = 3.0
+    """A long segment is cut at the quietest place of its last so many seconds, at most half of it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:

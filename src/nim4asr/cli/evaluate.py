@@ -14,6 +14,7 @@ from nim4asr.cli.options import (
     add_model_options,
     add_offline_options,
     add_streaming_options,
+    asks_for_streaming,
     decoding_config,
     load_hotwords,
     load_recognizer,
@@ -56,8 +57,6 @@ def run(options: argparse.Namespace) -> int:
     from nim4asr.errors import InputError
     from nim4asr.evaluation.comparison import compare, rates, read_rows
     from nim4asr.evaluation.evaluate import evaluate
-    from nim4asr.hotwords.hints import HintConfig
-    from nim4asr.recognition.configuration import StreamingConfig
 
     if options.streaming and options.chunk_frames is not None:
         raise InputError("--chunk-frames is for recordings; --streaming has --chunk")
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         # Found out before hours of listening.
         read_rows(options.compare)
     live = streaming_config(options)
-    if not options.streaming and replace(live, hints=HintConfig()) != StreamingConfig():
+    if asks_for_streaming(options) and not options.streaming:
         raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
     utterances = select(options.manifest, options.split, options.limit)
     hotwords = load_hotwords(options)

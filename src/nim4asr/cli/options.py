@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from nim4asr.recognition.offline import Recognizer
     from nim4asr.runtime.network import Model
 
-# As many as a prompt holds (nim4asr.model.prompt, which is not imported for it).
-MOST_HINTS = 20
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -40,7 +38,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=("onnx", "torch"),
         help="what runs the network (default: onnx where the model has its graphs, else torch)",
     )
-    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, auto (default: cpu)")
+    group.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if torch runs the network on one)"
+    )
     group.add_argument("--dtype", default="float32", choices=_DTYPES)
     group.add_argument(
         "--threads",
@@ -73,54 +73,69 @@ def add_offline_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_streaming_options(parser: argparse.ArgumentParser) -> None:
-    """``--mode``, ``--chunk``, ``--end-silence``, ``--longest``."""
+    """``--mode``, ``--chunk``, ``--end-silence``, ``--longest``; None for what is not given."""
+    from nim4asr.recognition.configuration import StreamingConfig
+
+    default = StreamingConfig()
     group = parser.add_argument_group("live speech")
     group.add_argument(
         "--mode",
         choices=("refresh", "final"),
-        default="refresh",
-        help="show text while it is said, or only when a segment ends (default: refresh)",
+        help=f"show text while it is said, or only when a segment ends (default: {default.mode})",
     )
     group.add_argument(
         "--chunk",
         type=int,
-        default=640,
         metavar="MS",
-        help="chunk size of the encoder in ms, a multiple of 160 (default: 640)",
+        help=f"chunk size of the encoder in ms, a multiple of 160 (default: {1000 * default.chunk_s:g})",
     )
     group.add_argument(
         "--end-silence",
         type=float,
-        default=0.5,
         metavar="SECONDS",
-        help="a pause of this length ends a segment (default: 0.5)",
+        help=f"a pause of this length ends a segment (default: {default.voice_activity.min_silence_s:g})",
     )
     group.add_argument(
         "--longest",
         type=float,
-        default=30.0,
         metavar="SECONDS",
-        help="maximum length of a segment; it is cut where it is quietest (default: 30)",
+        help="maximum length of a segment; it is cut where it is quietest "
+        f"(default: {default.voice_activity.max_segment_s:g})",
     )
+
+
+def asks_for_streaming(options: argparse.Namespace) -> bool:
+    """Whether any option of live speech was given."""
+    given = (options.mode, options.chunk, options.end_silence, options.longest)
+    return any(value is not None for value in given)
 
 
 def streaming_config(options: argparse.Namespace) -> "StreamingConfig":
     """The streaming options' configuration; raises ``InputError`` for what cannot be."""
-    from nim4asr.audio.voice_activity import VoiceActivityConfig
+    from dataclasses import replace
+
     from nim4asr.errors import InputError
     from nim4asr.recognition.configuration import StreamingConfig
 
+    config = StreamingConfig(hints=hint_config(options))
+    chunk_s = None if options.chunk is None else options.chunk / 1000
+    pauses = {"min_silence_s": options.end_silence, "max_segment_s": options.longest}
     try:
-        voice_activity = VoiceActivityConfig(min_silence_s=options.end_silence, max_segment_s=options.longest)
-        return StreamingConfig(
-            options.mode, options.chunk / 1000, voice_activity=voice_activity, hints=hint_config(options)
-        )
+        voice_activity = replace(config.voice_activity, **_given(pauses))
+        asked = _given({"mode": options.mode, "chunk_s": chunk_s})
+        return replace(config, voice_activity=voice_activity, **asked)
     except ValueError as error:
         raise InputError(str(error)) from None
 
 
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def add_hotword_options(parser: argparse.ArgumentParser) -> None:
-    """``--hotwords``, ``--most-hints``."""
+    """``--hotwords``, ``--most-hints``; None for what is not given."""
+    from nim4asr.hotwords.hints import HintConfig
+
     group = parser.add_argument_group("names")
     group.add_argument(
         "--hotwords",
@@ -131,9 +146,8 @@ def add_hotword_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--most-hints",
         type=int,
-        default=MOST_HINTS,
         metavar="N",
-        help=f"maximum number of hints; 0 only reports the hits (default: {MOST_HINTS})",
+        help=f"maximum number of hints; 0 only reports the hits (default: {HintConfig().max_hints})",
     )
 
 
@@ -161,10 +175,13 @@ def hint_config(options: argparse.Namespace) -> "HintConfig":
     """How hits become hints; raises ``InputError`` for what cannot be."""
     from nim4asr.errors import InputError
     from nim4asr.hotwords.hints import HintConfig
+    from nim4asr.model.prompt import MOST_HINTS
 
+    if options.most_hints is None:
+        return HintConfig()
     if not 0 <= options.most_hints <= MOST_HINTS:
         raise InputError(f"--most-hints must be from 0 to {MOST_HINTS}, not {options.most_hints}")
-    if options.most_hints != MOST_HINTS and options.hotwords is None:
+    if options.hotwords is None:
         raise InputError("--most-hints is about names that were heard: add --hotwords FILE")
     return HintConfig(max_hints=options.most_hints)
 

@@ -18,11 +18,10 @@ from nim4asr.cli.options import (
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
 from nim4asr.files import write_atomic
+from nim4asr.recognition.writers import WRITERS
 
 if TYPE_CHECKING:
     from nim4asr.recognition.result import Transcript
-
-FORMATS = ("txt", "json", "srt", "vtt")
 
 
 def add_parser(commands: Any) -> None:
@@ -35,7 +34,7 @@ def add_parser(commands: Any) -> None:
         "nim4 transcribe *.wav --format srt --output-dir subtitles --hotwords names.db",
     )
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="audio files")
-    parser.add_argument("--format", choices=FORMATS, default="txt")
+    parser.add_argument("--format", choices=tuple(WRITERS), default="txt")
     parser.add_argument(
         "--output-dir", type=Path, metavar="DIR", help="one file an audio here instead of stdout"
     )
@@ -49,8 +48,6 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is named on stderr and the others are still done."""
-    from nim4asr.recognition.writers import WRITERS
-
     hotwords = load_hotwords(options)
     recognizer = load_recognizer(options)
     write = WRITERS[options.format]

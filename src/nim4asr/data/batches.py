@@ -46,18 +46,18 @@ class WeightedCorpus:
 class Sampler:
     """Which utterances make which batch.
 
-    A batch holds about ``seconds`` of audio, padding included, of utterances alike in length. Utterances of
-    ``long`` seconds and more come ``longer`` times as often. The batches of an epoch depend on ``seed`` and
-    the epoch alone, so that a resumed run repeats none.
+    A batch holds about ``batch_seconds`` of audio, padding included, of utterances alike in length, from
+    ``min_s`` to ``max_s``. Those of ``long_s`` seconds and more come ``long_weight`` times as often. The
+    batches of an epoch depend on ``seed`` and the epoch alone, so that a resumed run repeats none.
     """
 
     sources: Sequence[WeightedCorpus]
-    seconds: float
+    batch_seconds: float
     seed: int = 0
-    longest: float = 20.0
-    shortest: float = 0.3
-    long: float = 10.0
-    longer: float = 1.0
+    max_s: float = 20.0
+    min_s: float = 0.3
+    long_s: float = 10.0
+    long_weight: float = 1.0
 
     def epoch(self, number: int) -> list[list[SampledUtterance]]:
         """The batches of one epoch. Raises ``InputError`` if no utterance is of such a length."""
@@ -83,20 +83,23 @@ class Sampler:
                         SampledUtterance(source.corpus, utterances[i], number * copies + copy) for i in rows
                     ]
         if not chosen:
-            raise InputError(f"no utterance of {self.shortest:g} to {self.longest:g} s to train on")
+            raise InputError(f"no utterance of {self.min_s:g} to {self.max_s:g} s to train on")
         frames = [drawn.utterance.frames for drawn in chosen]
-        return pack(chosen, frames, self.seconds * FRAMES_PER_SECOND, random)
+        return pack(chosen, frames, self.batch_seconds * FRAMES_PER_SECOND, random)
 
     def _usable(self, source: WeightedCorpus) -> list[tuple[float, list[CorpusUtterance]]]:
         """The utterances of a length to train on, the short and the long ones, each with their weight."""
-        low, high = self.shortest * FRAMES_PER_SECOND, self.longest * FRAMES_PER_SECOND
+        low, high = self.min_s * FRAMES_PER_SECOND, self.max_s * FRAMES_PER_SECOND
         usable = [utterance for utterance in source.corpus.utterances if low <= utterance.frames <= high]
-        if self.longer == 1.0:
+        if self.long_weight == 1.0:
             return [(source.weight, usable)]
-        bound = self.long * FRAMES_PER_SECOND
+        bound = self.long_s * FRAMES_PER_SECOND
         return [
             (source.weight, [utterance for utterance in usable if utterance.frames < bound]),
-            (source.weight * self.longer, [utterance for utterance in usable if utterance.frames >= bound]),
+            (
+                source.weight * self.long_weight,
+                [utterance for utterance in usable if utterance.frames >= bound],
+            ),
         ]
 
 

@@ -26,16 +26,18 @@ Sound = tuple[int, ...]
 
 @dataclass(frozen=True)
 class KeywordConfig:
-    """``tags`` are jieba's: nouns (n, names of people nr, places ns, companies nt, others nz), their verbal
-    and adjectival kinds, and idioms. An English word is a keyword if it has ``english_letters`` and stands in
-    at most ``common`` of the texts; a Chinese one if it has ``characters`` from the first to the second, and
-    is no commoner.
-    """
+    """Which words of the transcripts are keywords."""
 
     tags: tuple[str, ...] = ("n", "nr", "ns", "nt", "nz", "nrt", "nrfg", "vn", "an", "i", "l")
-    characters: tuple[int, int] = (2, 8)
-    english_letters: int = 4
-    common: float = 0.005
+    """Parts of speech by jieba's tags: nouns (n, names of people nr, places ns, companies nt, others
+    nz), their verbal and adjectival kinds, and idioms.
+    """
+    chinese_characters: tuple[int, int] = (2, 8)
+    """The least and the most characters of a Chinese keyword."""
+    min_english_letters: int = 4
+    """The least letters of an English one."""
+    max_text_share: float = 0.005
+    """Words that stand in more of the texts are no keywords."""
 
 
 class KeywordSet:
@@ -163,7 +165,7 @@ def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> 
         words = _chinese(text, config) if any(map(is_han, text)) else _english(text, config)
         # Each once, in the order of the text: a set's order is another in every process, and so the run's.
         counts.update(list(dict.fromkeys(words)))
-    most = max(2.0, config.common * len(texts))
+    most = max(2.0, config.max_text_share * len(texts))
     kept = [keyword for keyword, count in counts.most_common() if count <= most]
     if not kept:
         raise InputError(
@@ -177,14 +179,14 @@ def _chinese(text: str, config: KeywordConfig) -> Iterator[str]:
         import rjieba
     except ImportError:
         raise InputError("keywords of Chinese need rjieba: pip install 'nim4asr[training]'") from None
-    low, high = config.characters
+    low, high = config.chinese_characters
     for word, tag in rjieba.tag(text):
         if tag in config.tags and low <= len(word) <= high and all(map(is_han, word)):
             yield word
 
 
 def _english(text: str, config: KeywordConfig) -> Iterator[str]:
-    return (word for word in text.split() if len(word) >= config.english_letters and word.isalpha())
+    return (word for word in text.split() if len(word) >= config.min_english_letters and word.isalpha())
 
 
 def filtered(

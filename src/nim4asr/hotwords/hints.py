@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from nim4asr.model.prompt import MOST_HINTS
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -26,18 +28,18 @@ class Hit:
 
 @dataclass(frozen=True)
 class HintConfig:
-    """``max_hints`` hints at most, each with evidence of at least ``min_log_odds``: 0 is as likely said as
-    not.
+    """Which hits become hints."""
 
-    Names that sound the same share a place if their evidence is within ``tie_margin`` of its best.
-    ``category_bias`` adds to the evidence of the names of a category: log 2 for one whose names are said
-    twice as often as others.
-    """
-
-    max_hints: int = 20
+    max_hints: int = MOST_HINTS
+    """So many at most; 0 only reports the hits."""
     min_log_odds: float = 0.0
+    """The least evidence of a hint: 0 is as likely said as not."""
     tie_margin: float = 0.5
+    """Names that sound the same share a place if their evidence is within this of its best."""
     category_bias: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Adds to the evidence of the names of a category: log 2 for one whose names are said twice as
+    often as others.
+    """
 
 
 def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit]:

@@ -44,20 +44,23 @@ _SLOTS = 4
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What a token may spend, in nats: ``cost_budget`` and ``cost_per_phoneme`` for each of its phonemes; in
-    no single frame more than ``max_frame_cost``.
+    """What a token may spend on its way down the trie, in nats.
 
-    ``beam_width`` tokens walk at most at a time, the cheapest for their length. Names under ``min_phonemes``
-    are not looked for, and hits whose evidence (``nim4asr.hotwords.evidence``) cannot reach ``min_log_odds``
-    are not told. ``cost_budget`` 0 and ``cost_per_phoneme`` 0 is the greedy path's exact match.
+    ``cost_budget`` 0 and ``cost_per_phoneme`` 0 is the exact match of the greedy path.
     """
 
     cost_budget: float = 1.0
+    """Once."""
     cost_per_phoneme: float = 0.5
+    """And for each of its phonemes."""
     max_frame_cost: float = 2.5
+    """At most so much in a single frame."""
     beam_width: int = 64
+    """So many tokens walk at most at a time, the cheapest for their length."""
     min_phonemes: int = 3
+    """Shorter names are not looked for."""
     min_log_odds: float = -1.0
+    """Hits whose evidence cannot reach this are not reported."""
 
 
 @dataclass(frozen=True)

@@ -13,27 +13,34 @@ MOST_BEAMS = 100
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How to search and when to stop.
+    """How to search for a text, and when to stop.
 
-    ``beam_size`` 1 is greedy search for the highest log p(text | prompt). More beams, and texts with hints,
-    look for the highest log p(text | prompt) + ``phoneme_weight`` log p(its phonemes | sound) +
-    ``hint_weight`` (phonemes of hints in it), among the likeliest ``candidates`` for the next token of each.
-    The budget is ``tokens_per_second`` of audio and ``extra_tokens``. Text that ends in ``max_repeats``
-    copies of the same up to ``max_loop_tokens`` tokens is a loop, and so is one that ends in as many copies
-    of some characters, if they are ``min_loop_characters`` together; one copy of it is kept. A word of more
-    than ``max_word_letters`` letters is none, and goes.
+    Greedy search looks for the highest log p(text | prompt). More beams, and texts with hints, look for the
+    highest
+
+        log p(text | prompt) + phoneme_weight log p(its phonemes | sound) + hint_weight (phonemes of hints)
     """
 
     beam_size: int = 1
+    """1 is greedy search."""
     phoneme_weight: float = 0.2
+    """The weight of the phonemes heard, with several beams or with hints."""
     hint_weight: float = 0.5
+    """What each phoneme of a hint adds to a text, in nats."""
     candidates: int = 12
+    """So many tokens of each text are weighed as its next one."""
     tokens_per_second: float = 12.0
+    """The token budget of a second of audio."""
     extra_tokens: int = 4
+    """The token budget beside that."""
     max_repeats: int = 4
+    """Text that ends in so many copies of the same is a loop; one copy is kept."""
     max_loop_tokens: int = 8
+    """The longest loop looked for, in tokens."""
     min_loop_characters: int = 16
+    """Copies of characters are a loop if they are so many together."""
     max_word_letters: int = LONGEST_WORD
+    """A longer word is none, and goes."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.beam_size <= MOST_BEAMS:

@@ -13,9 +13,13 @@ class EvidenceConfig:
     """The coefficients of the log odds that a name which fits was said; the defaults are nano's."""
 
     gain: float = 1.2
+    """What each phoneme of the name adds."""
     trust: float = 0.4
+    """The weight of the log posterior of its likeliest path with tones."""
     doubt: float = 0.2
+    """The weight of what that path costs more than the best one."""
     size: float = 0.5
+    """The weight of the logarithm of the list's length."""
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(one) for one in (self.gain, self.trust, self.doubt, self.size)):

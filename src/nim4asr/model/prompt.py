@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from nim4asr.model.tokenizer import TURN_END, TURN_START, Tokenizer
 
+# So many hints go into a prompt at the most, as in the paper.
 MOST_HINTS = 20
 
 

@@ -81,7 +81,7 @@ def recipe(data: Path) -> Recipe:
     def loop(steps: int, peak_lr: float, final_share: float = 0.0, clip: float = 5.0) -> LoopConfig:
         optimizer = OptimizerConfig(peak_lr, clip_norm=clip)
         # A state every five minutes or so: runs of this length are cut.
-        return LoopConfig(steps, optimizer, 50, final_share=final_share, checkpoint_every=100)
+        return LoopConfig(steps, optimizer, 50, final_lr_ratio=final_share, checkpoint_every=100)
 
     plain = AugmentationConfig(noise=None, frequency_masks=1, frequency_width=10, time_masks_per_second=0.0)
     mild = AugmentationConfig(frequency_masks=1, frequency_width=16, time_masks_per_second=0.5, time_width=15)
@@ -91,7 +91,7 @@ def recipe(data: Path) -> Recipe:
         return Pretraining(loop(steps, 2e-3, 0.9), heard, views=1, chunks=ChunkSampling(1.0))
 
     def spoken(seconds: float = 64.0, empty: float = 0.03, longer: float = 1.0) -> SpeechData:
-        return SpeechData(seconds, 13.0, long=6.0, longer=longer, empty_share=empty, augmentation=mild)
+        return SpeechData(seconds, 13.0, long_s=6.0, long_weight=longer, empty_share=empty, augmentation=mild)
 
     # There is no language model yet that knows how to read a list, so hints are there from the first long
     # texts on.
@@ -131,7 +131,7 @@ def recipe(data: Path) -> Recipe:
                 MixedText(IaSft(loop(800, 1e-3, clip=1.0), spoken(), hints=hints), texts),
                 steps_per_snapshot=200,
                 # A reference and two looks: an encoder that learns so fast is another one each time.
-                swaps=SwapConfig(every=1 / 4),
+                swaps=SwapConfig(check_every_share=1 / 4),
             ),
             # Long, and at a rate at which errors rise before they fall: short and gentle, it taught nothing.
             "joint-sft": MixedText(
@@ -169,7 +169,7 @@ def longer(data: Path) -> Recipe:
         name: replace(corpus, weight=weights.get(name, corpus.weight))
         for name, corpus in base.corpora.items()
     }
-    spoken = SpeechData(64.0, 13.0, long=6.0, empty_share=0.04)
+    spoken = SpeechData(64.0, 13.0, long_s=6.0, empty_share=0.04)
     return replace(
         base,
         corpora=corpora,

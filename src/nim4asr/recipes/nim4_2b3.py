@@ -82,11 +82,11 @@ def recipe(data: Path) -> Recipe:
     def loop(steps: int, peak_lr: float, warmup: int = 10_000) -> LoopConfig:
         adam = OptimizerConfig(peak_lr, muon=False, weight_decay=0.01, clip_norm=1.0)
         return LoopConfig(
-            steps, adam, warmup, log_every=100, evaluate_every=10_000, checkpoint_every=2000, workers=8
+            steps, adam, warmup, log_every=100, evaluate_every=10_000, checkpoint_every=2000, data_workers=8
         )
 
     def spoken(seconds: float, longer: float = 1.0) -> SpeechData:
-        return SpeechData(seconds, 30.0, longer=longer, empty_share=0.025)
+        return SpeechData(seconds, 30.0, long_weight=longer, empty_share=0.025)
 
     return Recipe(
         network=lambda vocabulary: network(),

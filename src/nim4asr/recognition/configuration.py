@@ -13,39 +13,42 @@ from nim4asr.model.shapes import ChunkScheme
 
 @dataclass(frozen=True)
 class RecognitionConfig:
-    """How to recognize. A batch holds at most ``batch_seconds`` of speech.
-
-    ``decoding`` None is what the model asks for. ``chunks`` None lets the encoder see whole segments; else it
-    sees what a live stream would. ``hints`` says which of the hotwords that were heard go into the prompt.
-    """
+    """How to recognize recordings."""
 
     voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
+    """How recordings are cut into segments."""
     decoding: DecodingConfig | None = None
+    """None is what the model asks for."""
     batch_seconds: float = 120.0
+    """A batch holds at most so much speech."""
     chunks: ChunkScheme | None = None
+    """None lets the encoder see whole segments; else it sees what a live stream would."""
     hints: HintConfig = field(default_factory=HintConfig)
+    """Which of the hotwords that were heard go into the prompt."""
 
 
 @dataclass(frozen=True)
 class StreamingConfig:
-    """How to recognize live speech.
-
-    ``chunk_s`` is what the encoder takes at once and ``left_context_s`` what it sees of the past, both in
-    seconds; the same weights serve any. A refresh rolls back the last ``rollback_tokens``; the first
-    ``unfixed_chunks`` chunks keep nothing. Without ``second_pass`` the final keeps the text that was stable.
-    ``decoding`` None is what the model asks for; its beams are for the final, and what is shown before it is
-    searched greedily.
-    """
+    """How to recognize live speech."""
 
     mode: Literal["refresh", "final"] = "refresh"
+    """Show text while it is said (refresh), or only when a segment ends (final)."""
     chunk_s: float = 0.64
+    """What the encoder takes at once; the same weights serve any."""
     left_context_s: float = 2.56
+    """What the encoder sees of the past."""
     rollback_tokens: int = 5
+    """A refresh rolls back the last so many tokens."""
     unfixed_chunks: int = 2
+    """The text of the first so many chunks is rewritten whole."""
     second_pass: bool = True
+    """Without it the final keeps the text that was stable."""
     voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
+    """When a segment begins and ends."""
     decoding: DecodingConfig | None = None
+    """None is what the model asks for. Its beams are for the final; partial text is searched greedily."""
     hints: HintConfig = field(default_factory=HintConfig)
+    """Which of the hotwords that were heard go into the prompt."""
 
     def __post_init__(self) -> None:
         if self.mode not in ("refresh", "final"):

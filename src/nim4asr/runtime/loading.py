@@ -1,5 +1,7 @@
 """A model's folder to a model ready to run, by torch or by onnxruntime."""
 
+import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -20,7 +22,7 @@ _SMALL = 100_000_000
 def load(
     place: str | Path | None = None,
     runtime: Runtime | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     dtype: str = "float32",
     threads: int | None = None,
 ) -> Model:
@@ -51,8 +53,13 @@ def load(
     return _load_onnx(folder, threads)
 
 
+# What the drivers of NVIDIA's and AMD's GPUs, and of GPUs under WSL, put into a Linux system.
+_GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
 def _best_device() -> str:
-    if not _installed("torch"):
+    # To import torch takes a second and 250 MB, which whoever has no GPU should not pay.
+    if not _installed("torch") or (sys.platform == "linux" and not any(map(os.path.exists, _GPU_NODES))):
         return "cpu"
     import torch
 

@@ -38,21 +38,24 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class SpeechData:
-    """Which speech a stage hears: batches of ``batch_seconds``, utterances of ``shortest`` to ``longest``
-    seconds.
-
-    Those of ``long`` seconds and more come ``longer`` times as often. ``empty_share`` of the samples are
-    noise alone with nothing to write. Without ``augmentation``, utterances are heard as they are.
-    """
+    """Which speech a stage is trained on."""
 
     batch_seconds: float = 64.0
-    longest: float = 13.0
-    shortest: float = 0.3
-    long: float = 10.0
-    longer: float = 1.0
+    """Seconds of audio in a batch, padding included."""
+    max_s: float = 13.0
+    """Longer utterances are left out."""
+    min_s: float = 0.3
+    """Shorter utterances are left out."""
+    long_s: float = 10.0
+    """Utterances of so many seconds and more are long,"""
+    long_weight: float = 1.0
+    """and come so many times as often."""
     empty_share: float = 0.0
+    """The share of the samples that are noise alone, with nothing to write."""
     augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
+    """None leaves utterances as they are."""
     seed: int = 0
+    """Of the order and the augmentation."""
 
     def batches(
         self, data: TrainingData, views: int = 1, more_time_masks: float = 1.0
@@ -62,10 +65,10 @@ class SpeechData:
             data.sources,
             self.batch_seconds,
             self.seed,
-            self.longest,
-            self.shortest,
-            self.long,
-            self.longer,
+            self.max_s,
+            self.min_s,
+            self.long_s,
+            self.long_weight,
         )
         collator = Collator(
             data.cmvn,

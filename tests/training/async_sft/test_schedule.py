@@ -67,7 +67,7 @@ def test_a_scripted_trace_gives_the_schedule_of_the_paper() -> None:
             continue
         assert reference is not None
         cka = scripted_cka(step, reference)
-        if due is DriftAction.PUBLISH or cka < config.swaps.threshold:
+        if due is DriftAction.PUBLISH or cka < config.swaps.cka_threshold:
             published.append(Snapshot(len(published) + 1, step, cka, reference, due is DriftAction.PUBLISH))
             reference = step
     # Monitoring begins at a quarter, every half a per cent.
@@ -144,7 +144,7 @@ def test_waiting_ends_with_a_newer_snapshot(tmp_path: Path) -> None:
     assert slept == [7.0] * 3
 
 
-@pytest.mark.parametrize("values", [{"threshold": 0.0}, {"first": 1.0}, {"every": 0.0}])
+@pytest.mark.parametrize("values", [{"cka_threshold": 0.0}, {"start_share": 1.0}, {"check_every_share": 0.0}])
 def test_impossible_swaps(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="shares"):
         SwapConfig(**values)

@@ -74,7 +74,7 @@ def test_a_run_cut_short_goes_on_to_the_last_bit(tmp_path: Path, muon: bool) -> 
 
 def test_processes_that_read_give_the_same_batches(tmp_path: Path) -> None:
     for workers in (0, 2):
-        settings = replace(config(20), steps=6, workers=workers)
+        settings = replace(config(20), steps=6, data_workers=workers)
         loop(tmp_path / str(workers), Fit(), settings).run()
     assert losses(tmp_path / "0") == losses(tmp_path / "2")
 
@@ -133,7 +133,7 @@ def test_accumulated_gradients_are_those_of_the_joint_batch(tmp_path: Path) -> N
     for name, make, accumulation in (("halves", halves, 2), ("whole", whole, 1)):
         objective = Fit()
         objective.net[1] = nn.Identity()
-        settings = replace(config(20), accumulation=accumulation)
+        settings = replace(config(20), accumulation_steps=accumulation)
         Loop(tmp_path / name, objective, settings, make).run()
         networks.append(objective)
     for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
@@ -167,7 +167,7 @@ def test_matrices_are_not_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_schedule_rises_and_falls() -> None:
-    settings = LoopConfig(100, OptimizerConfig(1.0), warmup_steps=10, final_share=0.1)
+    settings = LoopConfig(100, OptimizerConfig(1.0), warmup_steps=10, final_lr_ratio=0.1)
     rates = [settings.learning_rate(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(1.0)
@@ -183,7 +183,9 @@ def test_a_held_rate_falls_only_afterwards() -> None:
     assert rates[100] == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("values", [{"steps": 0}, {"accumulation": 0}, {"keep": 0}, {"checkpoint_every": 0}])
+@pytest.mark.parametrize(
+    "values", [{"steps": 0}, {"accumulation_steps": 0}, {"keep_states": 0}, {"checkpoint_every": 0}]
+)
 def test_impossible_loops(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
         LoopConfig(**{"steps": 5, "optimizer": OptimizerConfig(1.0), **values})  # type: ignore[arg-type]
@@ -224,7 +226,7 @@ def test_a_turn_is_a_process_s_own_batch(tmp_path: Path) -> None:
             turns.append((turn, int(batch[0, 0])))
             return batch
 
-    settings = replace(config(20), steps=3, accumulation=2)
+    settings = replace(config(20), steps=3, accumulation_steps=2)
     running = Loop(tmp_path, Noting(), settings, lambda number, random: torch.full((8, 20), float(number)))
     genuine = running.accelerator
 

@@ -14,7 +14,7 @@ from training.loop.test_loop import Fit, config, loop
 
 
 def test_states_are_kept_to_a_number(tmp_path: Path) -> None:
-    loop(tmp_path, Fit(), replace(config(3), keep=3)).run()
+    loop(tmp_path, Fit(), replace(config(3), keep_states=3)).run()
     assert sorted(one.name for one in tmp_path.glob("state-*")) == ["state-15", "state-18", "state-20"]
 
 

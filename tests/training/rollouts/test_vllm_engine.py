@@ -89,7 +89,7 @@ def test_rl_learns_from_an_engine_with_older_weights(toy_checkpoint: Checkpoint,
     assert toy_checkpoint.tokenizer is not None
     network = copy.deepcopy(toy_checkpoint.network).requires_grad_(True)
     model = TrainableModel(network, toy_checkpoint.tokenizer, None, KeywordSet(["天气"]))
-    stage = Rl(LoopConfig(10, OptimizerConfig(5e-3)), samples=3, engine=config)
+    stage = Rl(LoopConfig(10, OptimizerConfig(5e-3)), group_size=3, vllm=config)
     objective = stage.objective(model)
     objective.open()
     one = objective.prepare(batch(), 0, np.random.default_rng(0))

@@ -17,15 +17,15 @@ def test_keywords_are_parts_of_their_text() -> None:
 
 
 def test_one_hint_of_its_own_is_enough() -> None:
-    assert HintSampling(own=1).own == 1
-    for wrong in ({"own": 0}, {"others": -1}, {"most": 0}, {"most": 21}, {"share": 1.1}, {"dropped": -0.1}):
-        with pytest.raises(ValueError, match=r"shares|one to"):
+    assert HintSampling(max_own=1).max_own == 1
+    for wrong in ({"max_others": -1}, {"max_hints": 0}, {"share": 1.1}, {"drop_probability": -0.1}):
+        with pytest.raises(ValueError, match=r"probabilities|one to"):
             HintSampling(**wrong)  # type: ignore[arg-type]
 
 
 def test_shares_are_as_configured() -> None:
     random = np.random.default_rng(0)
-    config = HintSampling(share=0.8, foreign=0.25, dropped=0.0, others=3)
+    config = HintSampling(share=0.8, unrelated_share=0.25, drop_probability=0.0, max_others=3)
     texts = ["他在北京大学读书", "今天天气很好我们去公园", "上海图书馆没有开门", "我的朋友喜欢音乐"] * 500
     drawn = draw_hints(texts, config, random)
     with_own = [any(hint in text for hint in hints) for text, hints in zip(texts, drawn, strict=True)]
@@ -37,7 +37,9 @@ def test_shares_are_as_configured() -> None:
 
 def test_keywords_bring_what_sounds_like_them() -> None:
     keywords = KeywordSet(["北京", "背景", "天气", "大学", "音乐"])
-    config = HintSampling(share=1.0, foreign=0.0, dropped=0.0, distracted=1.0, others=0)
+    config = HintSampling(
+        share=1.0, unrelated_share=0.0, drop_probability=0.0, distractor_probability=1.0, max_others=0
+    )
     for seed in range(5):
         (hints,) = draw_hints(["我在北京"], config, np.random.default_rng(seed), keywords)
         assert sorted(hints) == sorted(["北京", "背景"])
@@ -45,7 +47,9 @@ def test_keywords_bring_what_sounds_like_them() -> None:
 
 def test_a_dropped_keyword_stays_out_and_leaves_its_distractor() -> None:
     keywords = KeywordSet(["北京", "背景", "天气"])
-    config = HintSampling(share=1.0, foreign=0.0, dropped=1.0, distracted=1.0, others=5)
+    config = HintSampling(
+        share=1.0, unrelated_share=0.0, drop_probability=1.0, distractor_probability=1.0, max_others=5
+    )
     for seed in range(20):
         (hints,) = draw_hints(["我在北京"], config, np.random.default_rng(seed), keywords)
         assert "北京" not in hints and "背景" in hints
@@ -53,7 +57,7 @@ def test_a_dropped_keyword_stays_out_and_leaves_its_distractor() -> None:
 
 def test_a_share_of_the_keywords_is_dropped() -> None:
     keywords = KeywordSet(["北京", "天气"])
-    config = HintSampling(share=1.0, foreign=0.0, distracted=0.0, others=0)
+    config = HintSampling(share=1.0, unrelated_share=0.0, distractor_probability=0.0, max_others=0)
     drawn = draw_hints(["北京天气"] * 2000, config, np.random.default_rng(0), keywords)
     assert np.mean([len(hints) for hints in drawn]) == pytest.approx(2 * 0.8, abs=0.06)
 
@@ -64,7 +68,9 @@ def test_a_draw_is_fixed_by_its_generator_and_none_are_drawn_for_nothing() -> No
     assert draw_hints(TEXTS, HintSampling(share=0.0), np.random.default_rng(3)) == ((),) * len(TEXTS)
 
 
-@pytest.mark.parametrize("values", [{"share": 1.5}, {"foreign": -0.1}, {"own": 0}, {"most": 21}])
+@pytest.mark.parametrize(
+    "values", [{"share": 1.5}, {"unrelated_share": -0.1}, {"max_own": 0}, {"max_hints": 21}]
+)
 def test_impossible_shares(values: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"shares|one to"):
+    with pytest.raises(ValueError, match=r"probabilities|one to"):
         HintSampling(**values)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from nim4asr.training.stages import rl
 from nim4asr.training.stages.rl import Grpo, Rl, advantages_of
 from training.toys import LOOP, SPEECH, batch, blocks, train
 
-TWICE = LoopConfig(10, OptimizerConfig(5e-3), accumulation=2)
+TWICE = LoopConfig(10, OptimizerConfig(5e-3), accumulation_steps=2)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_advantages_are_divided_by_their_deviation() -> None:
 
 @pytest.mark.parametrize("clip", [0.2, 0.05])
 def test_grpo_is_its_equation(model: TrainableModel, monkeypatch: pytest.MonkeyPatch, clip: float) -> None:
-    stage = Rl(TWICE, samples=3, clip=clip, kl_weight=0.5)
+    stage = Rl(TWICE, group_size=3, clip_range=clip, kl_weight=0.5)
     objective = stage.objective(model)
     objective.open()
     # p_start and p_old are other models than p, so that every term has something to say.
@@ -114,7 +114,7 @@ def test_weights_are_sent_by_a_process_s_own_count(
             pass
 
     monkeypatch.setattr(rl, "VllmEngine", Engine)
-    objective = Grpo(model, Rl(TWICE, engine=VllmConfig("python", refresh_every=3)))
+    objective = Grpo(model, Rl(TWICE, vllm=VllmConfig("python", refresh_every=3)))
     for turn in range(1, 8):
         objective.prepare(batch(), turn, np.random.default_rng(0))
     assert sent == [1, 3, 6] and devices == [torch.device("cpu")]
@@ -133,7 +133,7 @@ def test_rl_has_no_dropout_anywhere(model: TrainableModel) -> None:
 
 
 def test_rl_trains_all_but_the_head_and_knows_where_it_began(model: TrainableModel) -> None:
-    stage = Rl(LOOP, SPEECH, samples=4)
+    stage = Rl(LOOP, SPEECH, group_size=4)
     objective = stage.objective(model)
     objective.open()
     one = objective.prepare(batch(), 0, np.random.default_rng(0))
@@ -152,7 +152,7 @@ def test_rl_learns_what_is_rewarded(model: TrainableModel, monkeypatch: pytest.M
     monkeypatch.setattr(
         "nim4asr.training.stages.rl.reward", lambda _, text, *__: Reward(-len(text) / 20, 0.0, 0.0)
     )
-    objective = Rl(LOOP, SPEECH, samples=8, kl_weight=0.0).objective(model)
+    objective = Rl(LOOP, SPEECH, group_size=8, kl_weight=0.0).objective(model)
     objective.open()
     optimizer = build_optimizer(objective.named_parameters(), OptimizerConfig(3e-3))
     rewards = []

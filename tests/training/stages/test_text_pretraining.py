@@ -31,7 +31,7 @@ def test_text_pretraining(model: TrainableModel) -> None:
 
 
 def test_hints_stand_in_the_prompts_of_text_pretraining(model: TrainableModel) -> None:
-    hints = HintSampling(share=1.0, foreign=0.0, dropped=0.0)
+    hints = HintSampling(share=1.0, unrelated_share=0.0, drop_probability=0.0)
     one = text_sampler(model, hints=hints)(0, np.random.default_rng(0))
     assert one.hints is not None and any(one.hints)
     objective = TextPretraining(LOOP).objective(model)
@@ -45,7 +45,7 @@ def test_hints_stand_in_the_prompts_of_text_pretraining(model: TrainableModel) -
 
 def test_longer_texts_are_left_out() -> None:
     labeled = [("a", [1, 2]), ("b", [1] * 30)]
-    config = TextPretraining(LOOP, batch_tokens=400, longest=10)
+    config = TextPretraining(LOOP, batch_tokens=400, max_phonemes=10)
     texts = {
         t for step in range(4) for t in TextSampler(labeled, config, 4)(step, np.random.default_rng(0)).texts
     }
@@ -54,7 +54,7 @@ def test_longer_texts_are_left_out() -> None:
 
 def test_simulated_posteriors_hold_the_text() -> None:
     phonemes = TABLE.encode(pronounce("今天天气很好"))
-    clean = SimulationConfig(blurred=0, replaced=0, dropped=0, inserted=0)
+    clean = SimulationConfig(blur_rate=0, substitution_rate=0, deletion_rate=0, insertion_rate=0)
     indices, weights = simulate(phonemes, 4, clean, np.random.default_rng(0))
     assert indices.shape[1:] == weights.shape[1:] == (4, 2)
     assert [int(i) for i in indices[..., 0].flatten() if i != 0] == phonemes

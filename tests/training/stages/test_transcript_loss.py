@@ -21,7 +21,7 @@ def test_an_empty_transcript_can_be_learnt(model: TrainableModel) -> None:
         ("", ""),
         ("a", "b"),
     )
-    for stage in (JointSft(LOOP), IaSft(LOOP), Rl(LOOP, samples=2)):
+    for stage in (JointSft(LOOP), IaSft(LOOP), Rl(LOOP, group_size=2)):
         objective = stage.objective(model)
         objective.open()
         assert torch.isfinite(mean_loss(objective(quiet, np.random.default_rng(0))))

@@ -107,7 +107,7 @@ class AsyncIaSftRunner:
         against = 0 if reference is None else reference.step
         row = {"step": step, "cka": round(cka, 5), "reference": against}
         append_line(self._own / "cka.jsonl", json.dumps(row) + "\n")
-        if due is DriftAction.COMPARE and cka >= self._config.swaps.threshold:
+        if due is DriftAction.COMPARE and cka >= self._config.swaps.cka_threshold:
             return False
         snapshots.publish(acoustic, step, cka, final=due is DriftAction.PUBLISH)
         return True

@@ -36,21 +36,24 @@ from nim4asr.training.stages.pretraining import Pretraining
 
 @dataclass(frozen=True)
 class SwapConfig:
-    """When pre-training publishes: below ``threshold``, looked at from ``first`` of its steps on, ``every``
-    share of them.
-    """
+    """When pre-training publishes a snapshot."""
 
-    threshold: float = 0.975
-    first: float = 0.25
-    every: float = 0.005
+    cka_threshold: float = 0.975
+    """When the similarity to the newest snapshot falls below this."""
+    start_share: float = 0.25
+    """It is first measured after this share of the steps,"""
+    check_every_share: float = 0.005
+    """and then after each such share."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.threshold <= 1 and 0 <= self.first < 1 and 0 < self.every <= 1):
-            raise ValueError("threshold, first and every are shares; every is above 0")
+        if not (
+            0 < self.cka_threshold <= 1 and 0 <= self.start_share < 1 and 0 < self.check_every_share <= 1
+        ):
+            raise ValueError("cka_threshold and the shares lie from 0 to 1; check_every_share is above 0")
 
     def is_due(self, step: int, steps: int) -> bool:
         """Whether the encoder is looked at after ``step`` of ``steps``."""
-        begin, period = round(self.first * steps), max(1, round(self.every * steps))
+        begin, period = round(self.start_share * steps), max(1, round(self.check_every_share * steps))
         return step >= begin and (step - begin) % period == 0
 
 
@@ -76,18 +79,17 @@ def drift_action(config: SwapConfig, step: int, steps: int, has_reference: bool)
 
 @dataclass(frozen=True)
 class AsyncSchedule:
-    """Stages 1 to 3 in one. Every round on a snapshot but the final one takes at most ``steps_per_snapshot``;
-    the steps of ``ia_sft.loop`` are those of the final round, over which its learning rate falls; before it,
-    it is held.
-    """
+    """What the two workers train, and when encoders are swapped."""
 
     pretraining: Pretraining
     alignment: Alignment
     ia_sft: IaSft | MixedText
+    """Its loop is that of the final round, over which its learning rate falls; before, it is held."""
     steps_per_snapshot: int
+    """A round on a snapshot that is not the last takes at most so many steps."""
     swaps: SwapConfig = SwapConfig()
-    # How long a waiting worker sleeps before it looks for a newer snapshot, in seconds.
     poll_s: float = 30.0
+    """How long a waiting worker sleeps before it looks for a newer snapshot."""
 
 
 class Phase(StrEnum):

@@ -32,31 +32,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long a stage runs, in optimizer steps.
-
-    The learning rate rises linearly over ``warmup_steps``, is held at its peak until ``hold_steps``, and then
-    falls as a cosine to ``final_share`` of it at ``steps``. A step adds up the gradients of ``accumulation``
-    batches of every process. ``workers`` are processes that make batches ahead; 0 leaves it to a thread. The
-    last ``keep`` states stay on disk.
-    """
+    """How long a stage runs, in optimizer steps."""
 
     steps: int
     optimizer: OptimizerConfig
     warmup_steps: int = 100
+    """The learning rate rises linearly over these."""
     hold_steps: int = 0
-    final_share: float = 0.0
-    accumulation: int = 1
+    """It is held at its peak until this step, and then falls as a cosine."""
+    final_lr_ratio: float = 0.0
+    """To this part of the peak, at the last step."""
+    accumulation_steps: int = 1
+    """A step adds up the gradients of so many batches of every process."""
     seed: int = 0
     log_every: int = 20
+    """Losses are logged after so many steps."""
     evaluate_every: int = 500
+    """Dev metrics are taken after so many steps, and after the last."""
     checkpoint_every: int = 250
-    keep: int = 2
-    workers: int = 0
+    """A state is saved after so many steps, and after the last."""
+    keep_states: int = 2
+    """The last so many states stay on disk."""
+    data_workers: int = 0
+    """Processes that make batches ahead; 0 leaves it to a thread."""
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.accumulation, self.log_every, self.evaluate_every) < 1:
-            raise ValueError("steps, accumulation and the intervals must be at least 1")
-        if self.checkpoint_every < 1 or self.keep < 1:
+        if min(self.steps, self.accumulation_steps, self.log_every, self.evaluate_every) < 1:
+            raise ValueError("steps, accumulation_steps and the intervals must be at least 1")
+        if self.checkpoint_every < 1 or self.keep_states < 1:
             raise ValueError("a run needs a checkpoint now and then, and keeps at least one")
 
     def learning_rate(self, step: int) -> float:
@@ -67,7 +70,7 @@ class LoopConfig:
         top = max(self.warmup_steps, self.hold_steps)
         done = max(0.0, (step - top) / max(1, self.steps - top))
         share = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-        return peak * (self.final_share + (1 - self.final_share) * share)
+        return peak * (self.final_lr_ratio + (1 - self.final_lr_ratio) * share)
 
 
 class Loop(Generic[Batch]):
@@ -93,7 +96,7 @@ class Loop(Generic[Batch]):
         self.accelerator = accelerator or new_accelerator()
         self.optimizer = build_optimizer(objective.named_parameters(), config.optimizer)
         self._trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
-        self._states = States(folder, self._trained, self.optimizer, self.accelerator, config.keep)
+        self._states = States(folder, self._trained, self.optimizer, self.accelerator, config.keep_states)
 
     def run(self, pause: Callable[[int], bool] | None = None) -> int:
         """Train to the last step, from the newest state if the folder holds one; returns the steps done.
@@ -118,14 +121,14 @@ class Loop(Generic[Batch]):
             raise InputError(
                 "Muon needs whole matrices; set muon=False in the recipe under FSDP and DeepSpeed"
             )
-        accelerator.gradient_accumulation_steps = config.accumulation
+        accelerator.gradient_accumulation_steps = config.accumulation_steps
         plugin = accelerator.state.deepspeed_plugin
         if plugin is not None:
             # DeepSpeed accumulates and clips by itself. How many items a batch has it only wants to know for
             # its log.
             plugin.deepspeed_config |= {
                 "train_micro_batch_size_per_gpu": 1,
-                "gradient_accumulation_steps": config.accumulation,
+                "gradient_accumulation_steps": config.accumulation_steps,
                 "gradient_clipping": config.optimizer.clip_norm,
             }
             # Every state holds whole weights too.
@@ -169,20 +172,20 @@ class Loop(Generic[Batch]):
 
     def _batches(self, start: int) -> Iterable[tuple[int, Batch]]:
         config, accelerator = self.config, self.accelerator
-        first, last = start * config.accumulation, config.steps * config.accumulation
+        first, last = start * config.accumulation_steps, config.steps * config.accumulation_steps
         world, rank = accelerator.num_processes, accelerator.process_index
         numbers = range(first * world + rank, last * world, world)
         made = BatchDataset(self._make_batch, config.seed, numbers)
-        if not config.workers:
+        if not config.data_workers:
             return Prefetcher(made[i] for i in range(len(numbers)))
-        return DataLoader(made, batch_size=None, num_workers=config.workers, prefetch_factor=4)
+        return DataLoader(made, batch_size=None, num_workers=config.data_workers, prefetch_factor=4)
 
     def _step(self, step: int, batches: Iterator[tuple[int, Batch]], sums: MetricAccumulator) -> None:
         config, accelerator = self.config, self.accelerator
         rate = config.learning_rate(step)
         for group in self._stepper.param_groups:
             group["lr"] = rate
-        for _ in range(config.accumulation):
+        for _ in range(config.accumulation_steps):
             asked = time.monotonic()
             number, batch = next(batches)
             sums.waited += time.monotonic() - asked

@@ -23,16 +23,19 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """``muon`` False trains everything with ``torch.optim.AdamW``, near the paper's Adam; FSDP and DeepSpeed
-    need that.
-    """
+    """Muon for matrices, AdamW for the rest."""
 
     peak_lr: float
+    """The learning rate at its peak."""
     muon: bool = True
+    """False trains everything with AdamW, near the paper's Adam; FSDP and DeepSpeed need that."""
     weight_decay: float = 0.05
     momentum: float = 0.95
+    """Of Muon."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Of AdamW."""
     clip_norm: float = 5.0
+    """Gradients are clipped to this norm."""
 
 
 def is_matrix(name: str, parameter: Tensor) -> bool:

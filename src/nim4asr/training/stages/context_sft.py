@@ -28,7 +28,9 @@ class ContextSft(SingleStage):
     """Stage 5."""
 
     loop: LoopConfig
-    data: SpeechData = field(default_factory=lambda: SpeechData(empty_share=0.03, long=6.0, longer=2.0))
+    data: SpeechData = field(
+        default_factory=lambda: SpeechData(empty_share=0.03, long_s=6.0, long_weight=2.0)
+    )
     ctc_weight: float = 0.3
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     hints: HintSampling = field(default_factory=HintSampling)

@@ -22,25 +22,30 @@ _SHORTEST_WORD = 4
 
 @dataclass(frozen=True)
 class HintSampling:
-    """``share`` of the prompts have hints; of those, ``foreign`` hold none of their own transcript's
-    keywords.
-
-    Each of its own keywords, ``own`` at the most, is dropped with the probability ``dropped``, and brings a
-    distractor with the probability ``distracted``. Up to ``others`` keywords of anything come with them.
-    """
+    """Which prompts have hints, and which."""
 
     share: float = 0.8
-    foreign: float = 0.1
-    dropped: float = 0.2
-    distracted: float = 0.5
-    own: int = 6
-    others: int = 5
-    most: int = MOST_HINTS
+    """The share of the prompts that have hints."""
+    unrelated_share: float = 0.1
+    """Of those, the share with none of their own transcript's keywords."""
+    drop_probability: float = 0.2
+    """Each of a transcript's own keywords is left out with this probability,"""
+    distractor_probability: float = 0.5
+    """and brings one that sounds like it with this one."""
+    max_own: int = 6
+    """So many of its own keywords at the most."""
+    max_others: int = 5
+    """Up to so many keywords of anything come with them."""
+    max_hints: int = MOST_HINTS
+    """So many hints at the most."""
 
     def __post_init__(self) -> None:
-        if not all(0 <= one <= 1 for one in (self.share, self.foreign, self.dropped, self.distracted)):
-            raise ValueError("share, foreign, dropped and distracted are shares, from 0 to 1")
-        if self.own < 1 or self.others < 0 or not 1 <= self.most <= MOST_HINTS:
+        if not all(
+            0 <= one <= 1
+            for one in (self.share, self.unrelated_share, self.drop_probability, self.distractor_probability)
+        ):
+            raise ValueError("shares and probabilities lie from 0 to 1")
+        if self.max_own < 1 or self.max_others < 0 or not 1 <= self.max_hints <= MOST_HINTS:
             raise ValueError(f"a prompt holds one to {MOST_HINTS} hints, one of its own among them")
 
 
@@ -66,21 +71,21 @@ def _of_one(
         said = [one for _ in range(int(random.integers(1, 3))) for one in keyword(text, random)]
     else:
         said = keywords.within(text)
-    said = [said[i] for i in random.permutation(len(said))[: config.own]]
-    foreign = random.random() < config.foreign
-    own = [] if foreign else [one for one in said if random.random() >= config.dropped]
+    said = [said[i] for i in random.permutation(len(said))[: config.max_own]]
+    foreign = random.random() < config.unrelated_share
+    own = [] if foreign else [one for one in said if random.random() >= config.drop_probability]
     hints = list(own)
     if keywords is not None:
         for one in said:
-            if random.random() < config.distracted:
+            if random.random() < config.distractor_probability:
                 hints += keywords.alike(one, random)
-    for _ in range(int(random.integers(0, config.others + 1))):
+    for _ in range(int(random.integers(0, config.max_others + 1))):
         if keywords is None:
             hints += keyword(texts[int(random.integers(len(texts)))], random)
         elif (other := keywords.draw(random)) is not None:
             hints.append(other)
     # What was said is no distractor, and what was dropped stays out.
-    unique = list(dict.fromkeys(one for one in hints if one in own or one not in text))[: config.most]
+    unique = list(dict.fromkeys(one for one in hints if one in own or one not in text))[: config.max_hints]
     return tuple(unique[i] for i in random.permutation(len(unique)))
 
 

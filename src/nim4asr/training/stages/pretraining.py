@@ -38,13 +38,14 @@ DEPLOYED_CHUNKS = ChunkScheme(size=16, left=4)
 
 @dataclass(frozen=True)
 class ChunkSampling:
-    """The chunks of training batches: ``full_context_share`` of them see whole utterances, the others
-    ``frames`` a chunk and ``left`` chunks before it, drawn evenly from these ranges.
-    """
+    """The chunks that an encoder sees in training batches."""
 
     full_context_share: float = 0.5
+    """The share of the batches that see whole utterances."""
     frames: tuple[int, int] = (4, 25)
+    """The others see chunks of so many frames, drawn evenly from this range,"""
     left: tuple[int, int] = (1, 8)
+    """with so many chunks before it."""
 
     def draw(self, random: Generator) -> ChunkScheme | None:
         """The chunks of one batch; None is the whole utterance."""
@@ -58,13 +59,16 @@ class ChunkSampling:
 
 @dataclass(frozen=True)
 class Pretraining(SingleStage):
-    """Stage 1. ``views`` 1 is plain CTC; ``more_time_masks`` multiplies SpecAugment's where there are two."""
+    """Stage 1."""
 
     loop: LoopConfig
     data: SpeechData = field(default_factory=lambda: SpeechData(120.0))
     views: int = 2
+    """1 is plain CTC."""
     consistency_weight: float = 0.2
+    """The weight of the divergence between two views."""
     more_time_masks: float = 2.5
+    """Multiplies SpecAugment's time masks where there are two views."""
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
 
     def objective(self, model: TrainableModel) -> "CrCtc":

@@ -43,31 +43,35 @@ _SPREAD = 1e-4
 
 @dataclass(frozen=True)
 class Rl(SingleStage):
-    """Stage 6. ``samples`` are K, ``clip`` c, ``kl_weight`` beta; the temperature of roll-outs falls from the
-    first to the second of ``temperature`` as a cosine. Keywords in ``important`` are always scored.
-    ``engine`` is a vLLM to draw the roll-outs with.
-    """
+    """Stage 6."""
 
     loop: LoopConfig
     data: SpeechData = field(default_factory=lambda: SpeechData(24.0, empty_share=0.03, augmentation=None))
-    samples: int = 8
-    clip: float = 0.2
+    group_size: int = 8
+    """K: so many transcripts are drawn of each utterance."""
+    clip_range: float = 0.2
+    """c of the equation."""
     kl_weight: float = 0.02
+    """beta of the equation."""
     temperature: tuple[float, float] = (1.0, 0.7)
+    """The temperature of roll-outs at the first and the last step; between, it falls as a cosine."""
     hints: HintSampling = field(default_factory=HintSampling)
-    important: frozenset[str] = frozenset()
-    engine: VllmConfig | None = None
+    """Which prompts have hints."""
+    important_keywords: frozenset[str] = frozenset()
+    """Keywords that are scored whether hinted or not."""
+    vllm: VllmConfig | None = None
+    """A vLLM to draw the roll-outs with."""
 
     def __post_init__(self) -> None:
-        if self.samples < 2:
-            raise ValueError(f"a group needs two samples to compare, not {self.samples}")
-        if min(self.temperature) <= 0 or self.clip <= 0 or self.kl_weight < 0:
+        if self.group_size < 2:
+            raise ValueError(f"a group needs two samples to compare, not {self.group_size}")
+        if min(self.temperature) <= 0 or self.clip_range <= 0 or self.kl_weight < 0:
             raise ValueError("temperature and clip must be above 0, and kl_weight not below")
 
     def temperature_at(self, turn: int) -> float:
         """The temperature of a process's batch ``turn``, counted from 0."""
         first, last = self.temperature
-        done = min(1.0, turn / max(1, self.loop.steps * self.loop.accumulation))
+        done = min(1.0, turn / max(1, self.loop.steps * self.loop.accumulation_steps))
         return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
 
     @property
@@ -109,7 +113,7 @@ class Grpo(Objective[SpeechBatch]):
         self._tokenizer, self._keywords = model.tokenizer, model.keywords
         self._start: tuple[Nim4, ...] = ()
         self._engine: VllmEngine | None = None
-        self._draw = Draw(config.samples, config.temperature[0], 0)
+        self._draw = Draw(config.group_size, config.temperature[0], 0)
 
     def open(self) -> None:
         """Keep p_start."""
@@ -126,11 +130,13 @@ class Grpo(Objective[SpeechBatch]):
         """Note which roll-outs ``forward`` is to draw, and bring the engine's weights up to date when that is
         due.
         """
-        engine = self.config.engine
+        engine = self.config.vllm
         if engine is not None and (self._engine is None or turn % engine.refresh_every == 0):
             self._engine = self._engine or VllmEngine(engine, next(self.network.parameters()).device)
             self._engine.refresh(self.network.llm)
-        self._draw = Draw(self.config.samples, self.config.temperature_at(turn), int(random.integers(2**31)))
+        self._draw = Draw(
+            self.config.group_size, self.config.temperature_at(turn), int(random.integers(2**31))
+        )
         return batch
 
     def close(self) -> None:
@@ -149,13 +155,13 @@ class Grpo(Objective[SpeechBatch]):
         # clip idle.
         old = log_probs.detach() if group.old is None else group.old
         ratio = (log_probs - old).exp()
-        clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
+        clipped = ratio.clamp(1 - self.config.clip_range, 1 + self.config.clip_range)
         advantages = group.advantages[:, None]
         policy = -torch.minimum(ratio * advantages, clipped * advantages)
         gap = group.start - log_probs
         divergence = gap.exp() - gap - 1
         lengths = counts.sum(dim=1).clamp(min=1)
-        used = group.spread.repeat_interleave(self.config.samples).float()
+        used = group.spread.repeat_interleave(self.config.group_size).float()
 
         def mean_of_tokens(values: Tensor) -> Tensor:
             return ((values * counts).sum(dim=1) / lengths * used).sum()
@@ -185,7 +191,7 @@ class Grpo(Objective[SpeechBatch]):
             started = self._prompt(start.to(prompt.embeddings.device), batch, hints)
             reference, _ = token_log_probs(start.llm, started, written)
         rewards = self._judge(batch.texts, hints, written)
-        advantages, spread = advantages_of([one.total for one in rewards], self.config.samples)
+        advantages, spread = advantages_of([one.total for one in rewards], self.config.group_size)
         device = prompt.embeddings.device
         return Group(prompt, written, old, reference, rewards, advantages.to(device), spread.to(device))
 
@@ -210,9 +216,9 @@ class Grpo(Objective[SpeechBatch]):
         end = self._tokenizer.end
         rewards = []
         for row, tokens in enumerate(written):
-            place = row // self.config.samples
+            place = row // self.config.group_size
             text = self._tokenizer.decode([one for one in tokens if one != end])
-            rewards.append(reward(texts[place], text, hints[place], self.config.important))
+            rewards.append(reward(texts[place], text, hints[place], self.config.important_keywords))
         return rewards
 
 

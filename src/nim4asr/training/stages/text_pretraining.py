@@ -46,27 +46,32 @@ from nim4asr.training.stages.transcript_loss import transcript_loss
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """How unlike the text's own phonemes the simulated posteriors are; shares of the phonemes."""
+    """How unlike the text's own phonemes the simulated posteriors are; rates are of the phonemes."""
 
-    blurred: float = 0.3
-    replaced: float = 0.1
-    dropped: float = 0.04
-    inserted: float = 0.03
-    frames: tuple[int, ...] = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5)
-    silence: int = 12
+    blur_rate: float = 0.3
+    """A similar phoneme takes a part of the probability."""
+    substitution_rate: float = 0.1
+    """A similar phoneme stands in its place."""
+    deletion_rate: float = 0.04
+    insertion_rate: float = 0.03
+    phoneme_frames: tuple[int, ...] = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5)
+    """How many frames a phoneme lasts, drawn evenly from these."""
+    max_silence_frames: int = 12
+    """Up to so many blank frames before and after the text."""
 
 
 @dataclass(frozen=True)
 class TextPretraining(SingleStage):
-    """``batch_tokens`` counts speech and text tokens, padding included; longer texts than
-    ``longest`` phonemes are left out; ``hints`` says which prompts have some, if any.
-    """
+    """Text pre-training."""
 
     loop: LoopConfig
     batch_tokens: int = 3000
-    longest: int = 90
+    """Speech and text tokens in a batch, padding included."""
+    max_phonemes: int = 90
+    """Longer texts are left out."""
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     hints: HintSampling | None = None
+    """Which prompts have hints, if any."""
 
     @property
     def needs_phoneme_embedding(self) -> bool:
@@ -165,24 +170,24 @@ def simulate(
     def silence(most: int) -> None:
         frames.extend([(BLANK, BLANK, 1.0)] * int(random.integers(0, most + 1)))
 
-    silence(config.silence)
+    silence(config.max_silence_frames)
     for phoneme in phonemes:
         draw = random.random(3)
-        if draw[0] < config.dropped:
+        if draw[0] < config.deletion_rate:
             continue
         said, other, weight = phoneme, BLANK, 1.0
-        if draw[1] < config.replaced:
+        if draw[1] < config.substitution_rate:
             said = int(random.choice(_alike(phoneme)))
-        elif draw[1] < config.replaced + config.blurred:
+        elif draw[1] < config.substitution_rate + config.blur_rate:
             other, weight = int(random.choice(_alike(phoneme))), float(random.uniform(0.3, 0.95))
-        length = int(random.choice(config.frames))
+        length = int(random.choice(config.phoneme_frames))
         spike = int(random.integers(0, length))
         frames += [(BLANK, BLANK, 1.0)] * spike
         frames.append((said, other, weight))
         frames += [(BLANK, BLANK, 1.0)] * (length - spike - 1)
-        if draw[2] < config.inserted:
+        if draw[2] < config.insertion_rate:
             frames.append((int(random.integers(1, len(TABLE))), BLANK, 1.0))
-    silence(config.silence)
+    silence(config.max_silence_frames)
     frames += [(BLANK, BLANK, 1.0)] * (-len(frames) % stack or (0 if frames else stack))
     indices = np.array([(said, other) for said, other, _ in frames], np.int64)
     weights = np.array([(weight, 1 - weight) for *_, weight in frames], np.float32)
@@ -218,11 +223,11 @@ class TextSampler:
         stack: int,
         seed: int = 0,
     ) -> None:
-        pairs = [(text, said) for text, said in pairs if len(said) <= config.longest]
+        pairs = [(text, said) for text, said in pairs if len(said) <= config.max_phonemes]
         if not pairs:
             raise InputError("no text with a pronunciation to pre-train the language model on")
         self._config, self._stack = config, stack
-        mean = float(np.mean(config.simulation.frames))
+        mean = float(np.mean(config.simulation.phoneme_frames))
         # Speech tokens, text tokens (an English word is about three phonemes, as is a token) and wording.
         costs = [len(said) * (mean / stack + 0.4) + 20 for _, said in pairs]
         self._epochs = Epochs(lambda _, random: pack(pairs, costs, config.batch_tokens, random), seed)

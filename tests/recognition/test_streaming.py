@@ -52,7 +52,7 @@ def finals(events: list[Event]) -> list[Segment]:
 @pytest.mark.parametrize("mode", ["refresh", "final"])
 def test_any_cutting_gives_the_same_events(recognizer: Recognizer, talk: Floats, mode: Any) -> None:
     whole = listen(Stream(recognizer.model, StreamingConfig(mode)), talk, len(talk))
-    assert [e for e in whole if isinstance(e, Partial)] if mode == "refresh" else True
+    assert any(isinstance(e, Partial) for e in whole) == (mode == "refresh")
     for block in (160, 1601, SAMPLE_RATE):
         assert listen(Stream(recognizer.model, StreamingConfig(mode)), talk, block) == whole
 
@@ -120,7 +120,7 @@ def test_nothing_is_computed_twice(toy_checkpoint: Checkpoint, talk: Floats) -> 
             read[0] = 0
             stream = Stream(recognizer.model)
             segments = finals(listen(stream, talk))
-            work = stream._engine.stats
+            work = stream.stats
             frames = [((round((s.end - s.start) * SAMPLE_RATE) - 400) // 160 + 1 - 3) // 4 for s in segments]
             assert work.encoder_frames == sum(frames)
             # The last chunk of a segment is filled up to its size.
@@ -209,7 +209,7 @@ def test_what_has_no_voiced_phoneme_gets_no_text(toy_checkpoint: Checkpoint, tal
         bias.data.copy_(kept)
     assert not [e for e in events if isinstance(e, Partial)]
     assert [s.text for s in finals(events)] == ["", ""]
-    assert stream._engine.stats.written_tokens == 0
+    assert stream.stats.written_tokens == 0
 
 
 def test_hints_reach_the_second_pass(nano: Recognizer, talk: Floats) -> None:
@@ -223,7 +223,7 @@ def test_hints_reach_the_second_pass(nano: Recognizer, talk: Floats) -> None:
     # The hints were read, and where none of them was said the text is what it would be without.
     plain = Stream(nano.model)
     without = finals(listen(plain, talk))
-    assert stream._engine.stats.text_tokens > plain._engine.stats.text_tokens
+    assert stream.stats.text_tokens > plain.stats.text_tokens
     assert [e.segment.text for e in first + rest] == [s.text for s in without]
     with pytest.raises(InputError, match="at most 20"):
         nano.stream(hints=["x"] * 21)
@@ -270,7 +270,7 @@ def test_work_a_second_does_not_grow(recognizer: Recognizer, speech: Floats) -> 
         stream = Stream(recognizer.model, config)
         samples = np.resize(middle, seconds * SAMPLE_RATE)
         listen(stream, samples)
-        work = stream._engine.stats
+        work = stream.stats
         rates.append((work.speech_tokens + work.text_tokens + work.written_tokens) / seconds)
         places.append(stream._engine._cache._layers[0].store.shape)
     assert rates[1] < 1.2 * rates[0]

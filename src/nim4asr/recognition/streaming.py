@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import Source, stream_audio
 from nim4asr.recognition.configuration import StreamingConfig
-from nim4asr.recognition.engine import Engine
+from nim4asr.recognition.engine import ComputeStats, Engine
 from nim4asr.recognition.events import Event, Failed, Final
 from nim4asr.recognition.result import Transcript
 from nim4asr.runtime.network import Model
@@ -46,6 +46,11 @@ class Stream:
             config, sample_rate=sample_rate, channels=channels, hints=hints, hotwords=hotwords
         )
         self._failed: Exception | None = None
+
+    @property
+    def stats(self) -> ComputeStats:
+        """What the network has been asked for so far."""
+        return self._engine.stats
 
     def feed(self, samples: "Samples") -> list[Event]:
         """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.

@@ -60,12 +60,15 @@ def main() -> None:
     options = arguments()
     options.output.mkdir(parents=True, exist_ok=True)
     texts = [
-        one for one in dict.fromkeys(read_texts(options.names)) if len(one) > 1 and all(map(is_han, one))
+        text for text in dict.fromkeys(read_texts(options.names)) if len(text) > 1 and all(map(is_han, text))
     ]
     recognizer = Recognizer.load(options.model)
     utterances = spread([one for one in read_manifest(options.manifest) if one.split == "dev"], options.limit)
     tell("listening")
-    spoken = [Spoken(one.text, posteriors(recognizer, read_audio(one.source()))) for one in utterances]
+    spoken = [
+        Spoken(utterance.text, posteriors(recognizer, read_audio(utterance.source())))
+        for utterance in utterances
+    ]
     noise = [posteriors(recognizer, one) for one in noises(options.noise)] if options.noise else []
     every = NameList(texts)
     said = sorted(set().union(*(every.said(tokens(one.text)) for one in spoken)))
@@ -185,8 +188,8 @@ def invented(known: Sequence[Pronounced], dice: random.Random) -> Iterator[Prono
 def longer(index: HotwordIndex, spoken: Sequence[Spoken], texts: Sequence[str]) -> dict[str, Any]:
     """The same, of names of three characters and more."""
     short = HotwordIndex(index.databases, index.config, index.evidence)
-    listed = NameList(one for one in texts if len(one) >= LEAST_CHARACTERS)
-    short.remove(one for one in texts if len(one) < LEAST_CHARACTERS)
+    listed = NameList(text for text in texts if len(text) >= LEAST_CHARACTERS)
+    short.remove(text for text in texts if len(text) < LEAST_CHARACTERS)
     kept = (
         "names_said",
         "near_paths",
@@ -230,7 +233,7 @@ def peers(database: Database, heard: Sequence[Any]) -> dict[str, Any]:
 
 def milliseconds(call: Callable[[Any], object], items: Sequence[Any]) -> dict[str, float]:
     call(items[0])
-    taken = [1000 * timed(lambda one=one: call(one))[1] for one in items]
+    taken = [1000 * timed(lambda item=item: call(item))[1] for item in items]
     return {f"p{q}": round(float(np.percentile(taken, q)), 3) for q in (50, 99)}
 
 
@@ -264,11 +267,11 @@ def plot(row: dict[str, Any], folder: Path) -> None:
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
     sizes = row["sizes"]
-    names = [one["names"] for one in sizes]
+    names = [size["names"] for size in sizes]
     for quantile in ("p50", "p99"):
         left.loglog(
             names,
-            [one["search_milliseconds"][quantile] for one in sizes],
+            [size["search_milliseconds"][quantile] for size in sizes],
             "o-",
             label=f"near paths, {quantile}",
         )
@@ -277,23 +280,23 @@ def plot(row: dict[str, Any], folder: Path) -> None:
         ("rapidfuzz_scan", "rapidfuzz scan"),
     ):
         points = [
-            (one["names"], one["peers_milliseconds"][peer]["p50"])
-            for one in sizes
-            if one["peers_milliseconds"] and one["peers_milliseconds"][peer]
+            (size["names"], size["peers_milliseconds"][peer]["p50"])
+            for size in sizes
+            if size["peers_milliseconds"] and size["peers_milliseconds"][peer]
         ]
         left.loglog(*zip(*points, strict=True), "s--", label=f"{label}, p50")
     points = [(one["names"], one["read_milliseconds"]) for one in row["prompt"] if one["names"]]
     left.loglog(*zip(*points, strict=True), "^:", label="reading the list in the prompt")
     left.set(xlabel="names", ylabel="milliseconds an utterance", title="Time")
     left.legend(fontsize=7)
-    for one in sizes:
-        part = one["three_characters_and_more"]
+    for size in sizes:
+        part = size["three_characters_and_more"]
         curve = [point for point in part["near_paths"] if point["hints"]]
         (line,) = right.plot(
             [point["recall"] for point in curve],
             [point["precision"] for point in curve],
             "o-",
-            label=f"{one['names']:,} names",
+            label=f"{size['names']:,} names",
         )
         alone = part["best_path_all"]
         right.plot([alone["recall"]], [alone["precision"]], "x", color=line.get_color())

@@ -67,7 +67,9 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as place:
         clips = Path(place)
-        said = {name: one for name, one in zip(written(utterances, clips), utterances, strict=True)}
+        said = {
+            name: utterance for name, utterance in zip(written(utterances, clips), utterances, strict=True)
+        }
         for peer in peers:
             print(f"{time.strftime('%H:%M:%S')} {peer.name}", file=sys.stderr, flush=True)
             row["recognizers"][peer.name] = measured(peer, clips, said)
@@ -90,9 +92,9 @@ def arguments() -> argparse.Namespace:
 def written(utterances: list[Utterance], folder: Path) -> list[str]:
     """The clips as WAV files, and their names."""
     names = []
-    for number, one in enumerate(utterances):
-        names.append(f"{one.language}-{number:04d}")
-        pcm = (np.clip(read_audio(one.source()), -1, 1) * 32767).astype("<i2")
+    for number, utterance in enumerate(utterances):
+        names.append(f"{utterance.language}-{number:04d}")
+        pcm = (np.clip(read_audio(utterance.source()), -1, 1) * 32767).astype("<i2")
         with wave.open(str(folder / f"{names[-1]}.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)

@@ -118,7 +118,8 @@ def small(options: argparse.Namespace) -> dict[str, Any]:
         config = StreamingConfig(mode)
         silence = np.zeros(SAMPLE_RATE, np.float32)
         replays = [
-            replay(Stream(recognizer.model, config), np.concatenate([one, silence])) for one in recordings
+            replay(Stream(recognizer.model, config), np.concatenate([recording, silence]))
+            for recording in recordings
         ]
         found[mode], samples[mode] = delays(replays, config.voice_activity.speech_pad_s)
     continuous = without_pauses(recordings, MARKS[-1])
@@ -379,11 +380,11 @@ def plot_large(row: dict[str, Any], folder: Path) -> None:
         (("encoder", "encoder alone"), ("refresh", "refresh"), ("re_encoding", "everything anew"))
     ):
         bars = axis.bar(
-            places + 0.27 * (shift - 1), [one[f"{name}_seconds"] for one in chunks], 0.25, label=label
+            places + 0.27 * (shift - 1), [chunk[f"{name}_seconds"] for chunk in chunks], 0.25, label=label
         )
         axis.bar_label(bars, fmt="%.3g", fontsize=7)
     axis.set_yscale("log")
-    axis.set_xticks(places, [f"after {one['after_seconds']} s" for one in chunks])
+    axis.set_xticks(places, [f"after {chunk['after_seconds']} s" for chunk in chunks])
     axis.set(ylabel="computing a chunk of 0.64 s (s)")
     axis.legend(fontsize=7)
     figure.suptitle(f"{row['shape']}, {row['machine']}, {row['date']}", fontsize=9)

@@ -55,7 +55,7 @@ def record(
     decoding = DecodingConfig(beam_size=8) if mode == "beams" else DecodingConfig()
     recognizer = Recognizer.load(config=RecognitionConfig(decoding=decoding), **runtime)
     hotwords = HotwordIndex()
-    names = dict.fromkeys(name for one in utterances if len(name := name_in(one.text)) > 2)
+    names = dict.fromkeys(name for utterance in utterances if len(name := name_in(utterance.text)) > 2)
     hotwords.add(Name(name) for name in names)
 
     def said(one: Utterance) -> Any:
@@ -66,7 +66,7 @@ def record(
             return recognizer.transcribe(one.source()).segments
         return recognizer.transcribe(one.source(), hotwords=hotwords, hints=[name_in(one.text)]).segments
 
-    return [{"id": one.id, "mode": mode, "said": plain(said(one))} for one in utterances]
+    return [{"id": utterance.id, "mode": mode, "said": plain(said(utterance))} for utterance in utterances]
 
 
 def plain(value: Any) -> Any:

@@ -43,7 +43,9 @@ POSTERIOR = EvidenceConfig(gain=0.0, trust=1.0, doubt=0.0, size=0.0)
 def main() -> None:
     options = arguments()
     texts = [
-        one for one in dict.fromkeys(read_texts(options.names)) if len(one) > 1 and all(map(is_han, one))
+        fromkey
+        for fromkey in dict.fromkeys(read_texts(options.names))
+        if len(fromkey) > 1 and all(map(is_han, fromkey))
     ]
     train = [one for one in read_manifest(options.manifest) if one.split != "dev"][: options.limit]
     recognizer = Recognizer.load()

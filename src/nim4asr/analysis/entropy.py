@@ -163,7 +163,7 @@ def measure(
     from nim4asr.analysis.similarity import linear_cka
 
     config = config or ProbeConfig()
-    heard = [frames_of_one(checkpoint, one.features) for one in utterances]
+    heard = [frames_of_one(checkpoint, utterance.features) for utterance in utterances]
     frames = torch.cat(heard)
     metrics = EntropyMetrics(
         name,
@@ -187,8 +187,8 @@ def _phonetic(heard: Sequence[Tensor], utterances: Sequence[Aligned], config: Pr
             labels[part].append(phoneme)
     if min(map(len, labels)) < _LEAST:
         raise InputError(f"{len(utterances)} utterances hold too few phonemes for a probe; give more of them")
-    inputs = [torch.stack(one) for one in rows]
-    asked = [torch.tensor(one) for one in labels]
+    inputs = [torch.stack(row) for row in rows]
+    asked = [torch.tensor(label) for label in labels]
     entropy = _entropy(asked[_JUDGED])
     torch.manual_seed(config.seed)
     probe = nn.Sequential(
@@ -215,9 +215,9 @@ def _semantic(heard: Sequence[Tensor], utterances: Sequence[Aligned], config: Pr
                 labels[part].append(index[said.word])
     if min(map(len, labels)) < _LEAST:
         raise InputError(f"{len(utterances)} utterances hold too few words for a probe; give more of them")
-    frames_of = [torch.stack(one) for one in rows]
+    frames_of = [torch.stack(row) for row in rows]
     mean, scale = frames_of[0].mean(dim=0), frames_of[0].std(dim=0) + 1e-5
-    asked = [torch.tensor(one) for one in labels]
+    asked = [torch.tensor(label) for label in labels]
     losses = []
     for with_frames in (0.0, 1.0):
         # Two equal probes: the one without frames reads zeros in their place.

@@ -142,8 +142,8 @@ def run_bench(options: argparse.Namespace) -> int:
     index = HotwordIndex.load(options.database)
     recognizer = load_recognizer(options)
     spoken = [
-        Spoken(one.text, recognizer.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))))
-        for one in progress(utterances, "listening", len(utterances))
+        Spoken(utterance.text, recognizer.log_posteriors(SpeechSegment(0.0, read_audio(utterance.source()))))
+        for utterance in progress(utterances, "listening", len(utterances))
     ]
     print(json.dumps(retrieval(index, spoken)))
     return 0

@@ -182,8 +182,8 @@ class Collator:
         return SpeechBatch(
             features=padded,
             lengths=lengths,
-            targets=torch.tensor([p for one in phonemes for p in one], dtype=torch.long),
-            target_lengths=torch.tensor([len(one) for one in phonemes]),
+            targets=torch.tensor([phoneme for row in phonemes for phoneme in row], dtype=torch.long),
+            target_lengths=torch.tensor([len(row) for row in phonemes]),
             texts=tuple(texts),
             ids=tuple(ids),
         )

@@ -118,7 +118,7 @@ class KeywordSet:
 
     @cached_property
     def _most_words(self) -> int:
-        return max((len(one.split()) for one in self._sounds), default=0)
+        return max((len(sound.split()) for sound in self._sounds), default=0)
 
     @cached_property
     def _by_sound(self) -> Mapping[Sound, list[str]]:

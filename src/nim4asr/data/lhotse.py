@@ -220,7 +220,7 @@ def _row_of_utterance(one: Utterance) -> dict[str, Any]:
 
 def _row_of_cut(cut: Any) -> dict[str, Any]:
     """A line of a manifest; ``audio`` is None where the cut's samples must be written out."""
-    texts = [one for one in cut.supervisions if one.text is not None]
+    texts = [supervision for supervision in cut.supervisions if supervision.text is not None]
     if not texts:
         raise InputError("the cut has no text")
     first = texts[0]
@@ -228,7 +228,7 @@ def _row_of_cut(cut: Any) -> dict[str, Any]:
     row = {
         "id": str(cut.id),
         "audio": _file_of(cut),
-        "text": " ".join(one.text for one in texts),
+        "text": " ".join(supervision.text for supervision in texts),
         "language": _LANGUAGES.get(language, language[:2]),
         "duration": round(float(cut.duration), 3),
         "speaker": first.speaker or "",

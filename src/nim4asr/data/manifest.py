@@ -56,7 +56,7 @@ def select(path: Path, split: str | None = None, limit: int | None = None) -> li
     """
     utterances = read_manifest(path)
     if split is not None:
-        utterances = [one for one in utterances if one.split == split]
+        utterances = [utterance for utterance in utterances if utterance.split == split]
         if not utterances:
             raise InputError(f"{path}: no utterance is of the split {split!r}")
     return utterances if limit is None else utterances[: max(1, limit)]

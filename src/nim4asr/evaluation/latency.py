@@ -61,18 +61,18 @@ def first_partial_delays(replayed: Replay, padding: float) -> list[float]:
     """
     delays: list[float] = []
     start: float | None = None
-    for one in replayed.events:
-        if isinstance(one.event, SpeechStarted):
-            start = one.event.time + padding
-        elif isinstance(one.event, Partial) and start is not None:
-            delays.append(one.shown - start)
+    for event in replayed.events:
+        if isinstance(event.event, SpeechStarted):
+            start = event.event.time + padding
+        elif isinstance(event.event, Partial) and start is not None:
+            delays.append(event.shown - start)
             start = None
     return delays
 
 
 def final_delays(replayed: Replay) -> list[float]:
     """Seconds from the arrival of the sound that ended a segment to its final on the screen."""
-    return [one.shown - one.arrived for one in replayed.events if isinstance(one.event, Final)]
+    return [event.shown - event.arrived for event in replayed.events if isinstance(event.event, Final)]
 
 
 def word_delays(replayed: Replay) -> list[float]:
@@ -139,11 +139,11 @@ def _segments(replayed: Replay) -> list[tuple[list[ProgressReporter], Final]]:
     """The partials and, last, the final of each segment."""
     segments: list[tuple[list[ProgressReporter], Final]] = []
     shown: list[ProgressReporter] = []
-    for one in replayed.events:
-        if isinstance(one.event, Partial | Final):
-            shown.append(one)
-        if isinstance(one.event, Final):
-            segments.append((shown, one.event))
+    for event in replayed.events:
+        if isinstance(event.event, Partial | Final):
+            shown.append(event)
+        if isinstance(event.event, Final):
+            segments.append((shown, event.event))
             shown = []
     return segments
 

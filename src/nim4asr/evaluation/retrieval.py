@@ -46,12 +46,12 @@ def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | N
     best, _ = _search(exact, [one.log_probs for one in spoken])
     every, _ = _search(everything, [one.log_probs for one in spoken])
     sounds = [_perfect(one.text) for one in spoken]
-    sure, _ = _search(index, [one for one in sounds if one is not None])
+    sure, _ = _search(index, [sound for sound in sounds if sound is not None])
     found = [
         (len(names & {hit.text for hit in _certain_hits(index, one.text)}), len(names))
         for names, one in zip(said, spoken, strict=True)
     ]
-    sure_said = [names for names, one in zip(said, sounds, strict=True) if one is not None]
+    sure_said = [names for names, sound in zip(said, sounds, strict=True) if sound is not None]
     return {
         "names": len(index),
         "utterances": len(spoken),

@@ -30,12 +30,12 @@ class Built:
 
 def assemble(names: Sequence[Pronounced]) -> Database:
     """A database in memory. Raises ``InputError`` for over 255 categories."""
-    categories = sorted({one.name.category for one in names} | {""})
+    categories = sorted({entry.name.category for entry in names} | {""})
     if len(categories) > 256:
         raise InputError(f"{len(categories)} categories are too many; at most 255 can be told apart")
     number = {category: i for i, category in enumerate(categories)}
-    flat = [said for one in names for said in one.pronunciations]
-    owners = np.repeat(np.arange(len(names), dtype=np.uint32), [len(one.pronunciations) for one in names])
+    flat = [said for entry in names for said in entry.pronunciations]
+    owners = np.repeat(np.arange(len(names), dtype=np.uint32), [len(entry.pronunciations) for entry in names])
     lengths = np.array([len(said) for said in flat], np.uint8)
     # Level by level, as the trie's nodes lie, and in each in the order of the sounds: one sort for each
     # length.
@@ -51,12 +51,12 @@ def assemble(names: Sequence[Pronounced]) -> Database:
         keys.append(sounds[by_sound])
     labels, child, node = _trie(keys)
     sequence = np.concatenate(order)
-    texts = [one.name.text.encode("utf-8") for one in names]
+    texts = [entry.name.text.encode("utf-8") for entry in names]
     sections: dict[str, Array] = {
         "text": np.frombuffer(b"".join(texts), np.uint8),
         "text_ends": _ends(texts),
-        "weight": np.array([one.name.weight for one in names], np.float32),
-        "category": np.array([number[one.name.category] for one in names], np.uint8),
+        "weight": np.array([entry.name.weight for entry in names], np.float32),
+        "category": np.array([number[entry.name.category] for entry in names], np.uint8),
         "owner": owners[sequence],
         "node": node,
         "said": np.frombuffer(b"".join(flat[i] for i in sequence), np.uint8),
@@ -81,7 +81,7 @@ def _trie(keys: Sequence[Array]) -> tuple[Array, Array, Array]:
     child: list[Array] = []
     ending = [np.zeros(0, np.int64)]
     # Where each key that is not at its end yet stands, by its length: the place of its prefix in the level.
-    standing = [np.zeros(len(one), np.int64) for one in keys]
+    standing = [np.zeros(len(key), np.int64) for key in keys]
     begin, size = 0, 1
     for depth in range(1, len(keys) + 1):
         longer = keys[depth - 1 :]

@@ -45,9 +45,9 @@ class Database:
         categories: Sequence[str],
         verify: Callable[[], None] = lambda: None,
     ) -> None:
-        for one in sections.values():
+        for section in sections.values():
             # What is in memory is then of the same type to the compiled search as what is mapped into it.
-            one.flags.writeable = False
+            section.flags.writeable = False
         self._unchecked, self._verify = sections, verify
         self.categories = tuple(categories)
 

@@ -55,9 +55,9 @@ def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit
             break
         rivals = [one for one in chosen if hit.start < one.end and one.start < hit.end]
         shared = all(
-            (one.start, one.end, one.phonemes) == (hit.start, hit.end, hit.phonemes)
-            and strength[id(one)] - strength[id(hit)] <= config.tie_margin
-            for one in rivals
+            (rival.start, rival.end, rival.phonemes) == (hit.start, hit.end, hit.phonemes)
+            and strength[id(rival)] - strength[id(hit)] <= config.tie_margin
+            for rival in rivals
         )
         if shared:
             chosen.append(hit)

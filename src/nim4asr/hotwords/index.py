@@ -64,7 +64,7 @@ def build(
     if not names:
         raise InputError("there is no name in the lists")
     database = assemble(names)
-    unpronounceable = sum(not one.pronunciations for one in names)
+    unpronounceable = sum(not name.pronunciations for name in names)
     order = sorted(problems, key=lambda problem: (problem.source, problem.line))
     return database, Built(len(names), len(database.owner), unpronounceable, tuple(order))
 
@@ -208,7 +208,7 @@ class HotwordIndex:
         return listener.hits()
 
     def __len__(self) -> int:
-        return sum(len(one) for one in self.databases) + len(self._changes.added)
+        return sum(len(database) for database in self.databases) + len(self._changes.added)
 
     def _pronounced(self) -> Iterator[Pronounced]:
         changes = self._changes

@@ -83,7 +83,7 @@ def say(name: Name) -> list[tuple[str, ...]]:
     """The pronunciations of a name, likeliest first. Raises ``ValueError`` if a part of it has none."""
     if name.pronunciations:
         return list(name.pronunciations)
-    said = [tuple(one) for one in pronunciations(name.text, MOST_PRONUNCIATIONS)]
+    said = [tuple(pronunciation) for pronunciation in pronunciations(name.text, MOST_PRONUNCIATIONS)]
     if not said:
         raise ValueError(f"no pronunciation is known for {name.text!r}")
     return said

@@ -56,5 +56,5 @@ def pronounce_name(name: Name) -> tuple[Pronounced, str]:
         said = [bytes(TABLE.encode(one)) for one in say(name)]
     except ValueError as error:
         return Pronounced(name, ()), str(error)
-    short = tuple(one for one in dict.fromkeys(said) if len(one) <= LONGEST_KEY)
+    short = tuple(key for key in dict.fromkeys(said) if len(key) <= LONGEST_KEY)
     return Pronounced(name, short), "" if short else f"{name.text!r} is longer than {LONGEST_KEY} phonemes"

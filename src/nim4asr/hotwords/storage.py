@@ -121,7 +121,7 @@ def load(path: Path) -> Database:
         start = -(-(len(MAGIC) + 12 + length) // _ALIGNMENT) * _ALIGNMENT
         sections = {name: _section(data, start, values["sections"][name], name) for name in _LAYOUT}
         categories = values["categories"]
-        if not isinstance(categories, list) or not all(isinstance(one, str) for one in categories):
+        if not isinstance(categories, list) or not all(isinstance(category, str) for category in categories):
             raise damaged
 
         def verify() -> None:

@@ -72,7 +72,7 @@ class Nim4Config:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not is_unicode(self.name):
             raise ValueError("name must be a string")
-        if not all(isinstance(one, str) for one in self.phonemes):
+        if not all(isinstance(phoneme, str) for phoneme in self.phonemes):
             raise ValueError("phonemes must be strings")
         if len(set(self.phonemes)) != len(self.phonemes):
             raise ValueError("phonemes must differ")

@@ -97,7 +97,7 @@ class SlotCache:
         last.
         """
         device = embeddings[0].device
-        counts = torch.tensor([len(one) for one in embeddings], device=device)
+        counts = torch.tensor([len(embedding) for embedding in embeddings], device=device)
         before = torch.tensor([self.lengths[slot] for slot in slots], device=device)
         # Padded on the left, so that all end together; padding is written to the scratch place and seen by
         # none.
@@ -124,8 +124,8 @@ class SlotCache:
             use_cache=True,
             logits_to_keep=1,
         )
-        for slot, one in zip(slots, embeddings, strict=True):
-            self.lengths[slot] += len(one)
+        for slot, embedding in zip(slots, embeddings, strict=True):
+            self.lengths[slot] += len(embedding)
         logits: Tensor = output.logits[:, -1]
         return logits
 

@@ -91,7 +91,7 @@ def recipe(data: Path) -> Recipe:
     return Recipe(
         network=lambda vocabulary: network(),
         language_model=LANGUAGE_MODEL,
-        corpora={one.stem: CorpusConfig(one, stored=False) for one in manifests},
+        corpora={manifest.stem: CorpusConfig(manifest, stored=False) for manifest in manifests},
         noises=noises if noises.exists() else None,
         keywords=KeywordConfig(),
         precision="bf16",
@@ -112,5 +112,5 @@ def recipe(data: Path) -> Recipe:
             ),
             "phoneme-head": PhonemeHeadTuning(loop(steps_for(560_000, 120.0), 5e-4), SpeechData(120.0, 30.0)),
         },
-        dev=tuple(one.stem for one in manifests),
+        dev=tuple(manifest.stem for manifest in manifests),
     )

@@ -193,7 +193,7 @@ class Engine:
     @property
     def live_streams(self) -> int:
         """How many live streams are open."""
-        return sum(not one.recorded for one in list(self._streams))
+        return sum(not stream.recorded for stream in list(self._streams))
 
     def step(self) -> Mapping[StreamHandle, list[Event]]:
         """Do a turn of the waiting work; the new events of each stream that has any."""

@@ -88,15 +88,20 @@ class PhonemeScorer:
         self._settled = (start, self._sounds(start))
         before = self._begun_with(text)
         after = [
-            self._sounds(text) if one == self._end else self._begun_with(self._text_of([*written, one]))
-            for one in candidates
+            self._sounds(text)
+            if candidate == self._end
+            else self._begun_with(self._text_of([*written, candidate]))
+            for candidate in candidates
         ]
         self._hear([before, *after])
         # Kept for what will be written next; those of the candidates would fill the memory.
         self._prefixes.setdefault(before, self._heard[before])
-        odds = [self._known[labels][one == self._end] for labels, one in zip(after, candidates, strict=True)]
+        odds = [
+            self._known[labels][candidate == self._end]
+            for labels, candidate in zip(after, candidates, strict=True)
+        ]
         self._heard.clear()
-        return [self._weight * (one - self._known[before][0]) for one in odds]
+        return [self._weight * (odd - self._known[before][0]) for odd in odds]
 
     def _hear(self, wanted: Sequence[tuple[int, ...]]) -> None:
         """Find the odds of all that is ``wanted``: of so many sequences at a time, each a phoneme longer."""
@@ -190,9 +195,12 @@ class HintBooster:
         text = self._text_of(written)
         before = self._drawn(text)
         return [
-            self._drawn(text if one == self._end else self._text_of([*written, one]), one == self._end)
+            self._drawn(
+                text if candidate == self._end else self._text_of([*written, candidate]),
+                candidate == self._end,
+            )
             - before
-            for one in candidates
+            for candidate in candidates
         ]
 
     def _drawn(self, text: str, ended: bool = False) -> float:

@@ -75,8 +75,8 @@ class OnnxNetwork:
 
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
         if chunks is not None:
-            return [self._in_chunks(one, chunks) for one in features]
-        return [self._whole(one) for one in features]
+            return [self._in_chunks(feature, chunks) for feature in features]
+        return [self._whole(feature) for feature in features]
 
     def initial_state(self, chunks: ChunkScheme) -> State:
         shape = self.config.encoder
@@ -254,7 +254,7 @@ def _session(graph: Graph, folder: Path, threads: int) -> Any:
     weights = _weights(folder, graph.blocks)
     # Tokens are embedded by the network, not by its graphs.
     weights.pop(_EMBEDDINGS, None)
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in weights.values()]
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

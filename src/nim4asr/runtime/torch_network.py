@@ -40,7 +40,7 @@ class TorchNetwork:
         padded = np.zeros((len(features), longest, features[0].shape[1]), np.float32)
         for row, one in enumerate(features):
             padded[row, : len(one)] = one
-        lengths = torch.tensor([len(one) for one in features], device=self._weight.device)
+        lengths = torch.tensor([len(feature) for feature in features], device=self._weight.device)
         frames, frame_lengths = self.network.encoder(self._tensor(padded), lengths, chunks)
         return self._heads(frames, frame_lengths)
 
@@ -83,7 +83,7 @@ class TorchCache(SlotCache):
 
     def append(self, slots: Sequence[int], embeddings: Sequence[Floats]) -> Floats:
         weight = self._llm.get_input_embeddings().weight
-        rows = [torch.from_numpy(one).to(weight.device, weight.dtype) for one in embeddings]
+        rows = [torch.from_numpy(embedding).to(weight.device, weight.dtype) for embedding in embeddings]
         return _numpy(self.extend(slots, rows).float().log_softmax(dim=-1))
 
 

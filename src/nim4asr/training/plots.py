@@ -64,9 +64,11 @@ def _trace(trace: Path, path: Path) -> None:
     rows = [by_step[step] for step in sorted(by_step)]
     figure, axis = pyplot.subplots(figsize=(6, 3))
     axis.plot([row["step"] for row in rows], [row["cka"] for row in rows], ".-")
-    for one in SnapshotStore(trace.parent / "snapshots").snapshots():
-        axis.axvline(one.step, color="tab:red", linestyle="--")
-        axis.annotate(f"snapshot {one.number}", (one.step, one.cka), rotation=90, fontsize=7, va="bottom")
+    for snapshot in SnapshotStore(trace.parent / "snapshots").snapshots():
+        axis.axvline(snapshot.step, color="tab:red", linestyle="--")
+        axis.annotate(
+            f"snapshot {snapshot.number}", (snapshot.step, snapshot.cka), rotation=90, fontsize=7, va="bottom"
+        )
     axis.set(xlabel="step of pre-training", ylabel="CKA to the reference")
     figure.tight_layout()
     figure.savefig(path, dpi=100)

@@ -128,11 +128,11 @@ def as_text(status: RunStatus) -> str:
         lines.append(f"  {stage.name:{width}}  {stage.done:>8} of {stage.steps:<8}  {said}".rstrip())
     if status.phase is not None:
         lines.append(f"  asynchronous IA-SFT: {status.phase}")
-    for one in status.snapshots:
-        end = ", final" if one.final else ""
+    for snapshot in status.snapshots:
+        end = ", final" if snapshot.final else ""
         lines.append(
-            f"    snapshot {one.number} of step {one.step}: "
-            f"CKA {one.cka:.4f} to that of {one.reference_step}{end}"
+            f"    snapshot {snapshot.number} of step {snapshot.step}: "
+            f"CKA {snapshot.cka:.4f} to that of {snapshot.reference_step}{end}"
         )
     lines += [f"  {count} utterances left out: {name}" for name, count in status.left_out.items()]
     return "\n".join(lines)

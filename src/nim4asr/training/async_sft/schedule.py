@@ -125,7 +125,7 @@ class State:
         try:
             row = parse_json(read_text(path))
             numbers = row["snapshot"], row["round_start"]
-            if not all(type(one) is int and one >= 0 for one in numbers):
+            if not all(type(number) is int and number >= 0 for number in numbers):
                 raise ValueError("no numbers")
             return cls(Phase(row["phase"]), *numbers)
         except InputError:

@@ -55,7 +55,7 @@ class Objective(nn.Module, Generic[Batch]):
         super().train(mode)
         for module in self.modules():
             weights = list(module.parameters())
-            if weights and not any(one.requires_grad for one in weights):
+            if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
         return self
 

@@ -116,7 +116,7 @@ class VllmEngine:
             {
                 "do": "sample",
                 "prompts": str(path),
-                "budgets": [draw.guards.max_new_tokens(one) for one in seconds],
+                "budgets": [draw.guards.max_new_tokens(length) for length in seconds],
                 "samples": draw.samples,
                 "temperature": draw.temperature,
                 "seed": draw.seed,

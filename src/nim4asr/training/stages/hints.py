@@ -85,7 +85,9 @@ def _of_one(
         elif (other := keywords.draw(random)) is not None:
             hints.append(other)
     # What was said is no distractor, and what was dropped stays out.
-    unique = list(dict.fromkeys(one for one in hints if one in own or one not in text))[: config.max_hints]
+    unique = list(dict.fromkeys(hint for hint in hints if hint in own or hint not in text))[
+        : config.max_hints
+    ]
     return tuple(unique[i] for i in random.permutation(len(unique)))
 
 

@@ -200,7 +200,7 @@ class Grpo(Objective[SpeechBatch]):
         if self._engine is None:
             return sample(self.network, self._tokenizer, prompt, seconds, self._draw), None
         drawn = self._engine.sample(self._tokenizer, prompt, seconds, self._draw)
-        rows = [torch.tensor(one) for one in drawn.log_probs]
+        rows = [torch.tensor(log_prob) for log_prob in drawn.log_probs]
         old = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(prompt.embeddings.device)
         return drawn.written, old
 
@@ -217,7 +217,7 @@ class Grpo(Objective[SpeechBatch]):
         rewards = []
         for row, tokens in enumerate(written):
             place = row // self.config.group_size
-            text = self._tokenizer.decode([one for one in tokens if one != end])
+            text = self._tokenizer.decode([token for token in tokens if token != end])
             rewards.append(reward(texts[place], text, hints[place], self.config.important_keywords))
         return rewards
 

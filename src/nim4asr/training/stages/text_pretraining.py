@@ -202,7 +202,7 @@ def collate(
     random: Generator,
 ) -> TextBatch:
     """A batch of texts and their simulated speech."""
-    simulated = [simulate(one, stack, config, random) for one in phonemes]
+    simulated = [simulate(row, stack, config, random) for row in phonemes]
     longest = max(len(indices) for indices, _ in simulated)
     indices = torch.zeros(len(texts), longest, stack, 2, dtype=torch.long)
     weights = torch.zeros(len(texts), longest, stack, 2)

@@ -168,7 +168,7 @@ def reason(error: BaseException) -> str:
 
 def _beside(path: Path) -> Path:
     if not path.name:
-        raise InputError(f"{str(path)!r} is no name for a file or folder")
+        raise InputError(f"{str(path)!r} is not a name for a file or folder")
     # Short, so that it fits where the name itself just does.
     return path.with_name(f".{secrets.token_hex(6)}.new")
 

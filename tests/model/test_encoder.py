@@ -147,5 +147,5 @@ def test_relative_positions_are_symmetric_about_zero() -> None:
 def test_shapes_that_cannot_be(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
         EncoderConfig(**{"model_dim": 16, "blocks": 1, "heads": 2, **wrong})
-    with pytest.raises(ValueError, match="no such chunks"):
+    with pytest.raises(ValueError, match="impossible chunks"):
         ChunkScheme(size=0)

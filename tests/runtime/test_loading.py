@@ -19,7 +19,7 @@ def test_a_model_with_graphs_runs_on_onnxruntime(toy_model: Path) -> None:
 
 
 def test_what_cannot_be(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="no graphs for onnxruntime; write them by: nim4 export"):
+    with pytest.raises(InputError, match="no graphs for onnxruntime; write them with: nim4 export"):
         load(toy_model, "onnx")
     with pytest.raises(InputError, match="not on cuda in float32; use torch"):
         load(runtime="onnx", device="cuda")

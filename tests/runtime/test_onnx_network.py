@@ -176,7 +176,7 @@ def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floa
     data = bytearray((flipped / "encoder.onnx").read_bytes())
     data[len(data) // 2] ^= 1
     (flipped / "encoder.onnx").write_bytes(bytes(data))
-    with pytest.raises(InputError, match=r"encoder.onnx: the graph is damaged; write all anew"):
+    with pytest.raises(InputError, match=r"encoder.onnx: the graph is damaged; write all again"):
         hears(flipped)
     # What another program has written has no check sums: then onnxruntime says what it cannot run.
     (exported / "checksums.json").rename(tmp_path / "sums")

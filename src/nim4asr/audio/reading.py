@@ -57,7 +57,7 @@ class Resampler:
                 f"expected a whole number from {_LOWEST_RATE} to {_HIGHEST_RATE} Hz"
             )
         if not 1 <= _whole(channels) <= _MOST_CHANNELS:
-            raise InputError(f"{channels!r} channels are none to listen to; expected a whole number from 1")
+            raise InputError(f"{channels!r} is not a number of channels; expected a whole number from 1")
         self._channels = channels
         self._stream = _resample_stream(rate) if rate != SAMPLE_RATE else None
 
@@ -73,7 +73,7 @@ class Resampler:
 
 
 def _whole(number: object) -> int:
-    """A whole number as an ``int``; -1 for what is none, such as None, "16000" or 2.0."""
+    """A whole number as an ``int``; -1 for anything else, such as None, "16000" or 2.0."""
     try:
         return index(number)  # type: ignore[arg-type]
     except TypeError:
@@ -99,7 +99,9 @@ def from_array(samples: NDArray[np.generic], rate: int) -> Floats:
 
 
 def as_array(samples: object) -> NDArray[np.generic]:
-    """``samples`` as an array. Raises ``InputError`` for what is none, such as lists of different lengths."""
+    """``samples`` as an array. Raises ``InputError`` for what is not an array, such as lists of different
+    lengths.
+    """
     try:
         return np.asarray(samples)
     except (ValueError, TypeError, OverflowError) as error:

@@ -36,7 +36,7 @@ class VoiceActivityConfig:
     speech_pad_s: float = 0.2
     """So much is kept before the voice and after it."""
     min_speech_s: float = 0.1
-    """What is shorter is no speech."""
+    """Shorter voice is ignored."""
     max_segment_s: float = 30.0
     """What is longer is cut."""
     split_window_s: float = 3.0

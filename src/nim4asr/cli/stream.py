@@ -167,7 +167,7 @@ class Screen:
             self._out.flush()
 
     def _last_columns(self, stable: str, volatile: str) -> tuple[str, str]:
-        """The end of the text that fits on one line, which alone can be written anew."""
+        """The end of the text that fits on one line, which alone can be rewritten."""
         room = self._columns - 1
         volatile = _fitting(volatile, room)
         return _fitting(stable, room - _width(volatile)), volatile

@@ -16,7 +16,7 @@ def pack(items: Sequence[Item], costs: Sequence[float], most: float, random: Gen
     A batch costs its dearest item times their number, as padding makes it, and at most ``most`` unless one
     item alone costs more.
     """
-    # Sorting by a cost with noise in it mixes the neighbours anew every time.
+    # Sorting by a cost with noise in it mixes the neighbors differently every time.
     order = np.argsort(np.asarray(costs) * random.uniform(0.9, 1.1, len(costs)))
     batches: list[list[Item]] = []
     dearest = 0.0

@@ -5,7 +5,7 @@ The difference of two error rates over the same utterances,
 
     d = sum_i e_i / sum_i n_i  -  sum_i e'_i / sum_i n'_i
 
-with e errors and n tokens of the reference, is taken anew for many samples of the utterances, drawn with
+with e errors and n tokens of the reference, is computed again for many samples of the utterances, drawn with
 replacement and the same for both (Bisani and Ney 2004, doi 10.1109/ICASSP.2004.1326009). The interval holds
 95 % of them; where it holds 0, there is no difference to speak of.
 """

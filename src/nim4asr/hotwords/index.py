@@ -104,7 +104,7 @@ class _Changes:
 class HotwordIndex:
     """What to listen for: databases, names added since, and names removed since.
 
-    ``HotwordIndex.load("names.db")`` opens a database or reads a list. An index laid over another one's
+    ``HotwordIndex.load("names.db")`` opens a database or reads a list. An index over another one's
     databases shares them. Names may be added and removed while others search, in any thread: whoever listens
     already goes on with the names that there were.
     """
@@ -240,7 +240,7 @@ class HotwordSearch:
         self._config = config
         evidence = self._evidence = index.evidence or evidence or EvidenceConfig()
         names = max(1, len(index))
-        # A path with tones is hardly ever likelier than the one without: so much is to be had at the most.
+        # A path with tones is hardly ever likelier than the one without: this bounds what tones can add.
         least = config.min_log_odds + evidence.size * math.log(names)
         self._names = names
         self._walks = [

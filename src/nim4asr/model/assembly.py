@@ -26,7 +26,7 @@ def portable_config(config: Any) -> dict[str, Any]:
 def public_tokenizer(place: str | Path) -> Tokenizer:
     """The tokenizer of the language model in a folder or on the hub, in whatever form it has.
 
-    Raises ``OSError`` and its kin if there is none, ``InputError`` if its turns end otherwise than ours.
+    Raises ``OSError`` or a subclass if there is none, ``InputError`` if its turns end otherwise than ours.
     """
     from transformers import AutoTokenizer
 

@@ -34,13 +34,13 @@ class DecodingConfig:
     extra_tokens: int = 4
     """The token budget beside that."""
     max_repeats: int = 4
-    """Text that ends in so many copies of the same is a loop; one copy is kept."""
+    """Text that ends in so many copies of the same tokens is a loop; one copy is kept."""
     max_loop_tokens: int = 8
     """The longest loop looked for, in tokens."""
     min_loop_characters: int = 16
     """Copies of characters are a loop if they are so many together."""
     max_word_letters: int = LONGEST_WORD
-    """A longer word is none, and goes."""
+    """Longer words are removed."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.beam_size <= MOST_BEAMS:

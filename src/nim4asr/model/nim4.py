@@ -108,5 +108,7 @@ def build_language_model(config: Any) -> "PreTrainedModel":
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **values))
     except Exception as error:  # Every architecture has its own ways to fail at what it cannot be.
-        raise InputError(f"there is no language model of such a configuration ({reason(error)})") from None
+        raise InputError(
+            f"no language model can be built from this configuration ({reason(error)})"
+        ) from None
     return model

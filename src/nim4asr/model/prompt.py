@@ -38,7 +38,7 @@ def tokens_before(tokenizer: Tokenizer, config: PromptConfig) -> list[int]:
 
 
 def tokens_after(tokenizer: Tokenizer, config: PromptConfig, hints: Sequence[str] = ()) -> list[int]:
-    """Token ids between the speech and the transcript: the hints and the turn's change.
+    """Token ids between the speech and the transcript: the hints and the assistant header.
 
     Raises ``ValueError`` for more than 20 hints: choosing them is the caller's task.
     """

@@ -53,7 +53,7 @@ class ChunkScheme:
 
     def __post_init__(self) -> None:
         if not (1 <= self.size <= LARGEST and 0 <= self.left <= LARGEST):
-            raise ValueError(f"no such chunks: size {self.size}, left {self.left}")
+            raise ValueError(f"impossible chunks: size {self.size}, left {self.left}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ again for the next token of every text that is being written. Streams join and l
 none waits for another's text, and one that sends nothing costs nothing.
 
 Every frame is encoded once and every speech embedding enters the keys and values once. What follows the
-speech in the prompt (hints, the assistant's header, the text kept so far) does not outlive its text: the slot
+speech in the prompt (hints, the assistant's header, the text kept so far) is dropped after its text: the slot
 is cut back to the end of the speech, and the next chunk's speech goes there. Beams grow in forks of the slot.
 
 ``Engine`` is one thread's; ``StreamHandle.add`` may be called from others.

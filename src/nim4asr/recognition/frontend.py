@@ -77,7 +77,7 @@ class StreamFrontend:
     def feed(self, samples: Samples) -> list[Task]:
         """The tasks that ``samples`` (N,) or (N, channels) complete; bytes are 16-bit little-endian PCM.
 
-        Raises ``InputError`` for what is no sound, and has then heard none of it.
+        Raises ``InputError`` for invalid samples; none of them are then heard.
         """
         return self._tasks(self._endpointer.feed(self._resampler.feed(self._array(samples))))
 

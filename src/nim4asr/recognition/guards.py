@@ -1,4 +1,4 @@
-"""Guards of the text that a language model writes: an end to any loop, and to any word that is none.
+"""Guards of the text that a language model writes: loops and impossible words are cut.
 
 A third one, the budget of tokens, is ``DecodingConfig.max_new_tokens``.
 """
@@ -56,7 +56,7 @@ def without_runaway(
 ) -> list[int]:
     """``tokens`` without what ``runs_away`` sees at their end.
 
-    Of a loop one copy stays, of a word that is none nothing. No fewer than ``least`` tokens stay.
+    One copy of a loop stays, nothing of an impossible word. At least ``least`` tokens are kept.
     """
     kept = without_loop(tokens, config, least)
     text = tokenizer.decode(kept)

@@ -33,7 +33,7 @@ class Segment:
     """A stretch of speech between pauses.
 
     ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1]. ``phonemes``
-    is the phoneme head's greedy path, which owes nothing to the language model. ``hits`` are the names that
+    is the phoneme head's greedy path, without the language model. ``hits`` are the names that
     were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
     ``tokens`` are the language model's own pieces of ``text``, each with its log probability.
     """

@@ -2,9 +2,9 @@
 
 Each second of sound is encoded once, in chunks, and enters the language model's keys and values once. In the
 mode ``refresh`` every chunk brings a new hypothesis: what stood before its last tokens is kept, those are
-written anew (NIM4-ASR's revision of June 2026, as ``docs/streaming.md`` shows). In the mode ``final`` nothing
-is written before the segment's end. In both, the end brings a pass over the whole segment, from the same keys
-and values, with hints.
+written again (NIM4-ASR's revision of June 2026, as ``docs/streaming.md`` shows). In the mode ``final``
+nothing is written before the segment's end. In both, the end brings a pass over the whole segment, from the
+same keys and values, with hints.
 """
 
 import time

@@ -178,7 +178,7 @@ class Utterance:
         if self._chunks >= self._config.unfixed_chunks:
             self._stable = max(self._stable, len(tokens) - self._config.rollback_tokens)
         whole = self._tokenizer.decode(tokens)
-        # Bytes of half a character are no text yet, neither shown nor promised.
+        # A trailing U+FFFD is an incomplete UTF-8 sequence: it is neither shown nor stable.
         stable = self._tokenizer.decode(tokens[: self._stable]).rstrip("\ufffd")
         if not whole.startswith(stable):
             stable = self._shown[0]
@@ -194,7 +194,7 @@ class Utterance:
         return Order(self._tokens[:kept], self._token_log_probs[:kept], heard, bool(heard.hints), end)
 
     def _heard(self) -> HintResult:
-        # A name that the model writes anyway needs no hint. What it wrote with hints is no word on that.
+        # A name that the model writes anyway needs no hint. A text written with hints does not show that.
         draft = self._tokens[: self._stable if self._hinted else None]
         return self.listener.heard(self._tokenizer.decode(draft))
 

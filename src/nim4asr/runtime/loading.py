@@ -78,7 +78,7 @@ def _installed(*packages: str) -> bool:
 def _load_onnx(folder: Path, threads: int | None) -> Model:
     if not has_graphs(folder):
         raise InputError(
-            f"{folder}: the model has no graphs for onnxruntime; write them by: nim4 export {folder}"
+            f"{folder}: the model has no graphs for onnxruntime; write them with: nim4 export {folder}"
         )
     if not _installed("onnxruntime"):
         raise InputError("onnxruntime is not installed: pip install onnxruntime")

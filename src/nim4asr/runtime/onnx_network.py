@@ -70,7 +70,7 @@ class OnnxNetwork:
             if not (folder / graph.file).exists():
                 raise InputError(
                     f"{folder / graph.file}: this graph of the model is missing; "
-                    f"write all by: nim4 export {folder}"
+                    f"write all with: nim4 export {folder}"
                 )
 
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
@@ -250,7 +250,7 @@ def _session(graph: Graph, folder: Path, threads: int) -> Any:
     """The graph, ready to run with its weights, which it alone holds from now on."""
     path = folder / graph.file
     if not is_as_saved(path):
-        raise InputError(f"{path}: the graph is damaged; write all anew by: nim4 export {folder}")
+        raise InputError(f"{path}: the graph is damaged; write all again with: nim4 export {folder}")
     weights = _weights(folder, graph.blocks)
     # Tokens are embedded by the network, not by its graphs.
     weights.pop(_EMBEDDINGS, None)
@@ -267,5 +267,5 @@ def _session(graph: Graph, folder: Path, threads: int) -> Any:
     except Exception as error:  # Its own classes of errors have no common base.
         raise InputError(
             f"{path}: onnxruntime cannot run this graph with the model's weights ({reason(error)}); "
-            f"write the graphs anew by: nim4 export {folder}"
+            f"write the graphs again with: nim4 export {folder}"
         ) from None

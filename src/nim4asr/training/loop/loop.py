@@ -3,7 +3,7 @@
 Processes, devices and precision are Hugging Face Accelerate's: started by ``accelerate launch``, the same
 stage runs data-parallel (DDP), sharded (FSDP) or under DeepSpeed. A stage's folder holds ``log.jsonl`` (a
 line of metrics each) and ``state-STEP`` folders: weights, optimizer state and step, each written beside its
-place and renamed when whole. A stage that finds a state goes on from the newest with the same batches.
+place and renamed when whole. A stage that finds a state resumes from the newest with the same batches.
 """
 
 import math
@@ -102,7 +102,7 @@ class Loop(Generic[Batch]):
         """Train to the last step, from the newest state if the folder holds one; returns the steps done.
 
         ``pause(done)`` is asked after every step; if it says so on the main process, the state is saved and
-        the run ends there, to be gone on with later. Raises ``InputError`` if the loss is no number or the
+        the run ends there and can be resumed. Raises ``InputError`` if the loss is no number or the
         disk is full; the states saved before stay.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ class Loop(Generic[Batch]):
         accelerator.gradient_accumulation_steps = config.accumulation_steps
         plugin = accelerator.state.deepspeed_plugin
         if plugin is not None:
-            # DeepSpeed accumulates and clips by itself. How many items a batch has it only wants to know for
+            # DeepSpeed accumulates and clips by itself. It needs the number of items in a batch only for
             # its log.
             plugin.deepspeed_config |= {
                 "train_micro_batch_size_per_gpu": 1,

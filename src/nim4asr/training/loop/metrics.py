@@ -72,7 +72,7 @@ class MetricAccumulator:
             self._norms.append(float(norm))
 
     def take(self, accelerator: "Accelerator", learning_rate: float) -> dict[str, float]:
-        """The means over all processes, and start anew."""
+        """The means over all processes since the last call."""
         sums = torch.tensor(list(self._parts.values()), dtype=torch.float64, device="cpu").float()
         total = accelerator.reduce(sums.to(accelerator.device), reduction="sum").tolist()
         means = {

@@ -10,7 +10,7 @@ Every utterance passes in ``views`` SpecAugment views. With two of them (Yao et 
 where p are the frame-wise posteriors of the views a and b, sg stops the gradient, CTC is the sum of -log
 p(phonemes | frames) over the utterances of a view, and N is the number of their phonemes: both terms are a
 phoneme's. (Ours; the paper of CR-CTC sums both over an utterance and takes the mean over utterances.) The
-chunks a frame may see are drawn anew for each batch: the whole utterance for half of them, else a chunk of 4
+chunks a frame may see are drawn for each batch: the whole utterance for half of them, else a chunk of 4
 to 25 frames.
 """
 

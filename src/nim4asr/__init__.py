@@ -96,7 +96,7 @@ def __dir__() -> list[str]:
 def load(
     model: "str | Path | None" = None,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     dtype: str = "float32",
     config: "RecognitionConfig | None" = None,
     runtime: "Runtime | None" = None,

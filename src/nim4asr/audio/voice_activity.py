@@ -135,13 +135,7 @@ class Endpointer:
     """
 
     def __init__(self, config: VoiceActivityConfig | None = None) -> None:
-        config = config or VoiceActivityConfig()
-        self._config = config
-        self._padding = round(config.speech_pad_s * SAMPLE_RATE)
-        self._hangover = config.min_silence_s * SAMPLE_RATE
-        self._shortest = config.min_speech_s * SAMPLE_RATE
-        self._longest = round(config.max_segment_s * SAMPLE_RATE)
-        self._search = min(round(config.split_window_s * SAMPLE_RATE), self._longest // 2)
+        self.configure(config or VoiceActivityConfig())
         self._detector = _Detector()
         # All places are counted in samples from the start of the audio.
         self._buffer = np.zeros(0, np.float32)
@@ -153,6 +147,15 @@ class Endpointer:
         self._given = 0  # up to here the open segment has been handed on
         self._voiced = self._voice_end = 0
         self._end: int | None = None  # where the audio ends, once that is known
+
+    def configure(self, config: VoiceActivityConfig) -> None:
+        """Judge what comes from now on by ``config``."""
+        self._config = config
+        self._padding = round(config.speech_pad_s * SAMPLE_RATE)
+        self._hangover = config.min_silence_s * SAMPLE_RATE
+        self._shortest = config.min_speech_s * SAMPLE_RATE
+        self._longest = round(config.max_segment_s * SAMPLE_RATE)
+        self._search = min(round(config.split_window_s * SAMPLE_RATE), self._longest // 2)
 
     def feed(self, samples: Floats) -> list[Activity]:
         """What ``samples`` (N,), 16 kHz mono, make certain."""

@@ -22,6 +22,7 @@ from nim4asr.cli import (
     info,
     new,
     runs,
+    serve,
     stream,
     train,
     transcribe,
@@ -40,6 +41,7 @@ _COMMANDS = (
     convert,
     train,
     runs,
+    serve,
     analyze,
 )
 # Which extra of the package brings what a command may find missing.
@@ -55,6 +57,12 @@ _EXTRAS = {
     "lhotse": "lhotse",
     "av": "containers",
     "miniaudio": "microphone",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "multipart": "serve",
+    "python_multipart": "serve",
+    "websockets": "serve",
 }
 
 

@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nim4asr.audio.features import FRAME_SECONDS, SAMPLE_RATE, Floats
+from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.errors import InputError, OverloadedError
 from nim4asr.model.prompt import tokens_after
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
-from nim4asr.recognition.events import Event, Failed, SpeechEnded, SpeechStarted
+from nim4asr.recognition.events import Event, Failed, Marked, SpeechEnded, SpeechStarted
 from nim4asr.recognition.frontend import (
     FeatureChunk,
+    Mark,
     Samples,
     SpeechEnd,
     SpeechStart,
@@ -101,6 +103,14 @@ class StreamHandle:
     def commit(self) -> None:
         """End the open segment here and now, without waiting for a pause."""
         self.add(self._open().commit())
+
+    def mark(self, token: object) -> None:
+        """Ask for ``Marked(token)`` once everything fed so far has been recognized."""
+        self.add([Mark(token)])
+
+    def configure(self, voice_activity: VoiceActivityConfig) -> None:
+        """Judge by ``voice_activity`` where speech begins and ends, from now on."""
+        self._open().configure(voice_activity)
 
     def finish(self) -> None:
         """End the stream; its last events are still to come."""
@@ -246,6 +256,8 @@ class Engine:
             if isinstance(task, SpeechStart):
                 stream.utterance = self._begin(stream, task)
                 stream.events.append(SpeechStarted(task.time))
+            elif isinstance(task, Mark):
+                stream.events.append(Marked(task.token))
             else:
                 assert stream.utterance is not None
                 stream.events.append(SpeechEnded(task.time, task.reason))

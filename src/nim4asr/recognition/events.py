@@ -43,10 +43,17 @@ class Final:
 
 
 @dataclass(frozen=True)
+class Marked:
+    """Everything fed before ``StreamHandle.mark(token)`` has been recognized."""
+
+    token: object
+
+
+@dataclass(frozen=True)
 class Failed:
     """The stream has ended by an ``error``, which is its own: others that share its pool go on."""
 
     error: Exception
 
 
-Event = SpeechStarted | Partial | SpeechEnded | Final | Failed
+Event = SpeechStarted | Partial | SpeechEnded | Final | Marked | Failed

@@ -52,7 +52,14 @@ class SpeechEnd:
     reason: EndReason
 
 
-Task = SpeechStart | FeatureChunk | SpeechEnd
+@dataclass(frozen=True)
+class Mark:
+    """A place in the stream: ``Marked`` tells when everything before it has been recognized."""
+
+    token: object
+
+
+Task = SpeechStart | FeatureChunk | SpeechEnd | Mark
 Samples = NDArray[np.generic] | bytes | bytearray | memoryview
 
 
@@ -80,6 +87,10 @@ class StreamFrontend:
         Raises ``InputError`` for invalid samples; none of them are then heard.
         """
         return self._tasks(self._endpointer.feed(self._resampler.feed(self._array(samples))))
+
+    def configure(self, voice_activity: VoiceActivityConfig) -> None:
+        """Judge what comes from now on by ``voice_activity``."""
+        self._endpointer.configure(voice_activity)
 
     def commit(self) -> list[Task]:
         """End the open segment here."""

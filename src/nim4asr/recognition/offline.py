@@ -43,7 +43,7 @@ class Recognizer:
         cls,
         place: str | Path | None = None,
         *,
-        device: str = "cpu",
+        device: str = "auto",
         dtype: str = "float32",
         config: RecognitionConfig | None = None,
         runtime: Runtime | None = None,

@@ -1,0 +1,134 @@
+"""The application: routes, limits and errors around one engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from nim4asr.recognition.configuration import RecognitionConfig
+from nim4asr.runtime.network import Model
+from nim4asr.serving.access import Access
+from nim4asr.serving.adapters import adapters
+from nim4asr.serving.configuration import ServerConfig
+from nim4asr.serving.errors import ApiError, as_api_error
+from nim4asr.serving.hotword_lists import HotwordLists
+from nim4asr.serving.metrics import Metrics
+from nim4asr.serving.middleware import BodyLimit, RequestLog
+from nim4asr.serving.realtime import realtime
+from nim4asr.serving.routes import health, hotword_list, hotword_lists, metrics, model, models, ready
+from nim4asr.serving.state import State
+from nim4asr.serving.transcriptions import transcriptions, translations
+from nim4asr.serving.worker import EngineWorker
+
+PAGE = files("nim4asr.serving") / "page"
+# The page loads nothing from elsewhere, and nothing else may put it into a frame.
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+
+
+def create_app(
+    model_: Model,
+    config: ServerConfig | None = None,
+    *,
+    recognition: RecognitionConfig | None = None,
+    hotwords: HotwordLists | None = None,
+) -> Starlette:
+    """An application that serves ``model_``; its engine's thread starts with it and ends with its
+    lifespan.
+    """
+    config = config or ServerConfig()
+    worker = EngineWorker(
+        model_,
+        recognition,
+        max_streams=config.max_streams,
+        max_recordings=config.max_recordings,
+        max_waiting=config.max_waiting,
+    )
+    state = State(worker, config, Access(config), hotwords or HotwordLists(), Metrics(worker))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        worker.close()
+
+    middleware = [
+        Middleware(RequestLog, metrics=state.metrics),
+        Middleware(BodyLimit, max_bytes=config.max_upload_bytes),
+    ]
+    if config.cors_origins:
+        middleware.insert(
+            1,
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(config.cors_origins),
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["nim4-ignored", "nim4-warning"],
+            ),
+        )
+    app = Starlette(
+        routes=[
+            Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
+            Route("/v1/audio/translations", translations, methods=["POST"]),
+            Route("/v1/models", models),
+            Route("/v1/models/{name:path}", model),
+            Route("/v1/hotwords", hotword_lists),
+            Route("/v1/hotwords/{name}", hotword_list, methods=["GET", "PUT", "DELETE"]),
+            WebSocketRoute("/v1/realtime", realtime),
+            Route("/health", health),
+            Route("/ready", ready),
+            Route("/metrics", metrics),
+            WebSocketRoute("/", adapters),
+            Route("/", page),
+            Mount("/page", _Static(directory=str(PAGE)), name="page"),
+        ],
+        middleware=middleware,
+        exception_handlers={
+            ApiError: _told,
+            ValueError: _told,
+            HTTPException: _http_error,
+            Exception: _told,
+        },
+        lifespan=lifespan,
+    )
+    app.state.nim4 = state
+    return app
+
+
+async def page(request: Request) -> Response:
+    """``GET /``: the page."""
+    return Response(
+        (PAGE / "index.html").read_bytes(), media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS
+    )
+
+
+class _Static(StaticFiles):
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers.update(_PAGE_HEADERS)
+        return response
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    told = as_api_error(error)
+    return JSONResponse(told.body, told.status, told.headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own errors: unknown paths, wrong methods, forms that cannot be parsed."""
+    assert isinstance(error, HTTPException)
+    told = ApiError(error.status_code, error.detail or "the request was refused")
+    return JSONResponse(told.body, error.status_code, dict(error.headers or {}))

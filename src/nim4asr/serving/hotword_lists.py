@@ -1,0 +1,118 @@
+"""Hotword lists that the server keeps, by name: in memory, and in a folder if it has one.
+
+``GET /v1/hotwords`` lists them, ``PUT /v1/hotwords/NAME`` uploads or replaces one, ``DELETE`` removes it. A
+request or a session names one and may lay names of its own on top.
+"""
+
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nim4asr.errors import InputError
+from nim4asr.files import locked
+from nim4asr.hotwords.index import HotwordIndex
+from nim4asr.hotwords.names import Name
+from nim4asr.hotwords.storage import MAGIC
+from nim4asr.model.prompt import MOST_HINTS
+from nim4asr.serving.errors import ApiError
+
+# No dots and no slashes: a list's name becomes that of a file.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Kinds of lists by their content type; a database is known by its first bytes.
+_SUFFIXES = {"text/csv": ".csv", "application/jsonl": ".jsonl", "application/x-ndjson": ".jsonl"}
+
+
+@dataclass(frozen=True)
+class HotwordList:
+    """A list of names under a name of its own."""
+
+    name: str
+    index: HotwordIndex
+    created: int
+
+
+class HotwordLists:
+    """The lists, usable from any thread."""
+
+    def __init__(self, folder: Path | None = None, lists: Mapping[str, Path] | None = None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._lists: dict[str, HotwordList] = {}
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(folder.glob("*.db")):
+                if _NAME.fullmatch(path.stem):
+                    self._keep(path.stem, HotwordIndex.load(path), int(path.stat().st_mtime))
+        for name, path in (lists or {}).items():
+            self._keep(_checked(name), HotwordIndex.load(path), int(time.time()))
+
+    def all(self) -> list[HotwordList]:
+        """All lists, by their names."""
+        with self._lock:
+            return [self._lists[name] for name in sorted(self._lists)]
+
+    def get(self, name: str) -> HotwordList:
+        """The list of that name. Raises ``ApiError`` 404 if there is none."""
+        with self._lock:
+            found = self._lists.get(name)
+        if found is None:
+            raise ApiError(404, f"there is no hotword list {name!r} on this server", "not_found", "hotwords")
+        return found
+
+    def put(self, name: str, data: bytes, content_type: str = "text/plain") -> HotwordList:
+        """Keep a list (text, CSV or JSON lines) or a database as ``name``, in the place of what was there;
+        takes as long as pronouncing does. Raises ``InputError`` for one that cannot be read.
+        """
+        name = _checked(name)
+        kind = content_type.partition(";")[0].strip().lower()
+        suffix = ".db" if data.startswith(MAGIC) else _SUFFIXES.get(kind, ".txt")
+        # In a folder of its own while it is read: a path of the client's never reaches the file system.
+        with tempfile.TemporaryDirectory(prefix="nim4asr-") as scratch:
+            path = Path(scratch) / f"list{suffix}"
+            path.write_bytes(data)
+            try:
+                index = HotwordIndex.load(path)
+                index.verify()
+            except InputError as error:
+                raise InputError(str(error).replace(str(path), name)) from None
+            if self._folder is not None:
+                place = self._folder / f"{name}.db"
+                with locked(place):
+                    index.save(place)
+                index = HotwordIndex.load(place)
+        return self._keep(name, index, int(time.time()))
+
+    def delete(self, name: str) -> None:
+        """Remove a list. Raises ``ApiError`` 404 if there is none."""
+        self.get(name)
+        with self._lock:
+            self._lists.pop(name, None)
+        if self._folder is not None:
+            (self._folder / f"{_checked(name)}.db").unlink(missing_ok=True)
+
+    def chosen(self, name: str | None, names: Sequence[str]) -> tuple[tuple[str, ...], HotwordIndex | None]:
+        """Hints and an index for a request: ``names`` outright while they fit into a prompt, listened for
+        beyond that; over the list ``name``, if one is named.
+        """
+        unique = tuple(dict.fromkeys(one for one in map(str.strip, names) if one))
+        if name is None and len(unique) <= MOST_HINTS:
+            return unique, None
+        index = HotwordIndex() if name is None else self.get(name).index.over()
+        index.add(Name(one) for one in unique)
+        return (), index
+
+    def _keep(self, name: str, index: HotwordIndex, created: int) -> HotwordList:
+        kept = HotwordList(name, index, created)
+        with self._lock:
+            self._lists[name] = kept
+        return kept
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ApiError(400, "the name of a list is made of 1 to 64 letters, digits, _ and -", param="name")
+    return name

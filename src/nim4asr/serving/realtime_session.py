@@ -1,0 +1,648 @@
+"""A Realtime transcription session as a state machine: client rows and recognition events in, what to do out.
+
+No socket, no clock, no thread. ``RealtimeSession.receive`` takes a client's message, ``hear`` the events of
+the session's stream; both return ``Action``s for whoever has the socket and the stream
+(``nim4asr.serving.realtime``).
+
+An *item* is a turn of speech. With server VAD it is a segment: it begins with ``speech_started`` and is
+completed by its final. In manual turns (``turn_detection: null``) it collects every segment up to the
+client's commit.
+
+    speech_started? ──> delta* ──> speech_stopped? ──> committed, item.added
+        ──> delta? ──> completed, item.done
+
+Deltas are stable text and are never taken back; ``completed`` has the final text, which a second pass over
+the whole segment may have mended.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nim4asr.audio.voice_activity import EndReason, VoiceActivityConfig
+from nim4asr.recognition.configuration import StreamingConfig
+from nim4asr.recognition.events import Event, Failed, Final, Marked, Partial, SpeechEnded, SpeechStarted
+from nim4asr.recognition.result import Token
+from nim4asr.serving.errors import ApiError, as_api_error, error_row
+from nim4asr.serving.shapes import joined, logprob_rows
+from nim4asr.serving.transcriptions import voice_activity_of
+
+LOGPROBS = "item.input_audio_transcription.logprobs"
+HYPOTHESES = "nim4.hypothesis"
+_CONTENT_INDEX = 0
+# The longest piece of base64 in one append, as OpenAI has it.
+_MOST_APPEND = 15 << 20
+# Chunks of the encoder by OpenAI's names for the delay of transcription, in seconds.
+DELAYS = {"minimal": 0.16, "low": 0.32, "medium": 0.64, "high": 1.28, "xhigh": 1.28}
+_RATES = range(4000, 192_001)
+_G711 = {"audio/pcmu": 8000, "audio/pcma": 8000}
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send ``row`` to the client."""
+
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Open:
+    """Open a stream; its events belong to ``generation``."""
+
+    generation: int
+    config: StreamingConfig
+    sample_rate: int
+    keywords: tuple[str, ...]
+    hotwords: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """Feed ``samples`` (N,) to the open stream."""
+
+    samples: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """End the open segment; ``Marked(token)`` is to follow everything before."""
+
+    token: object
+
+
+@dataclass(frozen=True)
+class Configure:
+    """Use other settings of voice activity detection from now on."""
+
+    voice_activity: VoiceActivityConfig
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Use other names from now on."""
+
+    keywords: tuple[str, ...]
+    hotwords: str | None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Forget the open stream."""
+
+
+Action = Send | Open | Feed | Commit | Configure | Hint | Drop
+
+
+class State(Enum):
+    """Whether sound has come, after which its format is fixed."""
+
+    CONFIGURING = auto()
+    LISTENING = auto()
+
+
+@dataclass
+class _Item:
+    id: str
+    before: str | None
+    text: str = ""
+    """The finals so far; more than one in manual turns alone."""
+    sent: str = ""
+    """The text sent in deltas."""
+    start_s: float = 0.0
+    end_s: float = 0.0
+    committed: bool = False
+    tokens: tuple[Token, ...] = ()
+
+
+class RealtimeSession:
+    """One session. ``new_id(kind)`` makes ids; times are in the client's sound, from the session's start."""
+
+    def __init__(
+        self,
+        new_id: Callable[[str], str],
+        *,
+        model: str = "nano",
+        expires_at: int = 0,
+        config: StreamingConfig | None = None,
+        hypotheses: bool = False,
+    ) -> None:
+        self._new_id, self._model, self._expires_at = new_id, model, expires_at
+        self._config = config or StreamingConfig()
+        self._id = new_id("sess")
+        self._format: dict[str, Any] = {"type": "audio/pcm", "rate": 24_000}
+        self._transcription: dict[str, Any] = {"model": model, "language": None, "prompt": ""}
+        self._turns: dict[str, Any] | None = self._server_vad({})
+        self._noise_reduction: dict[str, Any] | None = None
+        self._include: list[str] = [HYPOTHESES] if hypotheses else []
+        self._state = State.CONFIGURING
+        self._generation = 0
+        self._open = False
+        self._received = 0
+        self._offset_s = 0.0
+        # Samples since the last commit: an empty commit is an error.
+        self._uncommitted = 0
+        self._item: _Item | None = None
+        # Committed items of manual turns, whose last words are still to come.
+        self._waiting: dict[object, _Item] = {}
+        self._last_item: str | None = None
+
+    def start(self) -> list[Action]:
+        """What the client is told at first."""
+        return [self._send("session.created", session=self._session_row())]
+
+    def receive(self, message: str) -> list[Action]:
+        """React to a client's message; what is wrong with it is told in an ``error`` row."""
+        event_id = None
+        try:
+            row = _parsed(message)
+            event_id = row.get("event_id") if isinstance(row.get("event_id"), str) else None
+            return self._react(row)
+        except ApiError as error:
+            return [self._error(error, event_id)]
+
+    def error(self, error: Exception) -> Send:
+        """Tell of an error that ends nothing."""
+        return self._error(as_api_error(error), None)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound received."""
+        return self._received / self.rate
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to be told of the sound so far."""
+        return self._item is None and not self._waiting
+
+    def hear(self, generation: int, events: Sequence[Event]) -> list[Action]:
+        """React to the events of the stream of that ``generation``; those of a dropped one are nothing."""
+        actions: list[Action] = []
+        for event in events:
+            if generation == self._generation:
+                actions += self._heard(event)
+        return actions
+
+    @property
+    def rate(self) -> int:
+        """The client's sample rate in Hz."""
+        return _G711.get(self._format["type"], 0) or int(self._format["rate"])
+
+    @property
+    def _manual(self) -> bool:
+        return self._turns is None
+
+    def _react(self, row: dict[str, Any]) -> list[Action]:
+        kind = row.get("type")
+        if kind == "session.update":
+            return self._update(row.get("session"))
+        if kind == "input_audio_buffer.append":
+            return self._append(row.get("audio"))
+        if kind == "input_audio_buffer.commit":
+            return self._commit(row)
+        if kind == "input_audio_buffer.clear":
+            return self._clear()
+        if kind == "transcription_session.update":
+            raise ApiError(
+                400,
+                "that is the beta's event; send session.update with session.type transcription",
+                "unknown_event",
+                "type",
+            )
+        raise ApiError(
+            400,
+            'expected "session.update" or "input_audio_buffer.append", ".commit" or ".clear", '
+            f"but got {str(kind)[:80]!r}",
+            "unknown_event",
+            "type",
+        )
+
+    def _update(self, session: object) -> list[Action]:
+        """``session.update``: what is absent stays, null clears. All of it is taken, or none."""
+        session = _object(session, "session")
+        if session.get("type", "transcription") != "transcription":
+            raise _invalid("session.type", "this server has transcription sessions alone")
+        audio = _object(session.get("audio", {}), "session.audio")
+        given = _object(audio.get("input", {}), "session.audio.input")
+        format = self._checked_format(given["format"]) if "format" in given else self._format
+        if format != self._format and self._state is State.LISTENING:
+            raise _invalid("session.audio.input.format", "the format cannot change once sound has come")
+        transcription = self._transcription
+        if "transcription" in given:
+            transcription = self._checked_transcription(given["transcription"])
+        turns = self._turns
+        if "turn_detection" in given:
+            turns = self._checked_turns(given["turn_detection"])
+        noise_reduction = self._noise_reduction
+        if given.get("noise_reduction", None) is not None:
+            raise _invalid(
+                "session.audio.input.noise_reduction", "this server does not change the sound; send null"
+            )
+        include = self._include
+        if "include" in session:
+            include = self._checked_include(session["include"])
+        names_changed = self._names(transcription) != self._names(self._transcription)
+        pauses_changed = turns is not None and turns != self._turns
+        self._format, self._transcription, self._turns = format, transcription, turns
+        self._noise_reduction, self._include = noise_reduction, include
+        actions: list[Action] = [self._send("session.updated", session=self._session_row())]
+        if self._open and names_changed:
+            actions.append(Hint(*self._names(transcription)))
+        if self._open and pauses_changed:
+            actions.append(Configure(self._voice_activity()))
+        return actions
+
+    def _append(self, audio: object) -> list[Action]:
+        if not isinstance(audio, str):
+            raise _invalid("audio", "audio is a string of base64")
+        if len(audio) > _MOST_APPEND * 4 // 3 + 4:
+            raise _invalid("audio", "more than 15 MiB in one append")
+        try:
+            data = base64.b64decode(audio, validate=True)
+        except (binascii.Error, ValueError):
+            raise _invalid("audio", "audio is no base64") from None
+        samples = self._samples(data)
+        if not len(samples):
+            return []
+        actions: list[Action] = [] if self._open else [self._opened()]
+        self._received += len(samples)
+        self._uncommitted += len(samples)
+        return [*actions, Feed(samples)]
+
+    def _commit(self, row: object) -> list[Action]:
+        if not self._uncommitted:
+            raise ApiError(400, "there is no sound to commit", "input_audio_buffer_commit_empty")
+        if not self._manual and self._item is None:
+            raise ApiError(
+                400, "nobody has spoken since the last turn ended", "input_audio_buffer_commit_empty"
+            )
+        self._uncommitted = 0
+        if not self._manual:
+            return [Commit(None)]
+        item = self._item or self._new_item(self.seconds)
+        self._item = None
+        self._waiting[item.id] = item
+        return [*self._committed(item), Commit(item.id)]
+
+    def _clear(self) -> list[Action]:
+        self._generation += 1
+        self._item, self._uncommitted = None, 0
+        self._waiting.clear()
+        actions: list[Action] = [Drop()] if self._open else []
+        self._open = False
+        return [*actions, self._send("input_audio_buffer.cleared")]
+
+    def _opened(self) -> Open:
+        self._generation += 1
+        self._open, self._state = True, State.LISTENING
+        self._offset_s = self.seconds
+        delay = self._transcription.get("delay")
+        config = replace(
+            self._config,
+            chunk_s=DELAYS.get(str(delay), self._config.chunk_s),
+            voice_activity=self._voice_activity(),
+        )
+        keywords, hotwords = self._names(self._transcription)
+        return Open(self._generation, config, self.rate, keywords, hotwords)
+
+    def _heard(self, event: Event) -> list[Action]:
+        match event:
+            case SpeechStarted(time):
+                return self._speech_started(time + self._offset_s)
+            case Partial():
+                return self._partial(event)
+            case SpeechEnded(time, reason):
+                return self._speech_ended(time + self._offset_s, reason)
+            case Final():
+                return self._final(event)
+            case Marked(token):
+                item = self._waiting.pop(token, None)
+                return [] if item is None else self._completed(item)
+            case Failed(error):
+                return self._failed(error)
+
+    def _speech_started(self, time: float) -> list[Action]:
+        if self._manual:
+            if self._current is None:
+                self._item = self._new_item(time)
+            return []
+        item = self._item = self._new_item(time)
+        return [self._send("input_audio_buffer.speech_started", item_id=item.id, audio_start_ms=_ms(time))]
+
+    @property
+    def _current(self) -> _Item | None:
+        """The item that events of the stream are about: the oldest that waits for its last words, or the open
+        one.
+        """
+        return next(iter(self._waiting.values()), self._item)
+
+    def _partial(self, event: Partial) -> list[Action]:
+        item = self._current
+        if item is None:
+            return []
+        stable = item.text + joined(item.text, event.stable)
+        actions = self._delta(item, stable)
+        if HYPOTHESES in self._include:
+            actions.append(
+                self._send(
+                    HYPOTHESES,
+                    item_id=item.id,
+                    stable=stable,
+                    volatile=event.volatile,
+                    audio_end_ms=_ms(event.time + self._offset_s),
+                )
+            )
+        return actions
+
+    def _speech_ended(self, time: float, reason: EndReason) -> list[Action]:
+        item = self._current
+        if item is None:
+            return []
+        item.end_s = time
+        if self._manual or item.committed:
+            return []
+        actions: list[Action] = []
+        if reason is not EndReason.COMMIT:
+            self._uncommitted = 0
+            actions.append(
+                self._send("input_audio_buffer.speech_stopped", item_id=item.id, audio_end_ms=_ms(time))
+            )
+        return [*actions, *self._committed(item)]
+
+    def _final(self, event: Final) -> list[Action]:
+        item = self._current
+        if item is None:
+            return []
+        item.end_s = event.time + self._offset_s
+        item.text += joined(item.text, event.segment.text)
+        item.tokens += event.segment.tokens
+        actions = self._delta(item, item.text)
+        if HYPOTHESES in self._include and event.segment.hits:
+            actions.append(
+                self._send(
+                    "nim4.hits",
+                    item_id=item.id,
+                    hits=[
+                        {
+                            "text": hit.text,
+                            "start_ms": _ms(hit.start + self._offset_s),
+                            "end_ms": _ms(hit.end + self._offset_s),
+                        }
+                        for hit in event.segment.hits
+                    ],
+                    hints_used=list(event.segment.hints_used),
+                )
+            )
+        if HYPOTHESES in self._include and event.segment.words:
+            actions.append(
+                self._send(
+                    "nim4.words",
+                    item_id=item.id,
+                    words=[
+                        {
+                            "text": word.text,
+                            "start_ms": _ms(word.start + self._offset_s),
+                            "end_ms": _ms(word.end + self._offset_s),
+                        }
+                        for word in event.segment.words
+                    ],
+                )
+            )
+        if item is self._item and not self._manual:
+            self._item = None
+            actions += self._completed(item)
+        return actions
+
+    def _delta(self, item: _Item, text: str) -> list[Action]:
+        """What ``text`` adds to the deltas sent, if it goes on from them."""
+        if not text.startswith(item.sent) or text == item.sent:
+            return []
+        delta, item.sent = text[len(item.sent) :], text
+        return [
+            self._send(
+                "conversation.item.input_audio_transcription.delta",
+                item_id=item.id,
+                content_index=_CONTENT_INDEX,
+                delta=delta,
+            )
+        ]
+
+    def _committed(self, item: _Item) -> list[Action]:
+        item.committed = True
+        return [
+            self._send("input_audio_buffer.committed", item_id=item.id, previous_item_id=item.before),
+            self._send(
+                "conversation.item.added",
+                previous_item_id=item.before,
+                item=_item_row(item, "in_progress", None),
+            ),
+        ]
+
+    def _completed(self, item: _Item) -> list[Action]:
+        row: dict[str, Any] = {
+            "item_id": item.id,
+            "content_index": _CONTENT_INDEX,
+            "transcript": item.text,
+            "usage": {"type": "duration", "seconds": round(max(0.0, item.end_s - item.start_s), 3)},
+        }
+        if LOGPROBS in self._include:
+            row["logprobs"] = logprob_rows(item.tokens)
+        return [
+            self._send("conversation.item.input_audio_transcription.completed", **row),
+            self._send(
+                "conversation.item.done",
+                previous_item_id=item.before,
+                item=_item_row(item, "completed", item.text),
+            ),
+        ]
+
+    def _failed(self, error: Exception) -> list[Action]:
+        """The stream is over; the next sound opens another."""
+        told = as_api_error(error)
+        items = [*self._waiting.values(), *([self._item] if self._item else [])]
+        self._open, self._item = False, None
+        self._waiting.clear()
+        row = told.body["error"]
+        if not items:
+            return [self._send("error", error={**row, "event_id": None})]
+        return [
+            self._send(
+                "conversation.item.input_audio_transcription.failed",
+                item_id=item.id,
+                content_index=_CONTENT_INDEX,
+                error={key: row[key] for key in ("type", "code", "message", "param")},
+            )
+            for item in items
+        ]
+
+    def _new_item(self, time: float) -> _Item:
+        item = _Item(self._new_id("item"), self._last_item, start_s=time, end_s=time)
+        self._last_item = item.id
+        return item
+
+    def _samples(self, data: bytes) -> NDArray[np.int16]:
+        kind = self._format["type"]
+        if kind == "audio/pcm":
+            if len(data) % 2:
+                raise _invalid("audio", "half a sample: PCM has 16 bits, little-endian")
+            return np.frombuffer(data, "<i2")
+        table = mu_law() if kind == "audio/pcmu" else a_law()
+        return table[np.frombuffer(data, np.uint8)]
+
+    def _checked_format(self, given: object) -> dict[str, Any]:
+        param = "session.audio.input.format"
+        if given is None:
+            return {"type": "audio/pcm", "rate": 24_000}
+        format = _object(given, param)
+        kind = format.get("type")
+        if kind in _G711:
+            return {"type": kind}
+        rate = format.get("rate", 24_000)
+        if kind != "audio/pcm" or type(rate) is not int or rate not in _RATES:
+            raise _invalid(
+                param, "expected audio/pcm with a rate of 4000 to 192000, audio/pcmu or audio/pcma"
+            )
+        return {"type": kind, "rate": rate}
+
+    def _checked_transcription(self, given: object) -> dict[str, Any]:
+        param = "session.audio.input.transcription"
+        base = {"model": self._model, "language": None, "prompt": ""}
+        if given is None:
+            return base
+        asked = _object(given, param)
+        known = ("model", "language", "languages", "prompt", "keywords", "hotwords", "delay")
+        if unknown := set(asked) - set(known):
+            raise _invalid(f"{param}.{sorted(unknown)[0]}", f"expected {', '.join(known)}")
+        merged = {**base, **self._transcription, **asked}
+        keywords = merged.get("keywords") or []
+        if (
+            not isinstance(keywords, list)
+            or not all(isinstance(k, str) for k in keywords)
+            or len(keywords) > 1000
+        ):
+            raise _invalid(f"{param}.keywords", "expected a list of at most 1000 names")
+        if merged.get("hotwords") is not None and not isinstance(merged["hotwords"], str):
+            raise _invalid(f"{param}.hotwords", "expected the name of a list of this server")
+        if merged.get("delay") is not None and merged["delay"] not in DELAYS:
+            raise _invalid(f"{param}.delay", f"expected one of {', '.join(DELAYS)}")
+        return {name: value for name, value in merged.items() if value is not None or name == "language"}
+
+    def _checked_turns(self, given: object) -> dict[str, Any] | None:
+        param = "session.audio.input.turn_detection"
+        if given is None:
+            return None
+        asked = _object(given, param)
+        if asked.get("type") == "semantic_vad":
+            return self._server_vad({})
+        known = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
+        checked = {name: asked[name] for name in known if name in asked and asked[name] is not None}
+        voice_activity_of({"type": "server_vad", **checked}, self._config.voice_activity, param)
+        if asked.get("type") != "server_vad":
+            raise _invalid(param, "expected server_vad, semantic_vad or null")
+        return self._server_vad(checked)
+
+    def _checked_include(self, given: object) -> list[str]:
+        if given is None:
+            return []
+        if not isinstance(given, list) or not set(map(str, given)) <= {LOGPROBS, HYPOTHESES}:
+            raise _invalid("session.include", f"expected {LOGPROBS} or {HYPOTHESES}")
+        return sorted(set(map(str, given)))
+
+    def _server_vad(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        default = self._config.voice_activity
+        return {
+            "type": "server_vad",
+            "threshold": asked.get("threshold", default.threshold),
+            "prefix_padding_ms": asked.get("prefix_padding_ms", round(default.speech_pad_s * 1000)),
+            "silence_duration_ms": asked.get("silence_duration_ms", round(default.min_silence_s * 1000)),
+        }
+
+    def _voice_activity(self) -> VoiceActivityConfig:
+        default = self._config.voice_activity
+        return default if self._turns is None else voice_activity_of(self._turns, default, "turn_detection")
+
+    def _names(self, transcription: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+        return tuple(transcription.get("keywords") or ()), transcription.get("hotwords")
+
+    def _session_row(self) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": "realtime.transcription_session",
+            "type": "transcription",
+            "expires_at": self._expires_at,
+            "audio": {
+                "input": {
+                    "format": self._format,
+                    "transcription": self._transcription,
+                    "turn_detection": self._turns,
+                    "noise_reduction": self._noise_reduction,
+                }
+            },
+            "include": self._include,
+        }
+
+    def _send(self, kind: str, **fields: Any) -> Send:
+        return Send({"event_id": self._new_id("event"), "type": kind, **fields})
+
+    def _error(self, error: ApiError, event_id: str | None) -> Send:
+        row = error_row(error.message, "invalid_request_error", error.code or "invalid_value", error.param)
+        return self._send("error", error={**row, "event_id": event_id})
+
+
+def _parsed(message: str) -> dict[str, Any]:
+    try:
+        row = json.loads(message)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "the message is not JSON", "invalid_json") from None
+    if not isinstance(row, dict):
+        raise ApiError(400, "expected a JSON object with a type", "invalid_json")
+    return row
+
+
+def _object(value: object, param: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _invalid(param, "expected an object")
+    return value
+
+
+def _invalid(param: str, message: str) -> ApiError:
+    return ApiError(400, f"{param}: {message}", "invalid_value", param)
+
+
+def _item_row(item: _Item, status: str, transcript: str | None) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": status,
+        "role": "user",
+        "content": [{"type": "input_audio", "transcript": transcript}],
+    }
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+@cache
+def mu_law() -> NDArray[np.int16]:
+    """The 256 values of G.711's mu-law (ITU-T G.711, table 2a)."""
+    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 0x84 << ((code & 0x70) >> 4)) - 0x84
+    return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
+
+
+@cache
+def a_law() -> NDArray[np.int16]:
+    """The 256 values of G.711's A-law (ITU-T G.711, table 1a)."""
+    code = np.arange(256, dtype=np.int32) ^ 0x55
+    exponent, mantissa = (code & 0x70) >> 4, (code & 0x0F) << 4
+    magnitude = np.where(exponent == 0, mantissa + 8, (mantissa + 0x108) << np.maximum(exponent - 1, 0))
+    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)

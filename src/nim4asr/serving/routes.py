@@ -1,0 +1,88 @@
+"""The smaller routes: models, hotword lists, health and metrics."""
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from nim4asr.serving.errors import ApiError
+from nim4asr.serving.hotword_lists import HotwordList
+from nim4asr.serving.state import State, state_of
+
+# The engine's thread shows at least every second that it lives.
+_LATE_BEAT_S = 10.0
+_CREATED = 1_763_000_000
+
+
+async def models(request: Request) -> Response:
+    """``GET /v1/models``."""
+    state = _allowed(request)
+    names = (state.config.model_name, *state.config.aliases)
+    return JSONResponse({"object": "list", "data": [_model_row(name) for name in names]})
+
+
+async def model(request: Request) -> Response:
+    """``GET /v1/models/ID``; the id may hold a slash."""
+    state, name = _allowed(request), request.path_params["name"]
+    if not state.config.is_model(name):
+        raise ApiError(404, f"there is no model {name!r} here; see /v1/models", "model_not_found", "model")
+    return JSONResponse(_model_row(name))
+
+
+async def hotword_lists(request: Request) -> Response:
+    """``GET /v1/hotwords``."""
+    state = _allowed(request)
+    return JSONResponse({"object": "list", "data": [_list_row(one) for one in state.hotwords.all()]})
+
+
+async def hotword_list(request: Request) -> Response:
+    """``GET``, ``PUT`` and ``DELETE /v1/hotwords/NAME``."""
+    state, name = _allowed(request), request.path_params["name"]
+    if request.method == "PUT":
+        data = await request.body()
+        kind = request.headers.get("content-type", "text/plain")
+        kept = await asyncio.to_thread(state.hotwords.put, name, data, kind)
+        return JSONResponse(_list_row(kept))
+    if request.method == "DELETE":
+        state.hotwords.delete(name)
+        return JSONResponse({"id": name, "object": "hotwords", "deleted": True})
+    return JSONResponse(_list_row(state.hotwords.get(name)))
+
+
+async def health(request: Request) -> Response:
+    """``GET /health``: 200 while the engine lives."""
+    state = state_of(request)
+    alive = state.worker.beat_age_s < _LATE_BEAT_S
+    return JSONResponse({"status": "ok" if alive else "the engine hangs"}, 200 if alive else 500)
+
+
+async def ready(request: Request) -> Response:
+    """``GET /ready``: 200 while more work is admitted."""
+    state = state_of(request)
+    reason = None
+    if state.draining.is_set():
+        reason = "draining"
+    elif state.worker.live_streams >= state.config.max_streams:
+        reason = "full"
+    return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
+
+
+async def metrics(request: Request) -> Response:
+    """``GET /metrics``, in Prometheus's text format."""
+    text = state_of(request).metrics.text().decode()
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _allowed(request: Request) -> State:
+    state = state_of(request)
+    state.access.check(request)
+    return state
+
+
+def _model_row(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": "nim4asr"}
+
+
+def _list_row(one: HotwordList) -> dict[str, Any]:
+    return {"id": one.name, "object": "hotwords", "created": one.created, "names": len(one.index)}

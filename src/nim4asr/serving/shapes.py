@@ -1,0 +1,115 @@
+"""Transcripts as OpenAI's transcription API has them: pure functions from ``Transcript`` to JSON rows."""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nim4asr.recognition.result import Segment, Token, Transcript
+from nim4asr.recognition.writers import to_srt, to_vtt
+from nim4asr.text.characters import is_han
+
+# The fields of ``verbose_json`` that this model has nothing to say on.
+_SEEK, _TEMPERATURE = 0, 0.0
+# What a probability of 0 is written as: JSON has no infinity.
+_LEAST_LOG_PROB = -100.0
+
+
+def json_row(transcript: Transcript, logprobs: bool = False) -> dict[str, Any]:
+    """``response_format=json``."""
+    row: dict[str, Any] = {"text": transcript.text, "usage": usage(transcript)}
+    if logprobs:
+        row["logprobs"] = [row for segment in transcript.segments for row in logprob_rows(segment.tokens)]
+    return row
+
+
+def verbose_row(transcript: Transcript, granularities: Sequence[str]) -> dict[str, Any]:
+    """``response_format=verbose_json``, with segments, words or both."""
+    row: dict[str, Any] = {
+        "task": "transcribe",
+        "language": language_of(transcript.text),
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text,
+        "usage": usage(transcript),
+    }
+    if "segment" in granularities:
+        row["segments"] = [segment_row(segment, i) for i, segment in enumerate(transcript.segments)]
+    if "word" in granularities:
+        row["words"] = [
+            {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
+            for segment in transcript.segments
+            for word in segment.words
+        ]
+    return row
+
+
+def segment_row(segment: Segment, number: int) -> dict[str, Any]:
+    """A segment of ``verbose_json``, all ten fields; beside them ``hits`` and ``hints_used`` where there are
+    any.
+    """
+    text = segment.text.encode("utf-8")
+    row: dict[str, Any] = {
+        "id": number,
+        "seek": _SEEK,
+        "start": round(segment.start, 3),
+        "end": round(segment.end, 3),
+        "text": segment.text,
+        "tokens": [],
+        "temperature": _TEMPERATURE,
+        "avg_logprob": _log(segment.confidence),
+        "compression_ratio": round(len(text) / max(1, len(zlib.compress(text))), 4),
+        "no_speech_prob": 0.0 if segment.text else 1.0,
+    }
+    if segment.hits:
+        row["hits"] = [
+            {"text": hit.text, "start": round(hit.start, 2), "end": round(hit.end, 2)} for hit in segment.hits
+        ]
+        row["hints_used"] = list(segment.hints_used)
+    return row
+
+
+def usage(transcript: Transcript) -> dict[str, Any]:
+    """What the request is counted by."""
+    return {"type": "duration", "seconds": math.ceil(transcript.duration)}
+
+
+def logprob_rows(tokens: Sequence[Token]) -> list[dict[str, Any]]:
+    """The tokens of a text with their log probabilities."""
+    return [
+        {
+            "token": token.text,
+            "bytes": list(token.text.encode("utf-8")),
+            "logprob": round(max(token.log_prob, _LEAST_LOG_PROB), 6),
+        }
+        for token in tokens
+    ]
+
+
+def language_of(text: str) -> str:
+    """The language of a text by its script, as OpenAI names it."""
+    return "chinese" if any(map(is_han, text)) else "english"
+
+
+def joined(before: str, text: str) -> str:
+    """What ``text`` adds when it is written behind ``before``: itself, after a space where Latin letters
+    meet.
+    """
+    latin = bool(before and text) and before[-1].isascii() and text[0].isascii()
+    return f" {text}" if latin else text
+
+
+def plain(transcript: Transcript) -> str:
+    """``response_format=text``."""
+    return transcript.text + "\n"
+
+
+# Formats that are no JSON, with their types.
+TEXT_FORMATS: Mapping[str, tuple[Any, str]] = {
+    "text": (plain, "text/plain; charset=utf-8"),
+    "srt": (to_srt, "text/plain; charset=utf-8"),
+    "vtt": (to_vtt, "text/vtt; charset=utf-8"),
+}
+
+
+def _log(probability: float) -> float:
+    return round(max(math.log(probability), _LEAST_LOG_PROB), 6) if probability > 0 else _LEAST_LOG_PROB

@@ -384,10 +384,10 @@ class RealtimeSession:
         item.text += joined(item.text, event.segment.text)
         item.tokens += event.segment.tokens
         actions = self._delta(item, item.text)
-        if HYPOTHESES in self._include and event.segment.hits:
+        if HYPOTHESES in self._include and (event.segment.hits or event.segment.hints):
             actions.append(
                 self._send(
-                    "nim4.hits",
+                    "nim4.names",
                     item_id=item.id,
                     hits=[
                         {

@@ -60,7 +60,7 @@ def segment_row(segment: Segment, number: int) -> dict[str, Any]:
         "compression_ratio": round(len(text) / max(1, len(zlib.compress(text))), 4),
         "no_speech_prob": 0.0 if segment.text else 1.0,
     }
-    if segment.hits:
+    if segment.hits or segment.hints:
         row["hits"] = [
             {"text": hit.text, "start": round(hit.start, 2), "end": round(hit.end, 2)} for hit in segment.hits
         ]

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from nim4asr.cli import (
     analyze,
+    client,
     convert,
     evaluate,
     export,
@@ -42,6 +43,7 @@ _COMMANDS = (
     train,
     runs,
     serve,
+    client,
     analyze,
 )
 # Which extra of the package brings what a command may find missing.

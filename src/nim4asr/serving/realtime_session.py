@@ -108,6 +108,13 @@ class State(Enum):
     LISTENING = auto()
 
 
+@dataclass(frozen=True)
+class _VadCommit:
+    """A commit while the server detects turns, by the client's ``event_id``."""
+
+    event_id: str | None
+
+
 @dataclass
 class _Item:
     id: str
@@ -149,6 +156,7 @@ class RealtimeSession:
         self._offset_s = 0.0
         # Samples since the last commit: an empty commit is an error.
         self._uncommitted = 0
+        self._ended_by_commit = False
         self._item: _Item | None = None
         # Committed items of manual turns, whose last words are still to come.
         self._waiting: dict[object, _Item] = {}
@@ -163,7 +171,7 @@ class RealtimeSession:
         event_id = None
         try:
             row = _parsed(message)
-            event_id = row.get("event_id") if isinstance(row.get("event_id"), str) else None
+            event_id = _event_id(row)
             return self._react(row)
         except ApiError as error:
             return [self._error(error, event_id)]
@@ -276,16 +284,13 @@ class RealtimeSession:
         self._uncommitted += len(samples)
         return [*actions, Feed(samples)]
 
-    def _commit(self, row: object) -> list[Action]:
+    def _commit(self, row: Mapping[str, Any]) -> list[Action]:
         if not self._uncommitted:
-            raise ApiError(400, "there is no sound to commit", "input_audio_buffer_commit_empty")
-        if not self._manual and self._item is None:
-            raise ApiError(
-                400, "nobody has spoken since the last turn ended", "input_audio_buffer_commit_empty"
-            )
+            raise _nothing_to_commit()
         self._uncommitted = 0
         if not self._manual:
-            return [Commit(None)]
+            # Whether anyone has spoken is known when the stream has got that far.
+            return [Commit(_VadCommit(_event_id(row)))]
         item = self._item or self._new_item(self.seconds)
         self._item = None
         self._waiting[item.id] = item
@@ -322,6 +327,9 @@ class RealtimeSession:
                 return self._speech_ended(time + self._offset_s, reason)
             case Final():
                 return self._final(event)
+            case Marked(_VadCommit(event_id)):
+                ended, self._ended_by_commit = self._ended_by_commit, False
+                return [] if ended else [self._error(_nothing_to_commit(), event_id)]
             case Marked(token):
                 item = self._waiting.pop(token, None)
                 return [] if item is None else self._completed(item)
@@ -366,6 +374,7 @@ class RealtimeSession:
         if item is None:
             return []
         item.end_s = time
+        self._ended_by_commit = reason is EndReason.COMMIT
         if self._manual or item.committed:
             return []
         actions: list[Action] = []
@@ -604,6 +613,15 @@ def _parsed(message: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ApiError(400, "expected a JSON object with a type", "invalid_json")
     return row
+
+
+def _event_id(row: Mapping[str, Any]) -> str | None:
+    event_id = row.get("event_id")
+    return event_id if isinstance(event_id, str) else None
+
+
+def _nothing_to_commit() -> ApiError:
+    return ApiError(400, "nobody has spoken since the last turn", "input_audio_buffer_commit_empty")
 
 
 def _object(value: object, param: str) -> dict[str, Any]:

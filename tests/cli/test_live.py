@@ -9,9 +9,9 @@ import soundfile
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import EndReason
-from nim4asr.cli import stream as command
+from nim4asr.cli import live as command
+from nim4asr.cli.live import Screen, to_json
 from nim4asr.cli.main import main
-from nim4asr.cli.stream import Screen, to_json
 from nim4asr.recognition.events import Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.result import Segment
 

@@ -167,12 +167,14 @@ def _bound(host: str, port: int) -> Any:
     """A listening socket, so that a port that is taken is one sentence, and a free one is known."""
     import socket
 
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-        bound.set_inheritable(True)
+        # Whoever reads the address may connect at once.
+        bound.listen(2048)
     except (OSError, OverflowError) as error:
+        bound.close()
         raise InputError(f"cannot listen at {host}:{port} ({error})") from None
     return bound

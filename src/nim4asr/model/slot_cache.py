@@ -43,6 +43,11 @@ class SlotCache:
         self.lengths = [0] * slots
         self._free = list(range(slots))
 
+    @property
+    def slots_in_use(self) -> int:
+        """How many slots have been allocated and not freed."""
+        return len(self.lengths) - len(self._free)
+
     def allocate(self) -> int:
         """An empty slot, for the caller alone until it is freed."""
         if not self._free:

@@ -201,6 +201,11 @@ class Engine:
             self._dropped.append(handle)
 
     @property
+    def slots_in_use(self) -> int:
+        """Slots of keys and values in use: one an open segment, more while beams write its text."""
+        return self._cache.slots_in_use
+
+    @property
     def live_streams(self) -> int:
         """How many live streams are open."""
         return sum(not stream.recorded for stream in list(self._streams))

@@ -44,6 +44,10 @@ class ChunkInput(NamedTuple):
 class KvCache(Protocol):
     """Slots of the language model's keys and values, each of a length of its own."""
 
+    @property
+    def slots_in_use(self) -> int:
+        """How many slots have been allocated and not freed."""
+
     def allocate(self) -> int:
         """An empty slot, for the caller alone until it is freed."""
 

@@ -159,6 +159,10 @@ class OnnxCache:
         self._slots: dict[int, KvPrefix] = {}
         self._free: list[int] = []
 
+    @property
+    def slots_in_use(self) -> int:
+        return len(self._slots) - len(self._free)
+
     def allocate(self) -> int:
         slot = self._free.pop() if self._free else len(self._slots)
         self._slots[slot] = self._network.empty()

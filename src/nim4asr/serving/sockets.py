@@ -13,8 +13,7 @@ async def admitted(websocket: WebSocket) -> str | None:
     try:
         client = state.access.check(websocket)
         state.access.admit(client)
-        if state.draining.is_set():
-            raise ApiError(503, "the server is about to stop", "server_busy", headers={"Retry-After": "30"})
+        state.refuse_if_draining()
         if state.worker.live_streams >= state.config.max_streams:
             raise ApiError(
                 503,

@@ -45,6 +45,7 @@ async def transcriptions(request: Request) -> Response:
     """Recognize an uploaded recording."""
     state = state_of(request)
     client = state.access.check(request)
+    state.refuse_if_draining()
     state.access.admit(client)
     async with request.form(max_files=1, max_fields=200) as form:
         upload = form.get("file")

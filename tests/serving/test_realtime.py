@@ -1,0 +1,193 @@
+"""Realtime over real sockets: clients that vanish, talk nonsense, do not read, or come too many."""
+
+import base64
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from conftest import DEMO
+from nim4asr.audio.reading import read_audio
+from nim4asr.serving.configuration import ServerConfig
+from serving.conftest import Running
+
+CLIP = (np.clip(read_audio(DEMO / "en-1.flac"), -1, 1) * 32767).astype("<i2").tobytes()
+UPDATE = {
+    "type": "session.update",
+    "session": {
+        "type": "transcription",
+        "audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}},
+    },
+}
+
+
+def send(socket: ClientConnection, kind: str, **fields: Any) -> None:
+    socket.send(json.dumps({"type": kind, **fields}))
+
+
+def append(socket: ClientConnection, data: bytes) -> None:
+    send(socket, "input_audio_buffer.append", audio=base64.b64encode(data).decode())
+
+
+def until(socket: ClientConnection, kind: str) -> dict[str, Any]:
+    while True:
+        row: dict[str, Any] = json.loads(socket.recv(timeout=30))
+        if row["type"].endswith(kind):
+            return row
+
+
+def settled(server: Running) -> None:
+    """Wait until nothing is left of any stream."""
+    worker = server.state.worker
+    end = time.monotonic() + 20
+    while worker.live_streams or worker.engine.live_streams:
+        assert time.monotonic() < end, "a stream is left"
+        time.sleep(0.05)
+    # A step after the drop frees its slots.
+    while worker.submit(lambda: worker.engine.slots_in_use).result(10):
+        assert time.monotonic() < end, "a slot is left"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("size", [320, 1234, 100_000])
+def test_any_cutting_of_the_sound_gives_the_same_text(nano: Running, size: int) -> None:
+    size -= size % 2
+    with connect(f"{nano.ws_url}/v1/realtime", max_size=None) as socket:
+        socket.send(json.dumps(UPDATE))
+        for start in range(0, len(CLIP), size):
+            append(socket, CLIP[start : start + size])
+        send(socket, "input_audio_buffer.commit")
+        assert until(socket, ".completed")["transcript"] == "what do you want"
+    settled(nano)
+
+
+def test_a_hundred_clients_that_vanish_leave_nothing(nano: Running) -> None:
+    threads = threading.active_count()
+
+    def vanish(number: int) -> None:
+        with connect(f"{nano.ws_url}/v1/realtime") as socket:
+            socket.send(json.dumps(UPDATE))
+            append(socket, CLIP[: (number % 10) * 6400])
+            # Without a closing handshake.
+            socket.socket.close()
+
+    for start in range(0, 100, 10):
+        clients = [threading.Thread(target=vanish, args=(start + i,)) for i in range(10)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(30)
+    settled(nano)
+    end = time.monotonic() + 10
+    while threading.active_count() > threads + 5 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert threading.active_count() <= threads + 5
+
+
+def test_a_thousand_messages_of_nonsense(nano: Running) -> None:
+    random = np.random.default_rng(0)
+    with connect(f"{nano.ws_url}/v1/realtime") as socket:
+        until(socket, "session.created")
+        for _ in range(1000):
+            nonsense = random.bytes(int(random.integers(1, 60)))
+            socket.send(nonsense if random.random() < 0.5 else nonsense.decode("latin-1"))
+            assert until(socket, "error")["error"]["code"] in (
+                "invalid_json",
+                "unknown_event",
+                "invalid_value",
+            )
+        socket.send(json.dumps(UPDATE))
+        append(socket, CLIP)
+        send(socket, "input_audio_buffer.commit")
+        assert until(socket, ".completed")["transcript"] == "what do you want"
+    settled(nano)
+
+
+def test_a_client_who_does_not_read_holds_nobody_up(nano: Running) -> None:
+    with connect(f"{nano.ws_url}/v1/realtime", max_queue=1) as deaf:
+        # Errors are long; nobody reads them.
+        thread = threading.Thread(target=_shout, args=(deaf,), daemon=True)
+        thread.start()
+        with connect(f"{nano.ws_url}/v1/realtime") as socket:
+            socket.send(json.dumps(UPDATE))
+            append(socket, CLIP)
+            send(socket, "input_audio_buffer.commit")
+            assert until(socket, ".completed")["transcript"] == "what do you want"
+        deaf.socket.close()
+    settled(nano)
+
+
+def _shout(socket: ClientConnection) -> None:
+    try:
+        for _ in range(3000):
+            socket.send(json.dumps({"type": secrets.token_hex(40)}))
+    except (ConnectionClosed, OSError):
+        pass
+
+
+def test_sound_far_ahead_is_not_read(serve: Callable[..., Any]) -> None:
+    """An hour of sound at once: the client is slowed down, and what the server holds stays bounded."""
+    with serve(ServerConfig(max_backlog_s=2.0)) as server, connect(f"{server.ws_url}/v1/realtime") as socket:
+        socket.send(json.dumps(UPDATE))
+        block = np.frombuffer(CLIP, "<i2")
+
+        def flood() -> None:
+            try:
+                for _ in range(2000):
+                    append(socket, block.tobytes())
+            except (ConnectionClosed, OSError):
+                pass
+
+        thread = threading.Thread(target=flood, daemon=True)
+        thread.start()
+        worst = 0.0
+        for _ in range(60):
+            time.sleep(0.05)
+            worst = max(worst, server.state.worker.backlog_s)
+        assert 0.0 < worst < 6.0
+        socket.socket.close()
+        thread.join(10)
+        settled(server)
+
+
+def test_who_comes_too_many_is_refused_before_the_handshake(serve: Callable[..., Any]) -> None:
+    with serve(ServerConfig(max_streams=1)) as server:
+        with connect(f"{server.ws_url}/v1/realtime") as first:
+            first.send(json.dumps(UPDATE))
+            append(first, CLIP[:32_000])
+            until(first, "speech_started")
+            with pytest.raises(InvalidStatus) as refused, connect(f"{server.ws_url}/v1/realtime"):
+                pass
+            assert refused.value.response.status_code == 503
+            assert refused.value.response.headers["retry-after"]
+        settled(server)
+        with connect(f"{server.ws_url}/v1/realtime") as again:
+            assert until(again, "session.created")
+
+
+def test_a_session_ends_in_its_time(serve: Callable[..., Any]) -> None:
+    with serve(ServerConfig(max_session_s=0.5)) as server, connect(f"{server.ws_url}/v1/realtime") as socket:
+        assert until(socket, "error")["error"]["code"] == "session_expired"
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=10)
+
+
+def test_keys_in_headers_and_in_subprotocols(serve: Callable[..., Any]) -> None:
+    with serve(ServerConfig(keys=frozenset({"secret"}))) as server:
+        url = f"{server.ws_url}/v1/realtime"
+        for options in ({}, {"additional_headers": {"Authorization": "Bearer wrong"}}):
+            with pytest.raises(InvalidStatus) as refused, connect(url, **options):
+                pass
+            assert refused.value.response.status_code == 401
+        with connect(url, additional_headers={"Authorization": "Bearer secret"}) as socket:
+            assert until(socket, "session.created")
+        protocols: Any = ["realtime", "openai-insecure-api-key.secret"]
+        with connect(url, subprotocols=protocols) as socket:
+            assert socket.subprotocol == "realtime" and until(socket, "session.created")

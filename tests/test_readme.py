@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,8 +68,22 @@ def test_every_python_example_runs(
     page: str, example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    exec(compile(example, page, "exec"), {})
+    with served_if_needed(example) as runnable:
+        exec(compile(runnable, page, "exec"), {})
     assert capsys.readouterr().out.strip()
+
+
+@contextmanager
+def served_if_needed(example: str) -> Iterator[str]:
+    """The example, with a server where it expects one."""
+    if "localhost:8000" not in example:
+        yield example
+        return
+    from nim4asr.runtime.loading import load
+    from serving.conftest import running
+
+    with running(load()) as server:
+        yield example.replace("localhost:8000", f"127.0.0.1:{server.port}")
 
 
 def test_manifests_shown_are_manifests(tmp_path: Path) -> None:

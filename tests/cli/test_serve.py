@@ -66,6 +66,23 @@ def test_sigterm_in_a_session_loses_no_final() -> None:
         assert process.wait(20) == 0
 
 
+def test_two_processes_share_a_port() -> None:
+    with served("--reuse-port") as (first, url):
+        port = url.rpartition(":")[2]
+        with served("--reuse-port", "--port", port) as (second, other):
+            assert other == url
+            assert all(_reachable(url) for _ in range(20))
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(20) == 0
+            # The other serves alone.
+            assert all(_reachable(url) for _ in range(5)) and second.poll() is None
+
+
+def _reachable(url: str) -> bool:
+    with urllib.request.urlopen(f"{url}/health") as response:
+        return bool(response.status == 200)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -26,6 +26,9 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("network")
     group.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     group.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default: 8000)")
+    group.add_argument(
+        "--reuse-port", action="store_true", help="share the port with other processes that say so too"
+    )
     group.add_argument("--certificate", type=Path, metavar="PEM", help="with --private-key: speak TLS")
     group.add_argument("--private-key", type=Path, metavar="PEM", help="the certificate's key")
     group.add_argument(
@@ -127,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     serving = server(app, listening)
 
     async def serve() -> None:
-        socket = _bound(options.host, options.port)
+        socket = _bound(options.host, options.port, options.reuse_port)
         scheme = "http" if options.certificate is None else "https"
         host = "localhost" if _is_loopback(options.host) else options.host
         print(f"nim4: listening at {scheme}://{host}:{socket.getsockname()[1]}/", file=sys.stderr, flush=True)
@@ -163,7 +166,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _bound(host: str, port: int) -> Any:
+def _bound(host: str, port: int, shared: bool) -> Any:
     """A listening socket, so that a port that is taken is one sentence, and a free one is known."""
     import socket
 
@@ -171,6 +174,8 @@ def _bound(host: str, port: int) -> Any:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host, port))
         # Whoever reads the address may connect at once.
         bound.listen(2048)

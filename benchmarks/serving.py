@@ -3,10 +3,10 @@
     python benchmarks/serving.py CLIPS... [--streams 1 8 16 32 48] [--seconds 30] [--beside FILE]
         [--output DIR]
 
-Starts ``nim4 serve``, lets n clients send the clips with pauses between them, in blocks of 100 ms, and measures of
-each partial how long after its last sound it came, and of each final how long after the end of speech was told. What
-a client sent and the server did not recognize would show as a missing turn. ``--beside`` uploads a recording again
-and again meanwhile.
+Starts ``nim4 serve``, lets n clients send the clips with pauses between them, in blocks of 100 ms, and measures
+of each partial how long after its last sound it came, and of each final how long after the end of speech was
+told. What a client sent and the server did not recognize would show as a missing turn. ``--beside`` uploads a
+recording again and again meanwhile.
 """
 
 import argparse
@@ -35,9 +35,7 @@ PAUSE_S = 1.2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--streams", nargs="+", type=int, default=[1, 8, 16, 32, 48])
     parser.add_argument("--seconds", type=float, default=30.0)

@@ -3,10 +3,10 @@
     python benchmarks/serving.py CLIPS... [--streams 1 8 16 32 48] [--seconds 30] [--beside FILE]
         [--output DIR]
 
-Starts ``nim4 serve``, lets n clients send the clips with pauses between them, in blocks of 100 ms, and measures
-of each partial how long after its last sound it came, and of each final how long after the end of speech was
-told. What a client sent and the server did not recognize would show as a missing turn. ``--beside`` uploads a
-recording again and again meanwhile.
+Starts ``nim4 serve``, lets n clients send the clips with pauses between them, in blocks of 100 ms, and
+measures of each partial how long after its last sound it came, and of each final how long after the end of
+speech was told. What a client sent and the server did not recognize would show as a missing turn.
+``--beside`` uploads a recording again and again meanwhile.
 """
 
 import argparse

@@ -21,6 +21,7 @@ from nim4asr.cli import (
     hotwords,
     importing,
     info,
+    mcp,
     new,
     runs,
     serve,
@@ -44,6 +45,7 @@ _COMMANDS = (
     runs,
     serve,
     client,
+    mcp,
     analyze,
 )
 # Which extra of the package brings what a command may find missing.
@@ -65,6 +67,8 @@ _EXTRAS = {
     "multipart": "serve",
     "python_multipart": "serve",
     "websockets": "serve",
+    "wyoming": "wyoming",
+    "mcp": "mcp",
 }
 
 

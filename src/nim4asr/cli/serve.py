@@ -38,6 +38,9 @@ def add_parser(commands: Any) -> None:
         metavar="ORIGIN",
         help="allow pages of this origin (repeatable)",
     )
+    group.add_argument(
+        "--wyoming", type=int, metavar="PORT", help="speak Home Assistant's Wyoming at this port too (10300)"
+    )
     access = parser.add_argument_group("access")
     access.add_argument(
         "--keys", type=Path, metavar="FILE", help=f"API keys, one a line (or one in {KEY_VARIABLE})"
@@ -103,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
             f"{options.host} can be reached from elsewhere: give --keys FILE or {KEY_VARIABLE}, "
             "or say --open if everyone may use this server"
         )
+    if options.wyoming is not None and keys and not options.open:
+        raise InputError("Wyoming knows no keys: say --open if everyone who reaches its port may use it")
     if (options.certificate is None) != (options.private_key is None):
         raise InputError("--certificate and --private-key go together")
     lists = HotwordLists(options.hotwords_dir, dict(map(_named_list, options.hotwords)))
@@ -134,8 +139,18 @@ def run(options: argparse.Namespace) -> int:
         scheme = "http" if options.certificate is None else "https"
         host = "localhost" if _is_loopback(options.host) else options.host
         print(f"nim4: listening at {scheme}://{host}:{socket.getsockname()[1]}/", file=sys.stderr, flush=True)
+        wyoming = None
+        if options.wyoming is not None:
+            from nim4asr.serving.wyoming import serve_wyoming
+
+            try:
+                wyoming = await serve_wyoming(app.state.nim4, options.host, options.wyoming)
+            except (OSError, OverflowError) as error:
+                raise InputError(f"cannot listen at {options.host}:{options.wyoming} ({error})") from None
         with socket:
             await serving.serve(sockets=[socket])
+        if wyoming is not None:
+            await wyoming.stop()
 
     asyncio.run(serve())
     return 0

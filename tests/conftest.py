@@ -21,6 +21,8 @@ EXPECTED_SKIPS = (
     "needs an environment with vLLM",
     "espeak-ng and flite are not installed",
     "needs Playwright and Chromium",
+    "needs Node and OpenAI's npm package",
+    "needs Ray",
 )
 DEMO = Path(__file__).parent.parent / "demo"
 TEXTS = ["今天天气很好", "我想去北京", "how are you today", "the weather is fine", "你好世界 hello world"] * 3

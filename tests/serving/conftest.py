@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,10 +36,13 @@ class Running:
 
 @contextmanager
 def running(
-    model: Model, config: ServerConfig | None = None, lists: HotwordLists | None = None
+    model: Model,
+    config: ServerConfig | None = None,
+    lists: HotwordLists | None = None,
+    tls: tuple[Path, Path] = (None, None),  # type: ignore[assignment]
 ) -> Iterator[Running]:
     app = create_app(model, config or ServerConfig(), hotwords=lists)
-    serving = server(app, Listening(port=0, drain_s=5.0))
+    serving = server(app, Listening(port=0, certificate=tls[0], private_key=tls[1], drain_s=5.0))
     started = threading.Event()
     genuine = serving.startup
 
@@ -72,4 +77,4 @@ def nano(model: Model) -> Iterator[Running]:
 @pytest.fixture
 def serve(model: Model) -> Callable[..., Any]:
     """A server with a configuration of its own."""
-    return lambda config=None, lists=None: running(model, config, lists)
+    return partial(running, model)

@@ -23,6 +23,7 @@ EXPECTED_SKIPS = (
     "needs Playwright and Chromium",
     "needs Node and OpenAI's npm package",
     "needs Ray",
+    "needs the clients of sherpa-onnx and FunASR",
 )
 DEMO = Path(__file__).parent.parent / "demo"
 TEXTS = ["今天天气很好", "我想去北京", "how are you today", "the weather is fine", "你好世界 hello world"] * 3

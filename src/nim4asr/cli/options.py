@@ -41,6 +41,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if torch runs the network on one)"
     )
+    group.add_argument(
+        "--vllm-python",
+        metavar="PYTHON",
+        help="run the language model by vLLM, of the environment that this Python is of",
+    )
     group.add_argument("--dtype", default="float32", choices=_DTYPES)
     group.add_argument(
         "--threads",
@@ -212,7 +217,12 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
         hints = hint_config(options)
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
         raise InputError(f"--threads must be from 1 to {MOST_THREADS}, not {options.threads}")
-    model = load(options.model, options.runtime, options.device, options.dtype, options.threads)
+    vllm = None
+    if options.vllm_python is not None:
+        from nim4asr.runtime.vllm_network import VllmOptions
+
+        vllm = VllmOptions(options.vllm_python, dtype=options.dtype)
+    model = load(options.model, options.runtime, options.device, options.dtype, options.threads, vllm)
     config = RecognitionConfig(
         decoding=decoding_config(options, model), chunks=chunks, hints=hints or HintConfig()
     )

@@ -4,14 +4,17 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nim4asr.errors import InputError
 from nim4asr.model.folder import bundled, locate
 from nim4asr.runtime.graphs import GRAPHS
 from nim4asr.runtime.network import Model
 
-Runtime = Literal["onnx", "torch"]
+if TYPE_CHECKING:
+    from nim4asr.runtime.vllm_network import VllmOptions
+
+Runtime = Literal["onnx", "torch", "vllm"]
 DTYPES = ("float32", "bfloat16", "float16")
 MOST_THREADS = 1024
 # Parameters under which a second thread costs more than it brings: nano takes the same time on two cores as
@@ -25,13 +28,14 @@ def load(
     device: str = "auto",
     dtype: str = "float32",
     threads: int | None = None,
+    vllm: "VllmOptions | None" = None,
 ) -> Model:
     """The model at ``place``, a folder or the hub's ``org/name``; by default the bundled nano.
 
     ``runtime`` is by default onnxruntime for a model that comes with its graphs, on a processor in float32,
     and torch for any other. ``device`` and ``dtype``, that of the weights in memory, are torch's. ``threads``
     are those of the processor: by default one for a small model, all cores for others. The device "auto" is a
-    GPU where there is one.
+    GPU where there is one. ``vllm`` says how vLLM runs the language model, if it does.
 
     Raises ``InputError`` if there is no such model, if it cannot transcribe, or if the runtime is not
     installed.
@@ -46,6 +50,10 @@ def load(
     plain = device == "cpu" and dtype == "float32"
     if runtime is None:
         runtime = "onnx" if plain and has_graphs(folder) and _installed("onnxruntime") else "torch"
+    if vllm is not None or runtime == "vllm":
+        if vllm is None:
+            raise InputError("vLLM runs in an environment of its own: say which Python has it")
+        return _load_vllm(folder, device, dtype, vllm)
     if runtime == "torch":
         return _load_torch(folder, device, dtype, threads)
     if not plain:
@@ -85,6 +93,17 @@ def _load_onnx(folder: Path, threads: int | None) -> Model:
     from nim4asr.runtime.onnx_network import onnx_model
 
     return onnx_model(folder, threads)
+
+
+def _load_vllm(folder: Path, device: str, dtype: str, options: "VllmOptions") -> Model:
+    if not _installed("torch", "transformers"):
+        raise InputError("beside vLLM the encoder runs on torch: pip install 'nim4asr[torch]'")
+    import torch
+
+    from nim4asr.model.checkpoint import load as load_checkpoint
+    from nim4asr.runtime.vllm_network import vllm_model
+
+    return vllm_model(load_checkpoint(folder, device, getattr(torch, dtype)), options)
 
 
 def _load_torch(folder: Path, device: str, dtype: str, threads: int | None) -> Model:

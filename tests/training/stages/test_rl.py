@@ -9,13 +9,14 @@ import torch
 
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.runtime.vllm_process import environment_of
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.loop.optimizer import OptimizerConfig, build_optimizer
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.rollouts.rewards import Reward
 from nim4asr.training.rollouts.sampling import token_log_probs
-from nim4asr.training.rollouts.vllm_engine import VllmConfig, environment_of
+from nim4asr.training.rollouts.vllm_engine import VllmConfig
 from nim4asr.training.stages import rl
 from nim4asr.training.stages.rl import Grpo, Rl, advantages_of
 from training.toys import LOOP, SPEECH, batch, blocks, train

@@ -1,29 +1,21 @@
 """Roll-outs by vLLM, which samples many times faster than a loop over Hugging Face's forward.
 
-vLLM pins its own torch, so it lives in an environment of its own, and in a process of its own: this end sends
-prompt embeddings and, now and then, the language model's weights; that end
-(``nim4asr.training.rollouts.vllm_worker``) answers with tokens and their log probabilities. Its weights are
-as old as the last ``refresh``, which is what GRPO's ratio and its clip are for.
+It runs in a process of its own (``nim4asr.runtime.vllm_process``), which gets prompt embeddings and, now and
+then, the language model's weights, and answers with tokens and their log probabilities. Its weights are as
+old as the last ``refresh``, which is what GRPO's ratio and its clip are for.
 """
 
-import json
-import os
-import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from nim4asr.errors import InputError
 from nim4asr.model.nim4 import Prompt
 from nim4asr.model.tokenizer import Tokenizer
+from nim4asr.runtime.vllm_process import WORKER, VllmProcess
 from nim4asr.training.rollouts.sampling import Draw
-
-WORKER = Path(__file__).with_name("vllm_worker.py")
 
 
 @dataclass(frozen=True)
@@ -65,36 +57,12 @@ class VllmEngine:
 
     def __init__(self, config: VllmConfig, device: torch.device | None = None) -> None:
         self._config = config
-        self._folder = tempfile.TemporaryDirectory(prefix="nim4-rollouts-")
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
-        try:
-            self._process = subprocess.Popen(
-                [config.python, str(config.worker)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                text=True,
-                env=environment_of(device, os.environ),
-            )
-        except OSError as error:
-            self._errors.close()
-            self._folder.cleanup()
-            raise InputError(f"{config.python}: vLLM's Python cannot be run ({error.strerror})") from None
+        self._process = VllmProcess(config.python, device, config.worker)
 
     def refresh(self, llm: Any) -> None:
         """Sample with the weights of ``llm``, a Hugging Face causal language model, from now on."""
-        folder = Path(self._folder.name) / "model"
-        # In one file, which that end expects.
-        llm.save_pretrained(folder, max_shard_size="1000GB")
-        self._ask(
-            {
-                "do": "load",
-                "model": str(folder),
-                "dtype": self._config.dtype,
-                "longest": self._config.longest,
-                "memory_share": self._config.memory_share,
-            }
-        )
+        config = self._config
+        self._process.load(llm, config.dtype, config.longest, config.memory_share)
 
     def sample(
         self,
@@ -103,68 +71,24 @@ class VllmEngine:
         seconds: Sequence[float],
         draw: Draw,
     ) -> Sampled:
-        """As ``nim4asr.training.rollouts.sample``, with the weights of the last ``refresh``."""
-        rows = {
-            str(row): embeddings[mask.bool()].detach().float().cpu().contiguous()
-            for row, (embeddings, mask) in enumerate(
-                zip(prompt.embeddings, prompt.attention_mask, strict=True)
-            )
-        }
-        path = Path(self._folder.name) / "prompts.safetensors"
-        save_file(rows, path)
-        answer = self._ask(
+        """As ``nim4asr.training.rollouts.sampling.sample``, with the weights of the last ``refresh``."""
+        rows = [
+            embeddings[mask.bool()]
+            for embeddings, mask in zip(prompt.embeddings, prompt.attention_mask, strict=True)
+        ]
+        answer = self._process.ask_of(
+            rows,
             {
                 "do": "sample",
-                "prompts": str(path),
                 "budgets": [draw.guards.max_new_tokens(length) for length in seconds],
                 "samples": draw.samples,
                 "temperature": draw.temperature,
                 "seed": draw.seed,
                 "end": tokenizer.end,
-            }
+            },
         )
         return Sampled(answer["written"], answer["log_probs"])
 
     def close(self) -> None:
         """End the engine."""
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._errors.close()
-        self._folder.cleanup()
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise InputError(f"vLLM has ended; it said last: {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise InputError(f"vLLM could not {request['do']}: {answer['error']}")
-        return answer
-
-    def _last_words(self) -> str:
-        self._process.wait()
-        self._errors.seek(0)
-        said = [line for line in self._errors.read().splitlines() if line.strip()]
-        return said[-1] if said else "nothing"
-
-
-def environment_of(device: torch.device | None, own: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a worker that is to see no GPU but ``device``, in a process whose environment is
-    ``own``.
-
-    Each of W processes has a GPU of its own, and a worker that saw all of them would take the first.
-    """
-    if device is None or device.type != "cuda":
-        return dict(own)
-    place = device.index or 0
-    visible = [one.strip() for one in own.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
-    return {**own, "CUDA_VISIBLE_DEVICES": visible[place] if visible else str(place)}
+        self._process.close()

@@ -1,5 +1,5 @@
-"""The other end of ``nim4asr.training.rollouts.vllm_engine``: vLLM in an environment of its own, asked in
-lines of JSON.
+"""The other end of ``nim4asr.runtime.vllm_process``: vLLM in an environment of its own, asked in lines of
+JSON.
 
 Run by that environment's Python, so it imports nothing of nim4asr. Answers go to what was standard output
 when it began; whatever vLLM prints goes to standard error.
@@ -25,6 +25,8 @@ def main() -> None:
             if request["do"] == "load":
                 engine = load(engine, request)
                 answer: dict[str, Any] = {"ready": True}
+            elif request["do"] == "next":
+                answer = next_log_probs(engine, request)
             else:
                 answer = sample(engine, request)
         except Exception as error:  # Told to the one who asked, who decides.
@@ -57,6 +59,7 @@ def load(engine: Any, request: dict[str, Any]) -> Any:
         dtype=request["dtype"],
         max_model_len=request["longest"],
         gpu_memory_utilization=request["memory_share"],
+        max_logprobs=request.get("most_log_probs", 20),
         enforce_eager=True,
     )
 
@@ -87,6 +90,21 @@ def sample(engine: Any, request: dict[str, Any]) -> dict[str, Any]:
             written.append(tokens)
             log_probs.append([step[token].logprob for step, token in zip(one.logprobs, tokens, strict=True)])
     return {"written": written, "log_probs": log_probs}
+
+
+def next_log_probs(engine: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """The likeliest next tokens of every prompt, and their log probabilities."""
+    from safetensors.torch import load_file
+    from vllm import SamplingParams
+
+    embeddings = load_file(request["prompts"])
+    prompts = [{"prompt_embeds": embeddings[str(i)]} for i in range(len(embeddings))]
+    one = SamplingParams(temperature=0.0, max_tokens=1, logprobs=request["top"], detokenize=False)
+    rows = []
+    for output in engine.generate(prompts, one, use_tqdm=False):
+        (step,) = output.outputs[0].logprobs
+        rows.append([list(step), [entry.logprob for entry in step.values()]])
+    return {"rows": rows}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import pytest
 
 from nim4asr.data.manifest import Utterance
 from nim4asr.errors import InputError
-from nim4asr.evaluation.evaluate import evaluate
+from nim4asr.evaluation.error_rate import ErrorCount
+from nim4asr.evaluation.evaluate import Heard, evaluate, slices, unseen_share, words_of
 from nim4asr.hotwords.hints import Hit
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
@@ -116,3 +117,20 @@ def test_a_mean_does_not_hide_who_and_how_long() -> None:
         "worst tenth": {"utterances": 2, "errors": 1.0},
     }
     assert summary["slices"]["length"] == {"2 to 5 s": {"utterances": 20, "errors": 0.1}}
+
+
+def test_slices_by_unseen_words() -> None:
+    seen = words_of("我知道 how are you") | words_of("ｋｎｏｗｎ")
+    assert seen == {"我知", "知道", "how", "are", "you", "known"}
+    assert unseen_share("How are THEY", seen) == pytest.approx(1 / 3)
+    assert unseen_share("我不知道", seen) == pytest.approx(2 / 3)
+    assert unseen_share("。", seen) == 0.0
+    wrong, right = ErrorCount.between(["a"], ["b"]), ErrorCount.between(["a"], ["a"])
+    heard = [Heard(1.0, "", right, 0.0), Heard(1.0, "", wrong, 0.2), Heard(1.0, "", wrong, 0.9)]
+    found = slices(heard)["unseen words"]
+    assert {name: row["errors"] for name, row in found.items()} == {
+        "none": 0.0,
+        "up to a quarter": 1.0,
+        "more": 1.0,
+    }
+    assert "unseen words" not in slices([Heard(1.0, "", right)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nim4asr.text.spoken import spoken_form
+from nim4asr.text.spoken import spoken_form, written_form
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,17 @@ def test_digits_are_read_out(text: str, spoken: str) -> None:
 )
 def test_what_the_english_grammar_cannot_parse_is_read_number_by_number(text: str, spoken: str) -> None:
     assert spoken_form(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("我有一百二十块钱", "我有120块钱"),
+        ("i have twenty five dollars", "i have $25"),
+        ("what do you want", "what do you want"),
+        ("一会儿", "一会儿"),
+        ("", ""),
+    ],
+)
+def test_numbers_are_written_in_digits(said: str, written: str) -> None:
+    assert written_form(said) == written

@@ -40,6 +40,13 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="with --report: the differences to another report, with 95 %% bootstrap intervals",
     )
+    parser.add_argument(
+        "--seen",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="training texts, a sentence a line (repeatable): errors by the share of other words too",
+    )
     parser.add_argument("--split", help="only the utterances of this split")
     parser.add_argument("--limit", type=int, help="only the first so many utterances")
     parser.add_argument("--streaming", action="store_true", help="recognize as a live stream would")
@@ -54,9 +61,10 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one JSON summary. Exits with 1 if any utterance had to be skipped."""
     from nim4asr.data.manifest import select
+    from nim4asr.data.preparation import read_texts
     from nim4asr.errors import InputError
     from nim4asr.evaluation.comparison import compare, rates, read_rows
-    from nim4asr.evaluation.evaluate import evaluate
+    from nim4asr.evaluation.evaluate import evaluate, words_of
 
     if options.streaming and options.chunk_frames is not None:
         raise InputError("--chunk-frames is for recordings; --streaming has --chunk")
@@ -68,6 +76,9 @@ def run(options: argparse.Namespace) -> int:
     live = streaming_config(options)
     if asks_for_streaming(options) and not options.streaming:
         raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
+    seen: set[str] | None = None
+    for path in options.seen or ():
+        seen = (seen or set()).union(*map(words_of, read_texts(path)))
     utterances = select(options.manifest, options.split, options.limit)
     hotwords = load_hotwords(options)
     recognizer = load_recognizer(options)
@@ -79,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         progress,
         live if options.streaming else None,
         hotwords,
+        seen,
     )
     if options.report is not None and "report_failed" not in summary:
         summary["intervals"] = {name: asdict(one) for name, one in rates(options.report).items()}

@@ -38,6 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--output-dir", type=Path, metavar="DIR", help="one file an audio here instead of stdout"
     )
+    parser.add_argument("--itn", action="store_true", help="write numbers, dates and amounts in digits")
     add_hotword_options(parser)
     add_hint_option(parser)
     add_decoding_options(parser)
@@ -56,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
     for audio in progress(options.audio, "transcribing", len(options.audio)):
         try:
             transcript = recognizer.transcribe(audio, hotwords=hotwords, hints=options.hint)
+            if options.itn:
+                transcript = transcript.with_digits()
             text = write(transcript)
             for warning in transcript.warnings:
                 print(f"nim4: {warning}", file=sys.stderr)

@@ -1,8 +1,9 @@
 """A recognizer's figures over a manifest."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.result import Transcript
 from nim4asr.recognition.streaming import transcribe_live
 from nim4asr.recognition.writers import hit_row
+from nim4asr.text.characters import is_han
 from nim4asr.text.normalization import NAME, tokens, written_tokens
 
 ALIGNMENTS = "alignments.jsonl"
@@ -27,6 +29,9 @@ SUMMARY = "summary.json"
 # Slices of a manifest: utterances shorter than so many seconds, and the rest.
 LENGTHS = {"under 2 s": 2.0, "2 to 5 s": 5.0, "5 to 10 s": 10.0}
 LONGER = "10 s and more"
+# And utterances of whose words so large a share stands in no training text.
+UNSEEN = {"none": 0.0, "up to a tenth": 0.1, "up to a quarter": 0.25}
+MORE_UNSEEN = "more"
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,14 @@ def evaluate(
     progress: ProgressReporter = no_progress,
     live: StreamingConfig | None = None,
     hotwords: HotwordIndex | None = None,
+    seen: Container[str] | None = None,
 ) -> dict[str, object]:
     """The summary over ``utterances``, each language's, the total, and ``slices``; of live recognition if
     ``live`` says how.
 
-    With ``hotwords``, they are listened for, and the summary tells what became of those that were said. With
-    ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An
+    ``seen`` are the words of the training texts (``words_of``), if errors by the share of others are asked
+    for. With ``hotwords``, they are listened for, and the summary tells what became of those that were said.
+    With ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An
     utterance whose audio cannot be read is left out, and counted and named under ``skipped``; a report that
     cannot be written is told under ``report_failed``.
     """
@@ -186,7 +193,8 @@ def evaluate(
             continue
         total.add(judgement)
         by_language.setdefault(utterance.language, _Totals()).add(judgement)
-        heard.append(Heard(judgement.duration, utterance.speaker, judgement.errors))
+        unseen = None if seen is None else unseen_share(utterance.text, seen)
+        heard.append(Heard(judgement.duration, utterance.speaker, judgement.errors, unseen))
         if report is not None:
             lines.append(_alignment_line(judgement))
     summary: dict[str, object] = {
@@ -212,16 +220,20 @@ def evaluate(
 
 
 class Heard(NamedTuple):
-    """What slices are made of: an utterance's seconds, its speaker and its errors."""
+    """What slices are made of: an utterance's seconds, its speaker, its errors, and the share of its words
+    that stand in no training text, if that is known.
+    """
 
     duration: float
     speaker: str
     errors: ErrorCount
+    unseen: float | None = None
 
 
 def slices(heard: Sequence[Heard]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """Errors a token by length and by speaker, which a mean hides: of the lengths in ``LENGTHS`` and, where
-    there are ten speakers or more, of the best and the worst tenth of them.
+    """Errors a token by length, by speaker and by unseen words, which a mean hides: of the lengths in
+    ``LENGTHS``; where there are ten speakers or more, of the best and the worst tenth of them; and of the
+    shares in ``UNSEEN``, where they are known.
     """
     by_length: dict[str, list[Heard]] = {}
     by_speaker: dict[str, list[Heard]] = {}
@@ -239,7 +251,29 @@ def slices(heard: Sequence[Heard]) -> dict[str, dict[str, dict[str, float | int 
             "best tenth": _slice([one for ones in speakers[:tenth] for one in ones]),
             "worst tenth": _slice([one for ones in speakers[-tenth:] for one in ones]),
         }
+    by_unseen: dict[str, list[Heard]] = {}
+    for one in heard:
+        if one.unseen is not None:
+            name = next((name for name, most in UNSEEN.items() if one.unseen <= most), MORE_UNSEEN)
+            by_unseen.setdefault(name, []).append(one)
+    if by_unseen:
+        found["unseen words"] = {
+            name: _slice(by_unseen[name]) for name in (*UNSEEN, MORE_UNSEEN) if name in by_unseen
+        }
     return found
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a text, normalized; in Chinese, which has no spaces, pairs of neighboring characters."""
+    found = tokens(text)
+    pairs = {a + b for a, b in pairwise(found) if is_han(a) and is_han(b)}
+    return pairs | {word for word in found if not is_han(word[0])}
+
+
+def unseen_share(text: str, seen: Container[str]) -> float:
+    """The share of the words of ``text`` that are not in ``seen``."""
+    words = words_of(text)
+    return sum(word not in seen for word in words) / len(words) if words else 0.0
 
 
 def _errors(heard: Iterable[Heard]) -> ErrorCount:

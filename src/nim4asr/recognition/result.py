@@ -1,8 +1,9 @@
 """What recognition returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nim4asr.hotwords.hints import Hit
+from nim4asr.text.spoken import written_form
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Transcript:
                 text += " " if latin else ""
             text += segment.text
         return text
+
+    def with_digits(self) -> "Transcript":
+        """The transcript with numbers in digits in its segments' texts; words stay as they were said."""
+        segments = (replace(segment, text=written_form(segment.text)) for segment in self.segments)
+        return replace(self, segments=tuple(segments))
 
     @property
     def phonemes(self) -> tuple[str, ...]:

@@ -37,6 +37,21 @@ def spoken_form(text: str) -> str:
     return " ".join(_normalized(piece, language) for piece in _pieces(text))
 
 
+def written_form(text: str) -> str:
+    """``text`` with spoken numbers, dates and amounts in digits (inverse text normalization).
+
+    As WeTextProcessing's grammars have them: ``"我有一百二十块钱"`` -> ``"我有120块钱"``,
+    ``"twenty five dollars"`` -> ``"$25"``.
+    """
+    language: Literal["zh", "en"] = "zh" if any(map(is_han, text)) else "en"
+    try:
+        written: str = _normalizer(language, "itn").normalize(text)
+    except AssertionError:
+        # The grammar has no rule for some texts.
+        return text
+    return written
+
+
 def holds_number(text: str) -> bool:
     """Whether any of ``text`` may be said otherwise than it is written."""
     return bool(_NUMBERLIKE.search(text)) or any(c.isnumeric() and not is_han(c) for c in text)
@@ -72,7 +87,7 @@ def _normalized(text: str, language: Literal["zh", "en"]) -> str:
 
 def _parsed(text: str, language: Literal["zh", "en"]) -> str | None:
     try:
-        spoken: str = _normalizer(language).normalize(text)
+        spoken: str = _normalizer(language, "tn").normalize(text)
     except AssertionError:
         return None
     return spoken
@@ -94,7 +109,7 @@ def _spoken_number(found: re.Match[str]) -> str:
 
 
 @cache
-def _normalizer(language: Literal["zh", "en"]) -> "Normalizer":
+def _normalizer(language: Literal["zh", "en"], operator: Literal["tn", "itn"]) -> "Normalizer":
     from wetext import Normalizer
 
-    return Normalizer(lang=language, operator="tn")
+    return Normalizer(lang=language, operator=operator)

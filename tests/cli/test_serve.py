@@ -88,6 +88,7 @@ def _reachable(url: str) -> bool:
     [
         (["--host", "0.0.0.0"], "can be reached from elsewhere"),
         (["--certificate", "x.pem"], "go together"),
+        (["--certificate", "no.pem", "--private-key", "no.pem"], "no certificate and its key"),
         (["--hotwords", "names.txt"], "NAME=FILE"),
         (["--keys", "none.txt"], "no such file of keys"),
         (["--max-streams", "0"], "room for one stream"),

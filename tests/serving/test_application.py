@@ -132,6 +132,8 @@ def test_lists_are_kept_named_and_laid_over(tmp_path: Path, serve: Callable[...,
             and str(tmp_path) not in row["error"]["message"]
             and "/tmp" not in row["error"]["message"]
         )
+        status, row, _ = ask(server, "PUT", "/v1/hotwords/long", b"x\n" * 20_001)
+        assert status == 400 and "nim4 hotwords build" in row["error"]["message"]
         assert ask(server, "DELETE", "/v1/hotwords/people")[1]["deleted"]
         assert ask(server, "GET", "/v1/hotwords/people")[0] == 404 and not (tmp_path / "people.db").exists()
 

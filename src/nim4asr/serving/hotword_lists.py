@@ -22,6 +22,8 @@ from nim4asr.serving.errors import ApiError
 
 # No dots and no slashes: a list's name becomes that of a file.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Longer lists would keep the processor from live sessions for many seconds.
+_MOST_NAMES = 20_000
 # Kinds of lists by their content type; a database is known by its first bytes.
 _SUFFIXES = {"text/csv": ".csv", "application/jsonl": ".jsonl", "application/x-ndjson": ".jsonl"}
 
@@ -70,6 +72,13 @@ class HotwordLists:
         name = _checked(name)
         kind = content_type.partition(";")[0].strip().lower()
         suffix = ".db" if data.startswith(MAGIC) else _SUFFIXES.get(kind, ".txt")
+        if suffix != ".db" and data.count(b"\n") > _MOST_NAMES:
+            raise ApiError(
+                400,
+                f"a list of over {_MOST_NAMES:,} names takes long to pronounce; make it a database first: "
+                "nim4 hotwords build",
+                param="name",
+            )
         # In a folder of its own while it is read: a path of the client's never reaches the file system.
         with tempfile.TemporaryDirectory(prefix="nim4asr-") as scratch:
             path = Path(scratch) / f"list{suffix}"

@@ -11,6 +11,8 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from nim4asr.errors import InputError
+from nim4asr.files import reason
 from nim4asr.serving.state import State
 
 _POLL_S = 0.1
@@ -56,7 +58,7 @@ class Server(uvicorn.Server):
 
 
 def server(app: Starlette, listening: Listening) -> Server:
-    """A server of ``app`` that has not begun to listen."""
+    """A server of ``app`` that has not begun to listen. Raises ``InputError`` for a bad certificate."""
     # uvicorn calls a WebSocket that is refused before the handshake an error of the application.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: "without completing handshake" not in record.msg
@@ -73,4 +75,12 @@ def server(app: Starlette, listening: Listening) -> Server:
         access_log=False,
         timeout_graceful_shutdown=5,
     )
+    try:
+        config.load()
+    except OSError as error:
+        # ``ssl.SSLError`` is one.
+        raise InputError(
+            f"{listening.certificate}, {listening.private_key}: these are no certificate and its key "
+            f"({reason(error)})"
+        ) from None
     return Server(config, app.state.nim4, listening.drain_s)

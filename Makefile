@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lowest fuzz clean
+.PHONY: demo test lowest fuzz clean bidding-demo bidding-test
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -43,6 +43,13 @@ lowest: $(VENV)/bin/python
 # 10,000 damaged inputs over all rooms: each is read or refused in a sentence.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzzing --count 10000
+
+# The second product, auctionlab, has an environment and tests of its own.
+bidding-demo:
+	@$(MAKE) --no-print-directory -C bidding demo
+
+bidding-test:
+	@$(MAKE) --no-print-directory -C bidding test
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -90,7 +90,10 @@ def _readonly(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _money(name: str, values: ArrayLike, length: int) -> Floats:
-    array = np.ascontiguousarray(values, np.float64)
+    try:
+        array = np.ascontiguousarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers of the shape ({length},)") from error
     if array.shape != (length,):
         raise ValueError(f"{name} must have the shape ({length},), not {array.shape}")
     if (wrong := np.flatnonzero(~(array >= 0))).size:

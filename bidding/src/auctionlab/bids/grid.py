@@ -26,7 +26,10 @@ def around(center: float, factor: float = 3.0, count: int = 41) -> Floats:
 
 def checked(grid: ArrayLike) -> Floats:
     """A grid as an array. ValueError where it does not rise, or holds what is not 0 or more and finite."""
-    values = np.array(grid, np.float64)
+    try:
+        values = np.array(grid, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError("a grid of multipliers must be numbers") from error
     if values.ndim != 1 or values.size < 2:
         raise ValueError("a grid of multipliers must be a flat list of at least two")
     if not (np.isfinite(values).all() and values[0] >= 0 and (np.diff(values) > 0).all()):

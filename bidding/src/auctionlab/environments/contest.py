@@ -152,7 +152,9 @@ class Contest:
         angle = 2 * np.pi * time
         budgets = self._budgets[self.ads]
         left = self.outcome.left[self.ads]
-        share = np.where(np.isfinite(budgets) & (budgets > 0), left / np.maximum(budgets, 1e-300), 1.0)
+        # Money without an end is always all there.
+        limited = np.isfinite(budgets) & (budgets > 0)
+        share = np.divide(left, budgets, out=np.ones(self.size), where=limited)
         last = np.zeros((self.size, 5))
         if self.hour > 0:
             got = self.outcome

@@ -120,7 +120,7 @@ class HourlyBidding(gymnasium.Env[NDArray[np.float32], np.int64]):
         """Bid for an hour. ValueError for an action out of range, RuntimeError after the end of the day."""
         if self._over:
             raise RuntimeError("the day is over; reset() begins the next")
-        if not self.action_space.contains(np.int64(action) if _is_integer(action) else action):
+        if not (_is_integer(action) and 0 <= int(action) < self.grid.size):
             raise ValueError(f"the action must be an index from 0 to {self.grid.size - 1}, not {action!r}")
         before = self._day.status.left
         multiplier = float(self.grid[int(action)])

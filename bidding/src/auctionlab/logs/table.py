@@ -190,6 +190,8 @@ def read_frame(path: Path, *, separator: str = ",", columns: Sequence[str] | Non
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} cannot be read as a table: {reason}") from error
+    # Numbers too long for 64 bits are no counts; as decimals they are checked like the others.
+    frame = frame.with_columns(pl.col(pl.Int128).cast(pl.Float64))
     if repeated := [name for name in frame.columns if "_duplicated_" in name]:
         raise ValueError(f"{path}: the column {repeated[0].split('_duplicated_')[0]} stands there twice")
     return frame

@@ -66,9 +66,9 @@ class World:
             raise ValueError(f"candidates must lie between 1 and the {self.ads} ads, not {self.candidates}")
         if not self.traffic or min(self.traffic) < 0 or not sum(self.traffic) > 0:
             raise ValueError("traffic must give every hour a share of 0 or more, and some hour more than 0")
-        for name in ("price", "hour_swing", "level_noise", "bid_spread"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name, most in (("price", 1e15), ("hour_swing", 5), ("level_noise", 5), ("bid_spread", 5)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie between 0 and {most:g}, not {getattr(self, name)}")
         if not 0 < self.burst_share < 1:
             raise ValueError(f"burst_share must lie between 0 and 1, not {self.burst_share}")
         if not 0 <= self.burst * self.burst_share < 1:

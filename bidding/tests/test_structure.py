@@ -15,7 +15,7 @@ FLOORS = [
     {"market"},
     {"auction", "bids"},
     {"optimum"},
-    {"pacing"},
+    {"evolution", "pacing"},
     {"environments"},
     {"agents"},
     {"logs"},

@@ -1,0 +1,403 @@
+"""Games of advertisers who all search at once: selfish, cooperative, and cooperative above a revenue floor.
+
+The fitness of an ad j in a profile is
+
+    F_j = (1 - w) O_j / O_j0 + w Profit / Profit0 - psi(rho, R - Rev / Rev0) - psi(nu_j, excess of its PPC)
+
+with O_j what it wants, Profit that of all ads, Rev the platform's revenue, R the floor, and 0 marking what
+truthful bids come to on the same day. The multipliers rho and nu follow the violations of the profile that
+nobody perturbs (`auctionlab.evolution.multipliers`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auctionlab.auction.mechanism import Mechanism, Rules
+from auctionlab.auction.population import clear_population
+from auctionlab.evolution.checkpoint import Standing, Step, load, save
+from auctionlab.evolution.feasibility import reachable_revenue, refuse_conflict, refuse_infeasible
+from auctionlab.evolution.multipliers import penalty, updated, updated_ppc
+from auctionlab.evolution.objectives import Advertiser, ppc_excess, profit, reached, revenue, welfare
+from auctionlab.evolution.policy import Policies
+from auctionlab.evolution.rollouts import Profiles, Rollouts, Table, Threads
+from auctionlab.evolution.settling import settled
+from auctionlab.evolution.strategy import Search, State, step
+from auctionlab.market.market import Market
+
+Floats = NDArray[np.float64]
+
+_TOLERANCE = 0.02
+"""A floor or a limit missed by no more than this, relative to it, counts as kept."""
+
+
+@dataclass(frozen=True)
+class Game:
+    """What is played.
+
+    Raises ValueError where cooperation leaves [0, 1] or a floor is not above 0.
+    """
+
+    cooperation: float = 0.0
+    """w: weight of all ads' profit in everyone's fitness; 0 is selfish, 1 only the common good."""
+    floor: float | None = None
+    """R: least revenue, as a share of truthful bidding's; None for no floor."""
+    rules: Rules = field(default_factory=lambda: Rules(positions=(1.0,)))
+    """Rules of the auctions."""
+    search: Search = field(default_factory=Search)
+    """How to search."""
+    parts: int = 1
+    """Equal parts of the day with weights of their own."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cooperation <= 1:
+            raise ValueError(f"cooperation must lie between 0 and 1, not {self.cooperation}")
+        if self.floor is not None and not 0 < self.floor < np.inf:
+            raise ValueError(f"a revenue floor must be above 0, not {self.floor}")
+
+    def common_noise(self, iteration: int) -> float:
+        """Share of the noise of a step that all groups have in common.
+
+        Where all want the same, profit falls and rises with everyone's bids together, which one group's
+        noise among many hardly shows. Above a floor that is so until revenue has come down to it; from then
+        on common noise would only make revenue unsteady. Groups that want different things would be credited
+        with what the others do.
+        """
+        if self.cooperation < 1:
+            return 0.0
+        if self.floor is None:
+            return 0.5
+        return 0.25 if iteration < self.search.iterations / 3 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a search found."""
+
+    game: Game
+    """What was played."""
+    policies: Policies
+    """How theta becomes bids."""
+    theta: Floats
+    """(G, D, 3) learned logarithms of weights: the mean over the last quarter of the search."""
+    history: tuple[Step, ...]
+    """Every step."""
+    ppc_multipliers: Floats
+    """(A,) multipliers nu in the end."""
+    trouble: str
+    """One sentence where limits were not kept in the end; empty where they were."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the limits were kept in the end."""
+        return not self.trouble
+
+    def play(self, market: Market, advertisers: Sequence[Advertiser], *, seed: int | None = None) -> Floats:
+        """The sums (A, 6) of another day; with a seed, clicks and purchases are drawn."""
+        weights = self.policies.weights(self.theta[None])
+        budgets = np.array([who.budget for who in advertisers])
+        units, rules = self.policies.units, self.game.rules
+        return np.asarray(clear_population(market, weights, units, budgets, rules, seed=seed)[0])
+
+    def save(self, path: Path | str) -> None:
+        """Write policies and history as JSON."""
+        kept = {
+            "auctionlab": "game",
+            "game": _plain(self.game),
+            "groups": self.policies.groups.tolist(),
+            "units": self.policies.units.tolist(),
+            "scale": self.policies.scale.tolist(),
+            "theta": self.theta.tolist(),
+            "ppc_multipliers": self.ppc_multipliers.tolist(),
+            "history": [asdict(told) for told in self.history],
+            "trouble": self.trouble,
+        }
+        target = Path(path)
+        draft = target.with_name(target.name + ".part")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(kept) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+
+    @classmethod
+    def read(cls, path: Path | str) -> Trained:
+        """Read what `save` wrote. ValueError for anything else, FileNotFoundError where there is nothing."""
+        source = Path(path)
+        if not source.is_file():
+            raise FileNotFoundError(f"there is no file {source}")
+        try:
+            kept = json.loads(source.read_text(encoding="utf-8"))
+            if kept["auctionlab"] != "game":
+                raise ValueError("it holds something else")
+            told, groups = dict(kept["game"]), np.array(kept["groups"], np.int64)
+            rules = told.pop("rules")
+            game = Game(
+                **{
+                    **told,
+                    "rules": Rules(
+                        Mechanism(rules["mechanism"]), tuple(rules["positions"]), rules["reserve"]
+                    ),
+                    "search": Search(**told["search"]),
+                }
+            )
+            theta = np.array(kept["theta"], np.float64)
+            policies = Policies(
+                groups, np.array(kept["units"], np.int64), np.array(kept["scale"], np.float64), game.parts
+            )
+            if theta.shape != policies.truthful().shape or policies.scale.shape != (groups.size, 3):
+                raise ValueError("its shapes do not fit")
+            history = tuple(Step(**step) for step in kept["history"])
+            return cls(
+                game, policies, theta, history, np.array(kept["ppc_multipliers"]), str(kept["trouble"])
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"{source} is not a game that `train macg` wrote: {error}") from error
+
+
+def truthful(market: Market, advertisers: Sequence[Advertiser], rules: Rules) -> Floats:
+    """The sums (A, 6) of a day on which everyone bids what a click is worth, within budget."""
+    weights = np.zeros((1, market.ads, 1, 3))
+    weights[:, :, :, 1] = 1.0
+    budgets = np.array([who.budget for who in advertisers])
+    units = np.full(market.ads, 2, np.int64)
+    return np.asarray(clear_population(market, weights, units, budgets, rules)[0])
+
+
+def train(
+    days: Sequence[Market],
+    advertisers: Sequence[Advertiser],
+    game: Game | None = None,
+    *,
+    groups: Sequence[int] | None = None,
+    threads: int | None = None,
+    rollouts: Callable[[Table], Rollouts] | None = None,
+    progress: Callable[[Step], None] | None = None,
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int = 10,
+    resume: bool = False,
+) -> Trained:
+    """Search for everyone's policy at once. Days take turns; judge on a day that is not among them.
+
+    Args:
+        days: to train on.
+        advertisers: one for each ad.
+        game: what is played.
+        groups: (A,) ads with the same number share weights; each ad has its own where None.
+        threads: for rollouts on this machine; None for one a core. They change nothing but time.
+        rollouts: another way to play profiles, as `auctionlab.evolution.cluster.Cluster`.
+        progress: told of every step.
+        checkpoint: a file for the state; with `resume`, the search goes on from it to the same last bit.
+        checkpoint_every: steps between writes.
+        resume: whether to go on from the checkpoint.
+
+    Raises:
+        InfeasibleError: limits that no bids can keep to: found before the search, or at step 20.
+        ValueError: no days, or what `Policies.of` refuses.
+        FileNotFoundError: nothing to resume from.
+
+    """
+    game = game or Game()
+    if not days:
+        raise ValueError("at least one day is needed")
+    if any(day.ads != days[0].ads for day in days):
+        raise ValueError("all days must have the same ads")
+    if checkpoint_every < 1:
+        raise ValueError(f"checkpoint_every must be at least 1, not {checkpoint_every}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"at least one thread is needed, not {threads}")
+    if resume and checkpoint is None:
+        raise ValueError("name the checkpoint to go on from")
+    policies = Policies.of(days[0], advertisers, groups=groups, parts=game.parts)
+    budgets = np.array([who.budget for who in advertisers])
+    base = [truthful(day, advertisers, game.rules) for day in days]
+    usual = [float(revenue(sums)) for sums in base]
+    refuse_infeasible(days, advertisers, game.rules, game.floor, usual)
+    in_reach = game.floor is None or all(
+        reachable_revenue(day, advertisers, policies, game.rules) >= game.floor * paid
+        for day, paid in zip(days, usual, strict=True)
+    )
+    table = Table(tuple(days), policies, budgets, game.rules)
+    run = Threads(table, threads) if rollouts is None else rollouts(table)
+    path = Path(checkpoint) if checkpoint is not None else None
+    told = _fingerprint(days, advertisers, game, policies)
+    if path is not None and resume:
+        standing = load(path, told)
+    else:
+        standing = Standing(State.start(policies.truthful()), 0.0, np.zeros(len(advertisers)))
+    saved = standing
+    try:
+        while standing.state.iteration < game.search.iterations:
+            day = standing.state.iteration % len(days)
+            standing = advance(standing, day, run, base[day], advertisers, game, policies)
+            if progress:
+                progress(standing.history[-1])
+            if not in_reach:
+                seen = standing.history
+                multipliers = [step.floor_multiplier for step in seen]
+                refuse_conflict(game.floor, [step.revenue for step in seen], multipliers)
+            if path is not None and standing.state.iteration % checkpoint_every == 0:
+                save(path, standing, told)
+                saved = standing
+    finally:
+        # The end, or Ctrl-C: what was computed is not lost.
+        if path is not None and standing is not saved:
+            save(path, standing, told)
+    theta = np.mean(standing.tail, axis=0) if standing.tail else standing.state.theta
+    trained = Trained(game, policies, theta, standing.history, standing.ppc_multipliers, "")
+
+    def play(tried: Floats) -> Floats:
+        return np.stack([replace(trained, theta=tried).play(day, advertisers) for day in days])
+
+    theta = settled(
+        theta,
+        play,
+        advertisers,
+        policies.groups,
+        floor=game.floor,
+        usual=usual,
+        # Where all want the common profit alone, less revenue is always more of it.
+        floor_binds=standing.floor_multiplier > 0 or game.cooperation == 1,
+        ppc_multipliers=standing.ppc_multipliers,
+    )
+    trained = replace(trained, theta=theta)
+    return replace(trained, trouble=_trouble(trained, days, base, advertisers))
+
+
+def advance(
+    standing: Standing,
+    day: int,
+    run: Rollouts,
+    base: Floats,
+    advertisers: Sequence[Advertiser],
+    game: Game,
+    policies: Policies,
+) -> Standing:
+    """One step of the search, and of the multipliers, on a day whose truthful sums are `base`."""
+    search, state = game.search, standing.state
+    profiles = Profiles(search, state.theta, state.iteration, game.common_noise(state.iteration))
+    sums = run(day, profiles)
+    values = fitness(sums, base, advertisers, game, standing.floor_multiplier, standing.ppc_multipliers)
+    # The last profile is the center, which nobody perturbs: limits are measured there.
+    center = sums[-1]
+    share = float(revenue(center) / _at_least(float(revenue(base))))
+    floor_multiplier = standing.floor_multiplier
+    if game.floor is not None:
+        floor_multiplier = float(updated(floor_multiplier, game.floor - share))
+    ppc_multipliers = updated_ppc(standing.ppc_multipliers, ppc_excess(center, advertisers))
+    after = step(search, state, profiles.noise(), by_group(values[:-1], policies))
+    told = Step(
+        after.iteration,
+        share,
+        float(profit(center).sum()) / _at_least(float(profit(base).sum())),
+        floor_multiplier,
+        float(ppc_multipliers.max()),
+    )
+    late = after.iteration > 0.75 * search.iterations
+    tail = (*standing.tail, after.theta) if late else standing.tail
+    return Standing(after, floor_multiplier, ppc_multipliers, (*standing.history, told), tail)
+
+
+def fitness(
+    sums: Floats,
+    base: Floats,
+    advertisers: Sequence[Advertiser],
+    game: Game,
+    floor_multiplier: float,
+    ppc_multipliers: Floats,
+) -> Floats:
+    """F (P, A) of the module's text, from profiles' sums (P, A, 6) and truthful ones (A, 6)."""
+    wanted = np.abs(reached(base, advertisers))
+    own = reached(sums, advertisers) / np.where(wanted > 1e-12, wanted, 1e-12)
+    common = profit(sums).sum(axis=-1) / _at_least(abs(float(profit(base).sum())))
+    values = (1 - game.cooperation) * own + game.cooperation * common[:, None]
+    if game.floor is not None:
+        missing = game.floor - revenue(sums) / _at_least(float(revenue(base)))
+        values = values - penalty(floor_multiplier, missing)[:, None]
+    return np.asarray(values - penalty(ppc_multipliers, ppc_excess(sums, advertisers)))
+
+
+def by_group(values: Floats, policies: Policies) -> Floats:
+    """(P, G) each group's mean over its ads, of values (P, A); manual ads are in no group."""
+    return np.stack([values[:, policies.groups == g].mean(axis=1) for g in range(policies.count)], axis=1)
+
+
+def _at_least(value: float) -> float:
+    return value if abs(value) > 1e-12 else 1e-12
+
+
+def _trouble(
+    trained: Trained, days: Sequence[Market], base: Sequence[Floats], advertisers: Sequence[Advertiser]
+) -> str:
+    """What the result does not keep on the days it was trained on, as a sentence; empty where it does."""
+    sums = [trained.play(day, advertisers) for day in days]
+    said = []
+    floor = trained.game.floor
+    if floor is not None:
+        share = float(np.mean([revenue(got) / revenue(usual) for got, usual in zip(sums, base, strict=True)]))
+        if share < floor * (1 - _TOLERANCE):
+            said.append(f"revenue came to {share:.3f} of truthful bidding's, below the floor of {floor:g}")
+    excess = np.mean([ppc_excess(got, advertisers) for got in sums], axis=0)
+    if excess.max() > _TOLERANCE:
+        worst = int(excess.argmax())
+        said.append(
+            f"ad {worst} pays {100 * excess[worst]:.1f} % more for a click than its limit of "
+            f"{advertisers[worst].ppc_limit:g}"
+        )
+    if not said:
+        return ""
+    return f"{' and '.join(said)}; the limits are in conflict, or the search was too short"
+
+
+def _plain(game: Game) -> dict[str, Any]:
+    told = asdict(game)
+    told["rules"]["mechanism"] = game.rules.mechanism.value
+    return told
+
+
+def _fingerprint(
+    days: Sequence[Market], advertisers: Sequence[Advertiser], game: Game, policies: Policies
+) -> str:
+    """A text that is the same only for the same game on the same days."""
+    digest = hashlib.sha256()
+    for day in days:
+        for array in (day.offsets, day.ad, day.click, day.conversion, day.price, day.predicted, day.hour):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    who = [[one.objective.value, str(one.budget), str(one.ppc_limit), one.manual] for one in advertisers]
+    told = {"game": _plain(game), "who": who, "groups": policies.groups.tolist(), "days": digest.hexdigest()}
+    return json.dumps(told, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A day's results relative to truthful bidding's."""
+
+    revenue: float
+    """The platform's."""
+    value: float
+    """Worth of all purchases."""
+    surplus: float
+    """Profit of all ads."""
+    manual: float
+    """Profit of manual ads; NaN where there is none."""
+
+
+def shares(sums: Floats, base: Floats, advertisers: Sequence[Advertiser]) -> Shares:
+    """Compare sums (A, 6) with truthful bidding's on the same day."""
+    manual = np.array([who.manual for who in advertisers])
+    gains, usual = profit(sums), profit(base)
+    return Shares(
+        float(revenue(sums) / revenue(base)),
+        float(welfare(sums) / welfare(base)),
+        float(gains.sum() / usual.sum()),
+        float(gains[manual].sum() / usual[manual].sum()) if manual.any() else float("nan"),
+    )

@@ -135,6 +135,16 @@ def test_train_many_stops_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixt
         (["simulate", "--budget", "nan"], "budgets is nan in row 0"),
         (["simulate", "--chance", "-1"], "the seed must lie between 0"),
         (["simulate", "--log", "none.parquet"], "there is no file none.parquet"),
+        (["train", "macg", "--out", "x", "--resume"], "--resume needs --checkpoint"),
+        (["train", "macg", "--out", "x", "--auctions", "50", "--manual", "9"], "all advertisers are manual"),
+        (["train", "macg", "--out", "x", "--auctions", "50", "--manual", "12"], "--manual must lie between"),
+        (["train", "macg", "--out", "x", "--auctions", "50", "--cooperation", "2"], "cooperation must lie"),
+        (["train", "macg", "--out", "x", "--auctions", "50", "--threads", "0"], "at least one thread"),
+        (["experiment", "collusion", "--floors", "a"], "--floors must be numbers with commas"),
+        (["experiment", "collusion", "--floors", "-1", "--seeds", "1"], "a revenue floor must be above 0"),
+        (["experiment", "promise", "--manual", "8"], "manual must lie between 0 and 7"),
+        (["experiment", "objectives", "--seeds", "0"], "at least one seed is needed"),
+        (["report", "nowhere"], "holds no finished experiment"),
         (["simulate", "--day", "-1"], "the seed of a day must be 0 or more"),
         (["optimum"], "--budget"),
         (["optimum", "--budget", "5", "--ad", "77"], "there is no ad 77"),
@@ -179,3 +189,56 @@ def test_a_closed_pipe_is_no_fault() -> None:
     command = f"{sys.executable} -m auctionlab.cli.main simulate --auctions 100 | head -1"
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert not re.search("Traceback|BrokenPipe", found.stderr)
+
+
+def test_games(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    game, state = tmp_path / "game.json", tmp_path / "state.npz"
+    few = ["--auctions", "300", "--ads", "4"]
+    command = ["train", "macg", *few, "--iterations", "6", "--cooperation", "1", "--out", str(game)]
+    facts = json.loads(run(capsys, *command, "--floor", "0.9", "--checkpoint", str(state), "--json"))
+    assert facts["revenue"] > 0 and game.is_file()
+    assert "go on with --resume" in refused(capsys, *command, "--floor", "0.9", "--checkpoint", str(state))
+    assert "surplus" in run(capsys, *command, "--floor", "0.9", "--checkpoint", str(state), "--resume")
+    assert "gain by plan" in run(capsys, "evaluate", str(game), *few, "--day", "9")
+    assert json.loads(run(capsys, "evaluate", str(game), *few, "--day", "9", "--json"))["manual"] is None
+    assert "the game is of 4 ads, but the day has 9" in refused(capsys, "evaluate", str(game))
+    assert "the highest floor is" in refused(capsys, *command, "--floor", "9")
+    game.write_text("{}")
+    assert "is not a game" in refused(capsys, "evaluate", str(game), *few)
+
+
+@pytest.mark.parametrize("name", ["collusion", "promise", "objectives"])
+def test_experiments_with_games_and_their_page(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / name
+    command = ["experiment", name, "--seeds", "2", "--iterations", "8", "--out", str(out)]
+    floors = ["--floors", "0.9,3"] if name == "collusion" else []
+    first = run(capsys, *command, *floors)
+    assert "2 worlds, 95 % intervals" in first
+    if name == "collusion":
+        assert "infeasible" in first and "the highest floor is" in first
+    assert run(capsys, *command, *floors, "--resume") == first
+    assert run(capsys, "report", str(out)).strip() == str(out / "report.html")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in page and "<table>" in page and "Configuration" in page
+    # Nothing is fetched from elsewhere.
+    assert not re.search(r"""(src|href)=['"](?!data:)""", page)
+    assert "holds no finished experiment" in refused(capsys, "report", str(tmp_path))
+
+
+def test_manual_ads_have_a_column(capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(
+        capsys,
+        "experiment",
+        "collusion",
+        "--seeds",
+        "1",
+        "--iterations",
+        "4",
+        "--floors",
+        "0.9",
+        "--manual",
+        "3",
+    )
+    assert "3 manual ads" in text

@@ -269,8 +269,9 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     days, test, advertisers = small_game(auctions=200, manual=1)
     game = Game(0.5, 0.5, rules=Rules(positions=(1.0, 0.5)), search=replace(QUICK, iterations=3), parts=2)
     trained = train(days, advertisers, game)
-    trained.save(tmp_path / "game.json")
-    again = Trained.read(tmp_path / "game.json")
+    trained.save(tmp_path / "game.json", advertisers)
+    again, who = Trained.read(tmp_path / "game.json")
+    assert who == advertisers
     assert again.game == trained.game and again.history == trained.history
     assert again.play(test, advertisers).tobytes() == trained.play(test, advertisers).tobytes()
     for text in ("{}", "[1]", '{"auctionlab": "game"}', "nonsense", ""):

@@ -1,4 +1,4 @@
-"""The day-shift experiment on four worlds: a table, and a picture in demo.png.
+"""The day shift and collusion on a few worlds: two tables, and a picture in demo.png.
 
 Examples:
   auctionlab demo
@@ -9,12 +9,17 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from auctionlab.cli.experiment import day_shift_table
+from auctionlab.cli import showing
 from auctionlab.cli.output import print_json, progress
-from auctionlab.evaluation.figures import bars
-from auctionlab.experiments.day_shift import POLICIES, DayShift
+from auctionlab.evaluation import figures
+from auctionlab.evaluation.sections import Section
+from auctionlab.experiments.arena import Arena
+from auctionlab.experiments.collusion import Collusion
+from auctionlab.experiments.collusion import run as run_collusion
+from auctionlab.experiments.day_shift import DayShift
 from auctionlab.experiments.day_shift import run as run_day_shift
 
 
@@ -27,16 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the experiment."""
-    result = run_day_shift(DayShift(seeds=options.seeds), progress("worlds"))
-    rows = {POLICIES[row.policy]: (row.train, row.test) for row in result.rows}
+    """Run the experiments."""
+    shift = run_day_shift(DayShift(seeds=options.seeds), progress("day shift"))
+    arena = Arena(seeds=min(options.seeds, 2))
+    games = run_collusion(Collusion(arena, floors=(0.8, 0.95, 1.1)), progress("collusion"))
     title = "Planned on one day, tried on the next: gain over keyword bids at equal cost"
-    bars(options.out, title, rows, "% more purchases' worth")
+    figures.save(options.out, showing.gain_bars(title, shift), showing.revenue_bars(games))
     if options.json:
-        print_json([*result.rows, result.hindsight])
+        print_json({"day_shift": [*shift.rows, shift.hindsight], "collusion": games.rows})
         return
-    print(
-        f"Each policy is planned on one day and tried on the next; {options.seeds} worlds, 95 % intervals.\n"
+    first = Section(
+        f"Each policy is planned on one day and tried on the next; {options.seeds} worlds, 95 % intervals.",
+        showing.GAIN_HEADERS,
+        showing.gains(shift),
+        "What is learned per auction fails on the next day; per hour it holds.",
     )
-    print(day_shift_table(result))
-    print(f"\nWhat is learned per auction fails on the next day; per hour it holds. Picture: {options.out}")
+    second = replace(
+        showing.show_collusion(games).sections[0],
+        note=f"Cooperation collapses the platform's revenue; a floor holds it. Picture: {options.out}",
+    )
+    print(f"{first.text()}\n\n{second.text()}")

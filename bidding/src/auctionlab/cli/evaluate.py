@@ -1,7 +1,8 @@
-"""Try a learned agent on another day, beside simple bidding and the bound of hindsight.
+"""Try a learned agent on another day, beside simple bidding and the bound of hindsight; or a learned game.
 
 Examples:
   auctionlab evaluate agent.safetensors --day 2
+  auctionlab evaluate game.json --auctions 2000 --day 9
   auctionlab evaluate agent.safetensors --log tuesday.parquet --train-log monday.parquet
 
 """
@@ -17,6 +18,8 @@ from auctionlab.cli.errors import require_learning
 from auctionlab.cli.output import print_json
 from auctionlab.evaluation.comparison import KeywordBidding
 from auctionlab.evaluation.tables import table
+from auctionlab.evolution.equilibrium import deviations
+from auctionlab.evolution.games import Trained, shares, truthful
 from auctionlab.logs.table import read
 from auctionlab.optimum.dual import dual
 from auctionlab.optimum.landscape import landscape, spending_multiplier
@@ -31,7 +34,7 @@ from auctionlab.pacing.water_level import WaterLevel
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("agent", type=Path, help="what `train rmdp` wrote")
+    parser.add_argument("agent", type=Path, help="what `train rmdp` or `train macg` wrote")
     add_day_arguments(parser)
     add_rule_arguments(parser)
     parser.add_argument("--ad", type=int, default=0, help="which ad it is (default %(default)s)")
@@ -44,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print gains over keyword bids at equal cost."""
+    """Print gains over keyword bids at equal cost, or what a game comes to beside truthful bidding."""
+    if options.agent.suffix == ".json":
+        _game(options)
+        return
     require_learning()
     from auctionlab.agents.robust import Agent
 
@@ -86,3 +92,27 @@ def run(options: argparse.Namespace) -> None:
     print(table(["", "gain at equal cost", "cost", "purchases' worth"], rows))
     if options.log is None and options.day == options.train_day:
         print("\nThe agent was tried on the day that the others know; --day 2 is another.")
+
+
+def _game(options: argparse.Namespace) -> None:
+    trained, advertisers = Trained.read(options.agent)
+    market = day(options)
+    known = read(options.train_log).market if options.train_log else world(options).day(options.train_day)
+    if not market.ads == known.ads == len(advertisers):
+        raise ValueError(f"the game is of {len(advertisers)} ads, but the day has {market.ads}")
+    usual = truthful(market, advertisers, trained.game.rules)
+    told = shares(trained.play(market, advertisers), usual, advertisers)
+    leave = deviations(trained, known, market, advertisers)
+    facts = {
+        "revenue": told.revenue,
+        "value": told.value,
+        "surplus": told.surplus,
+        "manual": told.manual,
+        "gain by factor": float(leave.scaling.mean()),
+        "gain by plan": float(leave.plan.mean()),
+    }
+    if options.json:
+        print_json(facts)
+        return
+    rows = [[name, f"{value:.3f}"] for name, value in facts.items() if value == value]
+    print(table(["truthful bidding is 1", ""], rows))

@@ -17,6 +17,7 @@ from auctionlab.cli import (
     info,
     optimum,
     replay,
+    report,
     simulate,
     train,
 )
@@ -31,6 +32,7 @@ COMMANDS = {
     "replay": replay,
     "convert": convert,
     "experiment": experiment,
+    "report": report,
     "info": info,
 }
 

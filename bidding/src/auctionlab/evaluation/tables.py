@@ -25,3 +25,12 @@ def percent(estimate: Estimate) -> str:
     if estimate.count == 1:
         return f"{estimate.mean:+.1f}"
     return f"{estimate.mean:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}]"
+
+
+def interval(estimate: Estimate | None, digits: int = 2) -> str:
+    """A number with its 95 % interval, as "0.80 [0.79, 0.81]"; the mean alone for one seed, "-" for none."""
+    if estimate is None:
+        return "-"
+    if estimate.count == 1:
+        return f"{estimate.mean:.{digits}f}"
+    return f"{estimate.mean:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

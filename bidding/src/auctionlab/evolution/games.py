@@ -27,7 +27,15 @@ from auctionlab.auction.population import clear_population
 from auctionlab.evolution.checkpoint import Standing, Step, load, save
 from auctionlab.evolution.feasibility import reachable_revenue, refuse_conflict, refuse_infeasible
 from auctionlab.evolution.multipliers import penalty, updated, updated_ppc
-from auctionlab.evolution.objectives import Advertiser, ppc_excess, profit, reached, revenue, welfare
+from auctionlab.evolution.objectives import (
+    Advertiser,
+    Objective,
+    ppc_excess,
+    profit,
+    reached,
+    revenue,
+    welfare,
+)
 from auctionlab.evolution.policy import Policies
 from auctionlab.evolution.rollouts import Profiles, Rollouts, Table, Threads
 from auctionlab.evolution.settling import settled
@@ -108,10 +116,11 @@ class Trained:
         units, rules = self.policies.units, self.game.rules
         return np.asarray(clear_population(market, weights, units, budgets, rules, seed=seed)[0])
 
-    def save(self, path: Path | str) -> None:
-        """Write policies and history as JSON."""
+    def save(self, path: Path | str, advertisers: Sequence[Advertiser]) -> None:
+        """Write policies, history, and whom they were learned for, as JSON."""
         kept = {
             "auctionlab": "game",
+            "advertisers": [_plain_advertiser(who) for who in advertisers],
             "game": _plain(self.game),
             "groups": self.policies.groups.tolist(),
             "units": self.policies.units.tolist(),
@@ -130,7 +139,7 @@ class Trained:
         draft.replace(target)
 
     @classmethod
-    def read(cls, path: Path | str) -> Trained:
+    def read(cls, path: Path | str) -> tuple[Trained, list[Advertiser]]:
         """Read what `save` wrote. ValueError for anything else, FileNotFoundError where there is nothing."""
         source = Path(path)
         if not source.is_file():
@@ -157,9 +166,11 @@ class Trained:
             if theta.shape != policies.truthful().shape or policies.scale.shape != (groups.size, 3):
                 raise ValueError("its shapes do not fit")
             history = tuple(Step(**step) for step in kept["history"])
-            return cls(
-                game, policies, theta, history, np.array(kept["ppc_multipliers"]), str(kept["trouble"])
-            )
+            multipliers = np.array(kept["ppc_multipliers"], np.float64)
+            who = [_advertiser(told) for told in kept["advertisers"]]
+            if len(who) != groups.size:
+                raise ValueError("its advertisers are not as many as its ads")
+            return cls(game, policies, theta, history, multipliers, str(kept["trouble"])), who
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"{source} is not a game that `train macg` wrote: {error}") from error
 
@@ -364,6 +375,16 @@ def _plain(game: Game) -> dict[str, Any]:
     return told
 
 
+def _plain_advertiser(who: Advertiser) -> list[Any]:
+    # Budgets and limits may be infinite, which JSON does not know.
+    return [who.objective.value, str(who.budget), str(who.ppc_limit), who.manual]
+
+
+def _advertiser(told: Sequence[Any]) -> Advertiser:
+    objective, budget, limit, manual = told
+    return Advertiser(Objective(objective), float(budget), float(limit), bool(manual))
+
+
 def _fingerprint(
     days: Sequence[Market], advertisers: Sequence[Advertiser], game: Game, policies: Policies
 ) -> str:
@@ -372,7 +393,7 @@ def _fingerprint(
     for day in days:
         for array in (day.offsets, day.ad, day.click, day.conversion, day.price, day.predicted, day.hour):
             digest.update(np.ascontiguousarray(array).tobytes())
-    who = [[one.objective.value, str(one.budget), str(one.ppc_limit), one.manual] for one in advertisers]
+    who = [_plain_advertiser(one) for one in advertisers]
     told = {"game": _plain(game), "who": who, "groups": policies.groups.tolist(), "days": digest.hexdigest()}
     return json.dumps(told, sort_keys=True)
 

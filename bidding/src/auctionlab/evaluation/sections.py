@@ -55,6 +55,9 @@ def read(folder: Path) -> list[Section]:
             f"{folder} holds no finished experiment; run auctionlab experiment NAME --out {folder}"
         )
     try:
+        parts = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(parts, list):
+            raise TypeError("no list of sections")
         return [
             Section(
                 str(part["title"]),
@@ -63,7 +66,7 @@ def read(folder: Path) -> list[Section]:
                 str(part["note"]),
                 str(part["picture"]),
             )
-            for part in json.loads(file.read_text(encoding="utf-8"))
+            for part in parts
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is damaged: run the experiment again with --resume") from error

@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.markets import STYLES, random_budgets, random_market
 
 from auctionlab.auction.clearing import clear
 from auctionlab.auction.mechanism import Mechanism, Rules
+from auctionlab.auction.reference import clear_by_definition
 from auctionlab.cli.main import main
 from auctionlab.environments.contest import Contest, Contestants
 from auctionlab.environments.hourly import HourlyBidding
+from auctionlab.evolution import games
+from auctionlab.evolution.objectives import Advertiser
+from auctionlab.evolution.strategy import Search
 from auctionlab.logs import auctionnet, avito, criteo, ipinyou, table
 from auctionlab.market.market import Market
 from auctionlab.market.world import World
@@ -79,6 +84,11 @@ WORDS = [
     "/",
     "canonical",
     "rmdp",
+    "macg",
+    "report",
+    "collusion",
+    "--floors",
+    "--cooperation",
     "day-shift",
     "--seeds",
     "--world",
@@ -162,6 +172,45 @@ def _step(action: Any) -> None:
     environment.step(action)
 
 
+def game(chance: np.random.Generator) -> None:
+    """Odd settings, odd advertisers, and torn files of what was learned."""
+    if GAMES.get("whole") is None:
+        with tempfile.TemporaryDirectory() as folder:
+            state, out = Path(folder) / "state", Path(folder) / "game.json"
+            who = [Advertiser(budget=5.0)] * 4
+            games.train([DAY], who, SHORT, threads=1, checkpoint=state).save(out, who)
+            GAMES["state"], GAMES["whole"] = state.read_bytes(), out.read_bytes()
+    kind = chance.integers(4)
+    if kind == 0:
+        who = [Advertiser(budget=number(chance), ppc_limit=number(chance)) for _ in range(4)]
+        games.train([DAY], who, SHORT, threads=1)
+    elif kind == 1:
+        played = games.Game(
+            cooperation=number(chance),
+            floor=number(chance),
+            search=Search(profiles=2, iterations=2, spread=number(chance), rate=number(chance)),
+        )
+        games.train([DAY], [Advertiser(budget=5.0)] * 4, played, threads=1)
+    else:
+        name = ("state", "whole")[kind - 2]
+        torn = bytearray(GAMES[name])
+        for _ in range(chance.integers(1, 4)):
+            torn[chance.integers(len(torn))] = chance.integers(256)
+        if chance.random() < 0.3:
+            del torn[int(chance.integers(len(torn))) :]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(bytes(torn))
+            if name == "whole":
+                games.Trained.read(path)
+            else:
+                games.train([DAY], [Advertiser(budget=5.0)] * 4, SHORT, checkpoint=path, resume=True)
+
+
+GAMES: dict[str, bytes] = {}
+SHORT = games.Game(search=Search(profiles=2, iterations=2))
+
+
 def log(chance: np.random.Generator) -> None:
     lines = [GOOD_LINE] + [f"{row // 2},{row},{row % 3},{row % 2},0.1,0.2,3,{row}" for row in range(8)]
     text = bytearray("\n".join(lines).encode())
@@ -198,7 +247,7 @@ def command(chance: np.random.Generator) -> None:
     assert status in (0, 2), f"status {status} of {words}"
 
 
-KINDS = (market, rules, world, bidding, log, command)
+KINDS = (market, rules, world, bidding, game, log, command)
 
 
 def run(count: int, seed: int = 0) -> Counter[str]:
@@ -223,8 +272,36 @@ def run(count: int, seed: int = 0) -> Counter[str]:
     return told
 
 
+def laws(count: int) -> None:
+    """The core against its definition, whole days against days cut anywhere, spending against budgets."""
+    for seed in range(count):
+        chance = np.random.default_rng([7, seed])
+        style = STYLES[chance.integers(len(STYLES))]
+        day = random_market(seed, style, auctions=12, ads=int(chance.integers(1, 9)))
+        budgets = random_budgets(day, seed)
+        effects = (1.0, *sorted(chance.choice([0.0, 0.2, 0.5, 0.7, 1.0], chance.integers(4)), reverse=True))
+        reserve = 0.0 if style in ("tiny", "huge") else float(chance.choice([0.0, 0.5]))
+        given = Rules(list(Mechanism)[chance.integers(3)], effects, reserve)
+        drawn = int(chance.integers(100)) if chance.random() < 0.5 else None
+        whole = clear(day, None, budgets, given, seed=drawn)
+        defined = clear_by_definition(day, None, budgets, given, seed=drawn)
+        money = 1e-12 * float(day.bid.max(initial=0.0))
+        np.testing.assert_allclose(whole.sums, defined.sums, rtol=1e-9, atol=max(money, 1e-12))
+        cut = int(chance.integers(day.auctions + 1))
+        left, sums = budgets, np.zeros_like(whole.sums)
+        for piece in (day.piece(0, cut), day.piece(cut, day.auctions)):
+            part = clear(piece, None, left, given, seed=drawn)
+            left, sums = part.left, sums + part.sums
+        np.testing.assert_array_equal(left, whole.left)
+        assert (whole.left >= 0).all(), f"market {seed}: more was spent than there was"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=10_000)
-    for name, times in sorted(run(parser.parse_args().count).items()):
+    parser.add_argument("--count", type=int, default=10_000, help="bad inputs")
+    parser.add_argument("--markets", type=int, default=0, help="random markets in which laws must hold")
+    options = parser.parse_args()
+    for name, times in sorted(run(options.count).items()):
         print(f"{name:20s}{times:7d}")
+    laws(options.markets)
+    print(f"laws hold in        {options.markets:7d} markets")

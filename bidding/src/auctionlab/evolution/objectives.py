@@ -83,8 +83,13 @@ def reached(sums: Floats, advertisers: Sequence[Advertiser]) -> Floats:
 
 
 def ppc_excess(sums: Floats, advertisers: Sequence[Advertiser]) -> Floats:
-    """(..., A) how far the mean price of a click is above the limit, relative to it; -1 without a limit."""
+    """(..., A) how far the mean price of a click is above the limit, relative to it; -1 without a limit.
+
+    More than a million times the limit counts as that, so that squares of it stay numbers.
+    """
     limits = np.array([who.ppc_limit for who in advertisers])
     clicks, cost = sums[..., _CLICKS], sums[..., _COST]
     price = np.divide(cost, clicks, out=np.zeros_like(cost), where=clicks > 0)
-    return np.asarray(np.where(np.isfinite(limits), price / limits - 1.0, -1.0))
+    least = np.maximum(limits, price / 1e6)
+    ratio = np.divide(price, least, out=np.zeros_like(price), where=np.isfinite(least) & (least > 0))
+    return np.asarray(np.where(np.isfinite(limits), ratio - 1.0, -1.0))

@@ -67,6 +67,7 @@ def test_the_first_step_is_adams() -> None:
         ({"iterations": 0}, "iterations must be at least 1"),
         ({"spread": 0.0}, "spread and rate must be above 0"),
         ({"rate": -1.0}, "spread and rate must be above 0"),
+        ({"rate": 1e300}, "and at most 10"),
         ({"seed": -1}, "seed must be 0 or more"),
     ],
 )

@@ -36,8 +36,8 @@ class Search:
             raise ValueError(f"profiles must be even, and at least 2, not {self.profiles}")
         if self.iterations < 1:
             raise ValueError(f"iterations must be at least 1, not {self.iterations}")
-        if not (self.spread > 0 and self.rate > 0):
-            raise ValueError("spread and rate must be above 0")
+        if not (0 < self.spread <= 10 and 0 < self.rate <= 10):
+            raise ValueError("spread and rate must be above 0, and at most 10")
         if self.seed < 0:
             raise ValueError(f"the seed must be 0 or more, not {self.seed}")
 

@@ -44,7 +44,10 @@ def random_market(seed: int, style: str = "usual", *, auctions: int = 25, ads: i
 def random_budgets(market: Market, seed: int) -> np.ndarray:
     chance = np.random.default_rng([seed, 1])
     scale = float(np.median(market.bid)) if market.candidates else 1.0
-    budgets = chance.lognormal(0, 1.5, market.ads) * max(scale, 1e-300)
+    if scale == 0:
+        # Most bids are 0; the definition of VCG, which subtracts sums of bids, cannot tell much less money.
+        scale = float(market.bid.mean()) or 1.0
+    budgets = chance.lognormal(0, 1.5, market.ads) * scale
     budgets[chance.random(market.ads) < 0.2] = np.inf
     budgets[chance.random(market.ads) < 0.1] = 0.0
     return budgets

@@ -308,6 +308,10 @@ def test_more_hours_for_a_model_that_is_trained(tmp_path: Path) -> None:
     longer, whole = training_recipe("nano-longer", tmp_path), training_recipe("nano", tmp_path)
     assert longer.stages_from(True, "pretraining") == ["pretraining", "joint-sft"]
     assert longer.corpora.keys() == whole.corpora.keys() and longer.dev == whole.dev
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech/cv_en_labeled.jsonl").write_text("")
+    labeled = training_recipe("nano-longer", tmp_path).corpora
+    assert labeled.keys() - whole.corpora.keys() == {"cv_en_labeled"}
     assert longer.corpora["fsdd"].dev_speakers == ("lucas",)
     stage = longer.stages["pretraining"]
     assert isinstance(stage, Pretraining) and stage.views == 2

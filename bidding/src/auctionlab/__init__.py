@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from auctionlab.environments.competition import Competition
     from auctionlab.environments.contest import Contest, Contestants
     from auctionlab.environments.hourly import HourlyBidding
+    from auctionlab.evolution.games import Game
+    from auctionlab.evolution.objectives import Advertiser, Objective
+    from auctionlab.evolution.strategy import Search
     from auctionlab.market.market import Market
     from auctionlab.market.world import World
     from auctionlab.optimum.dual import dual
@@ -30,6 +33,10 @@ _WHERE = {
     "Contest": "environments.contest",
     "Contestants": "environments.contest",
     "HourlyBidding": "environments.hourly",
+    "Advertiser": "evolution.objectives",
+    "Game": "evolution.games",
+    "Objective": "evolution.objectives",
+    "Search": "evolution.strategy",
     "Market": "market.market",
     "World": "market.world",
     "dual": "optimum.dual",
@@ -38,14 +45,18 @@ _WHERE = {
 }
 
 __all__ = [
+    "Advertiser",
     "Competition",
     "Contest",
     "Contestants",
+    "Game",
     "HourlyBidding",
     "Market",
     "Mechanism",
+    "Objective",
     "Outcome",
     "Rules",
+    "Search",
     "World",
     "clear",
     "dual",

@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from auctionlab.evolution.games import train, truthful
+from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser
 from auctionlab.evolution.policy import Policies
 from auctionlab.evolution.rollouts import Profiles, Table, Threads
 from auctionlab.evolution.strategy import Search
+from auctionlab.evolution.trained import truthful
 from auctionlab.experiments.arena import Arena
 from auctionlab.market.market import Market
 from auctionlab.market.world import World

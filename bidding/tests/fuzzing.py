@@ -27,6 +27,7 @@ from auctionlab.environments.hourly import HourlyBidding
 from auctionlab.evolution import games
 from auctionlab.evolution.objectives import Advertiser
 from auctionlab.evolution.strategy import Search
+from auctionlab.evolution.trained import Game, Trained
 from auctionlab.logs import auctionnet, avito, criteo, ipinyou, table
 from auctionlab.market.market import Market
 from auctionlab.market.world import World
@@ -185,7 +186,7 @@ def game(chance: np.random.Generator) -> None:
         who = [Advertiser(budget=number(chance), ppc_limit=number(chance)) for _ in range(4)]
         games.train([DAY], who, SHORT, threads=1)
     elif kind == 1:
-        played = games.Game(
+        played = Game(
             cooperation=number(chance),
             floor=number(chance),
             search=Search(profiles=2, iterations=2, spread=number(chance), rate=number(chance)),
@@ -202,13 +203,13 @@ def game(chance: np.random.Generator) -> None:
             path = Path(folder) / name
             path.write_bytes(bytes(torn))
             if name == "whole":
-                games.Trained.read(path)
+                Trained.read(path)
             else:
                 games.train([DAY], [Advertiser(budget=5.0)] * 4, SHORT, checkpoint=path, resume=True)
 
 
 GAMES: dict[str, bytes] = {}
-SHORT = games.Game(search=Search(profiles=2, iterations=2))
+SHORT = Game(search=Search(profiles=2, iterations=2))
 
 
 def log(chance: np.random.Generator) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from auctionlab.auction.mechanism import Rules
-from auctionlab.evolution.games import truthful
 from auctionlab.evolution.objectives import Advertiser, Objective
+from auctionlab.evolution.trained import truthful
 from auctionlab.market.market import Market
 from auctionlab.market.world import World
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from auctionlab.environments.competition import Competition
     from auctionlab.environments.contest import Contest, Contestants
     from auctionlab.environments.hourly import HourlyBidding
-    from auctionlab.evolution.games import Game
     from auctionlab.evolution.objectives import Advertiser, Objective
     from auctionlab.evolution.strategy import Search
+    from auctionlab.evolution.trained import Game
     from auctionlab.market.market import Market
     from auctionlab.market.world import World
     from auctionlab.optimum.dual import dual
@@ -34,7 +34,7 @@ _WHERE = {
     "Contestants": "environments.contest",
     "HourlyBidding": "environments.hourly",
     "Advertiser": "evolution.objectives",
-    "Game": "evolution.games",
+    "Game": "evolution.trained",
     "Objective": "evolution.objectives",
     "Search": "evolution.strategy",
     "Market": "market.market",

@@ -14,9 +14,10 @@ import pytest
 from tests.small_games import RULES, small_game
 
 from auctionlab.evolution.cluster import Cluster
-from auctionlab.evolution.games import Game, train
+from auctionlab.evolution.games import train
 from auctionlab.evolution.rollouts import Profiles, Table
 from auctionlab.evolution.strategy import Search
+from auctionlab.evolution.trained import Game
 
 GAME = Game(0.5, 0.9, rules=RULES, search=Search(iterations=8, profiles=16))
 

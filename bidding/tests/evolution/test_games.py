@@ -19,10 +19,11 @@ from auctionlab.auction.mechanism import Rules
 from auctionlab.evolution import games
 from auctionlab.evolution.equilibrium import bids, deviations
 from auctionlab.evolution.feasibility import InfeasibleError, most_revenue, refuse_conflict
-from auctionlab.evolution.games import Game, Shares, Trained, shares, train, truthful
+from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser, Objective, ppc_excess, profit
 from auctionlab.evolution.rollouts import Profiles, Table, Threads
 from auctionlab.evolution.strategy import Search
+from auctionlab.evolution.trained import Game, Shares, Trained, shares, truthful
 from auctionlab.market.market import Market
 
 QUICK = Search(iterations=40, profiles=16)
@@ -208,7 +209,8 @@ def test_a_search_goes_on_to_the_same_last_bit(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
-from auctionlab.evolution.games import Game, train
+from auctionlab.evolution.games import train
+from auctionlab.evolution.trained import Game
 from auctionlab.evolution.strategy import Search
 from auctionlab.market.market import Market
 from tests.small_games import RULES, small_game

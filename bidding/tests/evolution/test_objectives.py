@@ -6,7 +6,6 @@ from tests.small_games import small_game
 
 from auctionlab.auction.outcome import NAMES
 from auctionlab.auction.population import Unit
-from auctionlab.evolution.games import shares
 from auctionlab.evolution.objectives import (
     Advertiser,
     Objective,
@@ -17,6 +16,7 @@ from auctionlab.evolution.objectives import (
     welfare,
 )
 from auctionlab.evolution.policy import Policies
+from auctionlab.evolution.trained import shares
 
 SUMS = np.zeros((3, 6))
 for place, values in enumerate(

@@ -19,7 +19,7 @@ from auctionlab.cli.output import print_json
 from auctionlab.evaluation.comparison import KeywordBidding
 from auctionlab.evaluation.tables import table
 from auctionlab.evolution.equilibrium import deviations
-from auctionlab.evolution.games import Trained, shares, truthful
+from auctionlab.evolution.trained import Trained, shares, truthful
 from auctionlab.logs.table import read
 from auctionlab.optimum.dual import dual
 from auctionlab.optimum.landscape import landscape, spending_multiplier

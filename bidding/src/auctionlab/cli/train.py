@@ -24,10 +24,10 @@ from auctionlab.cli.days import add_day_arguments, add_rule_arguments, day, rule
 from auctionlab.cli.errors import require_learning
 from auctionlab.cli.output import print_json, progress
 from auctionlab.evolution.cluster import Cluster
-from auctionlab.evolution.games import Game, shares, truthful
 from auctionlab.evolution.games import train as train_game
 from auctionlab.evolution.objectives import Advertiser, Objective
 from auctionlab.evolution.strategy import Search
+from auctionlab.evolution.trained import Game, shares, truthful
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

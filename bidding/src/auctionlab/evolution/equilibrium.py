@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from auctionlab.auction.clearing import clear
 from auctionlab.auction.population import clear_population
 from auctionlab.bids.grid import around
-from auctionlab.evolution.games import Trained, truthful
 from auctionlab.evolution.objectives import Advertiser, Objective, ppc_excess, reached
+from auctionlab.evolution.trained import Trained, truthful
 from auctionlab.market.market import Market
 from auctionlab.optimum.landscape import Landscape, landscape
 from auctionlab.optimum.plan import plan

@@ -10,9 +10,10 @@ import numpy as np
 from auctionlab.auction.mechanism import Rules
 from auctionlab.evolution.equilibrium import deviations
 from auctionlab.evolution.feasibility import InfeasibleError
-from auctionlab.evolution.games import Game, Trained, shares, train, truthful
+from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser
 from auctionlab.evolution.strategy import Search
+from auctionlab.evolution.trained import Game, Trained, shares, truthful
 from auctionlab.market.market import Market
 from auctionlab.market.world import World
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from auctionlab.evaluation.comparison import Estimate, estimate
-from auctionlab.evolution.games import Game
+from auctionlab.evolution.trained import Game
 from auctionlab.experiments.arena import Arena, Played, Progress, play
 from auctionlab.experiments.store import Store
 

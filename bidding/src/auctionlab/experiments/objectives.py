@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from auctionlab.evaluation.comparison import Estimate, estimate
 from auctionlab.evolution.feasibility import InfeasibleError
-from auctionlab.evolution.games import train, truthful
+from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser, Objective, ppc_excess, profit, reached, revenue
+from auctionlab.evolution.trained import truthful
 from auctionlab.experiments.arena import Arena, Progress
 from auctionlab.experiments.store import Store
 from auctionlab.market.market import Market

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auctionlab.evaluation.comparison import Estimate, estimate, paired
-from auctionlab.evolution.games import Trained, train, truthful
+from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser, reached
 from auctionlab.evolution.policy import Policies
+from auctionlab.evolution.trained import Trained, truthful
 from auctionlab.experiments.arena import Arena, Progress
 from auctionlab.experiments.store import Store
 from auctionlab.market.market import Market

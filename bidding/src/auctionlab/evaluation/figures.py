@@ -108,7 +108,7 @@ def floors(
         if refused:
             held_places = [place for place in places if place < min(refused)]
             start = (max(held_places) + min(refused)) / 2 if held_places else ends[0]
-            axes.axvspan(start, ends[1], color="#dddddd", label="infeasible: refused before the search")
+            axes.axvspan(start, ends[1], color="#dddddd", label="infeasible")
         axes.set_xlim(*ends)
         axes.set_title(title, loc="left", fontsize=11)
         axes.set_xlabel("revenue floor, of truthful bidding's")

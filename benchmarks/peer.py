@@ -96,7 +96,7 @@ def pocketsphinx(model: str) -> Hear:
     return hear
 
 
-RECOGNISERS: dict[str, Callable[[str], Hear]] = {
+RECOGNIZERS: dict[str, Callable[[str], Hear]] = {
     "nim4asr": nim4asr,
     "nim4asr-8-beams": lambda model: nim4asr(model, 8),
     "moonshine-tiny": moonshine,
@@ -113,7 +113,7 @@ def samples_of(path: Path) -> Any:
 
 def main() -> None:
     name, model, folder = sys.argv[1:]
-    hear = RECOGNISERS[name](model)
+    hear = RECOGNIZERS[name](model)
     for path in sorted(Path(folder).glob("*.wav")):
         samples = samples_of(path)
         began = time.process_time()

@@ -43,6 +43,7 @@ from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.pronouncing import Pronounced, pronounce_all
 from nim4asr.hotwords.storage import load, save
+from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.model.prompt import tokens_before
 from nim4asr.phonemes import TABLE
 from nim4asr.phonemes.ctc import greedy_path
@@ -85,7 +86,8 @@ def main() -> None:
     }
     for size in options.sizes:
         tell(f"{size} names")
-        row["sizes"].append(at_size(size, said, others, spoken, noise, options.output))
+        evidence = recognizer.model.config.evidence
+        row["sizes"].append(at_size(size, said, others, spoken, noise, evidence, options.output))
         print(json.dumps(row["sizes"][-1]), flush=True)
     (options.output / "hotwords.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     plot(row, options.output)
@@ -136,6 +138,7 @@ def at_size(
     others: Sequence[str],
     spoken: Sequence[Spoken],
     noise: Sequence[Any],
+    evidence: EvidenceConfig,
     folder: Path,
 ) -> dict[str, Any]:
     path = folder / "hotwords.db"
@@ -148,7 +151,7 @@ def at_size(
     _, rest = timed(lambda: save(assemble(pronounced), path))
     pronounced.clear()
     database, opening = timed(lambda: load(path))
-    index = HotwordIndex([database])
+    index = HotwordIndex([database], evidence=evidence)
     names = NameList(texts)
     found = retrieval(index, spoken, names)
     figures: dict[str, Any] = {

@@ -67,8 +67,8 @@ def main() -> None:
     data = np.array(rows)
     features = np.c_[data[:, :4], np.ones(len(data))]
     coefficients = newton(features, data[:, 4])
-    used = EvidenceConfig()
-    in_use = np.array([used.gain, used.trust, -used.doubt, -used.size, 0.0])
+    used = recognizer.model.config.evidence
+    in_use = np.array([used.gain, used.trust, -used.doubt, -used.size, used.bias])
     for name, values in (("fitted", coefficients), (f"in use {astuple(used)}", in_use)):
         print(name, values.round(3).tolist(), f"{loss(features, data[:, 4], values):.4f} nats a match")
 

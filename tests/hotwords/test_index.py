@@ -115,6 +115,8 @@ def test_evidence_is_the_formula_of_its_module() -> None:
     # 1.2 a phoneme, 0.4 log P, 0.2 of both costs, half the log of two names, the log of its weight.
     expected = 1.2 * 4 + 0.4 * math.log(0.4) - 0.2 * 2 * cost - 0.5 * math.log(2) + 1
     assert hit.evidence == pytest.approx(expected, abs=1e-4)
+    (again,) = names.search(log_probs, EvidenceConfig(bias=0.7))
+    assert again.evidence == pytest.approx(expected + 0.7, abs=1e-4)
     assert hit.score == pytest.approx(math.exp(-cost / 4), abs=1e-4)
 
 

@@ -3,16 +3,15 @@
 Among N names, many fit what was said by chance, the more the shorter they are and the less exactly they must
 fit. So the evidence for a name of n phonemes is
 
-    e = gain n + trust log P(name | x) - doubt (c + c') - size log N + log w
+    e = gain n + trust log P(name | x) - doubt (c + c') - size log N + bias + log w
 
 with log P(name | x) the log posterior of its likeliest path with tones, c and c' what the path costs more
 than the head's best one without and with tones, and w the name's weight. It is the log odds that the name was
-said: the coefficients are those of a logistic regression on hits of nano's phoneme head in 500 training
-sentences, with lists of 1,000 to a million names that hold what was said, rounded to one digit
-(``docs/hotwords.md`` has the figures).
+said: the coefficients, which a model's configuration holds, are those of a logistic regression on hits of its
+phoneme head in training sentences, with lists of up to a million names that hold what was said
+(``tools/fit_evidence.py``; ``docs/hotwords.md`` has the figures).
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ def weigh(
         log_probs,
         (database.node, database.owner, database.sections["said"], database.sections["weight"]),
         (database.firsts, database.places),
-        (config.gain, config.trust, config.doubt, config.size * math.log(names)),
+        (config.gain, config.trust, config.doubt, config.list_cost(names)),
         weakest,
     )
     return weighed

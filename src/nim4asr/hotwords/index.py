@@ -241,7 +241,7 @@ class HotwordSearch:
         evidence = self._evidence = index.evidence or evidence or EvidenceConfig()
         names = max(1, len(index))
         # A path with tones is hardly ever likelier than the one without: this bounds what tones can add.
-        least = config.min_log_odds + evidence.size * math.log(names)
+        least = config.min_log_odds + evidence.list_cost(names)
         self._names = names
         self._walks = [
             TrieSearch(

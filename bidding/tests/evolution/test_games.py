@@ -157,6 +157,22 @@ def test_limits_that_cannot_pay_a_floor_are_refused_before_the_search() -> None:
     assert float(usual[:, 3].sum()) * 0.25 < most < float(usual[:, 3].sum()) * 0.5
 
 
+@pytest.mark.parametrize("positions", [(1.0,), (1.0, 0.6, 0.3)])
+def test_what_auctions_can_pay_is_the_best_clicks_at_their_limits(positions: tuple[float, ...]) -> None:
+    days, _, _ = small_game(auctions=40)
+    market = days[0]
+    limits = np.random.default_rng(0).uniform(0.5, 2.0, market.ads)
+    limited = [Advertiser(ppc_limit=float(limit)) for limit in limits]
+    most = 0.0
+    for auction in range(market.auctions):
+        rows = slice(market.offsets[auction], market.offsets[auction + 1])
+        worth = sorted(market.click[rows] * limits[market.ad[rows]], reverse=True)
+        most += sum(effect * value for effect, value in zip(positions, worth, strict=False))
+    by_ad = float((np.bincount(market.ad, market.click) * limits).sum())
+    assert most_revenue(market, limited, Rules(positions=positions)) == pytest.approx(min(most, by_ad))
+    assert most < by_ad
+
+
 def test_a_floor_in_conflict_with_limits_is_found_within_20_steps() -> None:
     days, _, _ = small_game(5)
     usual = truthful(days[0], [Advertiser()] * 6, RULES)

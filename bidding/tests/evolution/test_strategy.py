@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from auctionlab.evolution.multipliers import penalty, updated
+from auctionlab.evolution.multipliers import penalty, updated, updated_ppc
 from auctionlab.evolution.strategy import Search, State, centered_ranks, noise, step
 
 
@@ -87,3 +87,21 @@ def test_the_penalty_is_the_augmented_lagrangians(multiplier: float, violation: 
 def test_multipliers_follow_violations_and_stay_above_zero() -> None:
     assert float(updated(1.0, 0.5)) == pytest.approx(1.0 + 0.1 * 8.0 * 0.5)
     assert float(updated(0.1, -0.5)) == 0.0
+
+
+def test_limits_on_prices_follow_slowly_and_do_not_wind_up() -> None:
+    found = updated_ppc(np.array([1.0, 1.0, 1.0]), np.array([0.1, 5.0, -0.5]))
+    np.testing.assert_allclose(found, [1 + 0.24 * 0.1, 1 + 0.24 * 0.2, 1 - 0.24 * 0.5])
+
+
+def test_the_rate_falls_to_a_tenth() -> None:
+    search = Search(profiles=2, rate=0.2, iterations=10)
+    drawn = np.array([[[1.0]], [[-1.0]]])
+    for done in (0, 5, 9):
+        begun = State(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), done)
+        after = step(search, begun, drawn, np.array([[1.0], [0.0]]))
+        # With empty moments Adam's corrected step depends on the count alone.
+        count = done + 1
+        slope = 0.5 / search.spread
+        ahead = (0.1 * slope / (1 - 0.9**count)) / (np.sqrt(0.01 * slope**2 / (1 - 0.99**count)) + 1e-8)
+        assert float(after.theta[0, 0]) == pytest.approx(0.2 * (1 - 0.09 * done) * ahead)

@@ -1,11 +1,11 @@
 """How much an ad could still gain by leaving what was learned, the others' policies as they are.
 
-Two ways to leave are tried. *Scaling*: all bids of the ad times a factor. *The
-exact plan*: a factor for every hour by backward induction over hours and money, against the rivals' bids of
-the day, where a rival whose money is gone bids no more. Both are chosen on one day and played on another,
-everyone's budgets included, so that the gain is one that the ad would really have had, and no mere luck of
-hindsight. Near 0 for every ad is an equilibrium of these deviations. Ads that cooperate have much to gain by
-betraying the others.
+Two ways to leave are tried. *Scaling*: all bids of the ad times a factor. *The exact plan*: a factor for
+every hour by backward induction over hours and money, against the rivals' bids of the day, none above the
+money that the rival has left by the hour. Both are chosen on one day and played on another, everyone's
+budgets included, so that the gain is one that the ad would really have had, and no mere luck of hindsight.
+Near 0 for every ad is an equilibrium of these deviations. Ads that cooperate have much to gain by betraying
+the others.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def deviations(
     now = reached(stay, advertisers)[0]
     # Weights of every hour, so that a plan may change them by the hour.
     hourly = weights[:, :, np.arange(today.hours) * weights.shape[2] // max(today.hours, 1)]
-    played = _as_played(trained, yesterday, weights[0], budgets)
+    played = as_played(trained, yesterday, budgets)
     gains = np.zeros((2, today.ads))
     for ad, who in enumerate(advertisers):
         tried = np.repeat(weights, len(factors), axis=0)
@@ -97,17 +97,14 @@ def _bids(trained: Trained, market: Market, weights: Floats) -> Floats:
     return np.asarray(chosen[:, 0] * own + chosen[:, 1] * worth + chosen[:, 2])
 
 
-def _as_played(trained: Trained, market: Market, weights: Floats, budgets: Floats) -> Market:
-    """The day with everyone's bids as standing ones, those of ads without money taken back by the hour."""
-    given = _bids(trained, market, weights)
+def as_played(trained: Trained, market: Market, budgets: Floats) -> Market:
+    """The day with everyone's bids as standing ones, none above the money left when its hour began."""
+    given = bids(trained, market)
     outcome = clear(market, given, budgets, rules=trained.game.rules)
-    left = budgets - np.cumsum(outcome.cost, axis=0)
-    poorest = np.bincount(market.ad, given, minlength=market.ads) / np.maximum(
-        np.bincount(market.ad, minlength=market.ads), 1
-    )
-    gone = np.vstack([np.zeros(market.ads, np.bool_), left[:-1] < 0.5 * poorest])
+    spent = np.cumsum(outcome.cost, axis=0) - outcome.cost
     hour = np.repeat(market.hour, np.diff(market.offsets))
-    return market.with_bids(np.where(gone[hour, market.ad], 0.0, given))
+    left = np.maximum(budgets - spent, 0.0)
+    return market.with_bids(np.minimum(given, left[hour, market.ad]))
 
 
 def _planned(played: Market, ad: int, who: Advertiser, trained: Trained) -> Floats:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from dataclasses import replace
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser
@@ -31,16 +30,6 @@ from auctionlab.evolution.trained import truthful
 from auctionlab.experiments.arena import Arena
 from auctionlab.market.market import Market
 from auctionlab.market.world import World
-
-
-def machine() -> str:
-    """The processor's name, and how many cores."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        name = next(line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def rows(rounds: int) -> dict[str, float]:

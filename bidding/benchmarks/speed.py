@@ -15,8 +15,6 @@ import collections.abc
 import importlib
 import importlib.util
 import json
-import os
-import platform
 import resource
 import statistics
 import sys
@@ -30,6 +28,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
+from machine import machine
 
 from auctionlab.auction.clearing import clear
 from auctionlab.auction.mechanism import Rules
@@ -44,16 +43,6 @@ class Speed:
     """What was cleared."""
     per_second: float
     """Auctions a second, the median of the rounds."""
-
-
-def machine() -> str:
-    """The processor's name, and how many of them."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        name = next(line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def market(auctions: int, ads: int, *, per_click: bool = True, seed: int = 0) -> Market:

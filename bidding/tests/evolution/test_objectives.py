@@ -48,6 +48,9 @@ def test_shares_are_relative_to_truth() -> None:
     told = shares(SUMS, 2 * SUMS, [Advertiser(manual=True), Advertiser(), Advertiser()])
     assert (told.revenue, told.value, told.surplus, told.manual) == (0.5, 0.5, 0.5, 0.5)
     assert np.isnan(shares(SUMS, SUMS, [Advertiser()] * 3).manual)
+    # Where truth earns nothing there is nothing to compare with, and no warning either.
+    empty = shares(np.zeros((3, 6)), np.zeros((3, 6)), [Advertiser()] * 3)
+    assert np.isnan([empty.revenue, empty.value, empty.surplus]).all()
 
 
 @pytest.mark.parametrize("bad", [{"budget": -1.0}, {"budget": float("nan")}, {"ppc_limit": 0.0}])

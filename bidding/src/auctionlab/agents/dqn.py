@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from auctionlab.agents.memory import Memory
 from auctionlab.agents.network import Networks
+from auctionlab.files import replacing
 
 Singles = NDArray[np.floating[Any]]
 
@@ -259,16 +259,8 @@ _KIND = "dqn-checkpoint-1"
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file so that a crash, or a full disk, leaves the one before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as draft:
         save_file(tensors, str(draft), metadata=metadata)
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -72,8 +72,7 @@ def clear_population(
         raise ValueError(f"units and budgets must have the shape ({market.ads},)")
     if threads < 1:
         raise ValueError(f"at least one thread is needed, not {threads}")
-    parts = weights.shape[2]
-    part = market.hour * parts // max(market.hours, 1)
+    part = _part(market, weights.shape[2])
     sums = np.zeros((weights.shape[0], 1, market.ads, len(NAMES)))
 
     def play(profile: int) -> None:
@@ -136,13 +135,7 @@ def _play(
     for start in range(0, auctions, _STRETCH):
         stop = min(start + _STRETCH, auctions)
         low, high = offsets[start], offsets[stop]
-        for auction in range(start, stop):
-            for row in range(offsets[auction], offsets[auction + 1]):
-                worth = predicted[row] * price[row]
-                unit = units[ad[row]]
-                own = 1.0 if unit == 0 else (predicted[row] if unit == 1 else worth)
-                weight = weights[ad[row], part[auction]]
-                bids[row - low] = weight[0] * own + weight[1] * worth + weight[2]
+        _bid(offsets[start : stop + 1], ad, price, predicted, part[start:stop], weights, units, bids)
         clear_compiled(
             first + start,
             offsets[start : stop + 1] - low,
@@ -160,3 +153,38 @@ def _play(
             seed,
             sums,
         )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bid(
+    offsets: Integers,
+    ad: Integers,
+    price: Floats,
+    predicted: Floats,
+    part: Integers,
+    weights: Floats,
+    units: Integers,
+    bids: Floats,
+) -> None:
+    """Bids of the auctions that offsets lie between, from the first of `bids` on."""
+    low = offsets[0]
+    for auction in range(offsets.size - 1):
+        for row in range(offsets[auction], offsets[auction + 1]):
+            worth = predicted[row] * price[row]
+            unit = units[ad[row]]
+            own = 1.0 if unit == 0 else (predicted[row] if unit == 1 else worth)
+            weight = weights[ad[row], part[auction]]
+            bids[row - low] = weight[0] * own + weight[1] * worth + weight[2]
+
+
+def affine_bids(market: Market, weights: Floats, units: NDArray[np.int64]) -> Floats:
+    """The bids (E,) that one profile's weights (A, D, 3) make on a day, before budgets."""
+    bids = np.empty(market.candidates)
+    part = _part(market, weights.shape[1])
+    _bid(market.offsets, market.ad, market.price, market.predicted, part, weights, units, bids)
+    return bids
+
+
+def _part(market: Market, parts: int) -> Integers:
+    """(N,) which of so many equal parts of the day each auction is in."""
+    return np.asarray(market.hour * parts // max(market.hours, 1))

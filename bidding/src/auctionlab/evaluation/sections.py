@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from auctionlab.evaluation.tables import table
+from auctionlab.files import replacing
 
 FILE = "sections.json"
 """What an experiment's folder tells its sections by."""
@@ -38,10 +39,8 @@ class Section:
 
 def write(folder: Path, sections: Sequence[Section]) -> None:
     """Keep sections in an experiment's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{FILE}.part"
-    draft.write_text(json.dumps([asdict(section) for section in sections]) + "\n", encoding="utf-8")
-    draft.replace(folder / FILE)
+    with replacing(folder / FILE) as draft:
+        draft.write_text(json.dumps([asdict(section) for section in sections]) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> list[Section]:

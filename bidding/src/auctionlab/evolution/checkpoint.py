@@ -6,7 +6,6 @@ the process ends. A search that goes on from it ends with the same last bit as o
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auctionlab.evolution.strategy import State
+from auctionlab.files import replacing
 
 Floats = NDArray[np.float64]
 
@@ -55,9 +55,9 @@ class Standing:
 
 def save(path: Path, standing: Standing, game: str) -> None:
     """Write a checkpoint of a game, told by a text that must be the same when it is read."""
-    draft = path.with_name(path.name + ".part")
     state = standing.state
-    with draft.open("wb") as file:
+    # Given a file and not its name, numpy adds no ending of its own.
+    with replacing(path) as draft, draft.open("wb") as file:
         np.savez(
             file,
             version=_VERSION,
@@ -71,9 +71,6 @@ def save(path: Path, standing: Standing, game: str) -> None:
             history=np.array([astuple(step) for step in standing.history], np.float64),
             tail=np.array(standing.tail) if standing.tail else np.zeros((0, *state.theta.shape)),
         )
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def load(path: Path, game: str) -> Standing:

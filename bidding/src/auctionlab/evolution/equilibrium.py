@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auctionlab.auction.clearing import clear
-from auctionlab.auction.population import clear_population
+from auctionlab.auction.population import affine_bids, clear_population
 from auctionlab.bids.grid import around
-from auctionlab.evolution.objectives import Advertiser, Objective, ppc_excess, reached
+from auctionlab.evolution.objectives import Advertiser, Objective, budgets_of, ppc_excess, reached
 from auctionlab.evolution.trained import Trained, truthful
 from auctionlab.market.market import Market
 from auctionlab.optimum.landscape import Landscape, landscape
@@ -57,14 +57,14 @@ def deviations(
     the price of a click, further than it does already, does not count.
     """
     rules, units = trained.game.rules, trained.policies.units
-    budgets = np.array([who.budget for who in advertisers])
+    budgets = budgets_of(advertisers)
     weights = trained.policies.weights(trained.theta[None])
     base = np.abs(reached(truthful(today, advertisers, rules), advertisers))
     stay = clear_population(today, weights, units, budgets, rules)
     now = reached(stay, advertisers)[0]
     # Weights of every hour, so that a plan may change them by the hour.
     hourly = weights[:, :, np.arange(today.hours) * weights.shape[2] // max(today.hours, 1)]
-    played = as_played(trained, yesterday, budgets)
+    own, played = bids(trained, yesterday), as_played(trained, yesterday, budgets)
     gains = np.zeros((2, today.ads))
     for ad, who in enumerate(advertisers):
         tried = np.repeat(weights, len(factors), axis=0)
@@ -74,7 +74,7 @@ def deviations(
         chosen = int(np.argmax(np.where(kept, reached(seen, advertisers)[:, ad], -np.inf)))
         ways = np.repeat(hourly, 2, axis=0)
         ways[0, ad] *= factors[chosen]
-        ways[1, ad] *= _planned(played, ad, who, trained)[:, None]
+        ways[1, ad] *= _planned(played, own, ad, who, trained)[:, None]
         outcomes = clear_population(today, ways, units, budgets, rules)
         limit = max(float(ppc_excess(stay, advertisers)[0, ad]), 0.0) + 1e-9
         allowed = ppc_excess(outcomes, advertisers)[:, ad] <= limit
@@ -85,16 +85,7 @@ def deviations(
 
 def bids(trained: Trained, market: Market) -> Floats:
     """(E,) the bids that learned policies make on a day, before budgets."""
-    return _bids(trained, market, trained.policies.weights(trained.theta[None])[0])
-
-
-def _bids(trained: Trained, market: Market, weights: Floats) -> Floats:
-    worth = market.predicted * market.price
-    unit = trained.policies.units[market.ad]
-    own = np.select([unit == 0, unit == 1], [np.ones_like(worth), market.predicted], worth)
-    part = market.hour * weights.shape[1] // max(market.hours, 1)
-    chosen = weights[market.ad, np.repeat(part, np.diff(market.offsets))]
-    return np.asarray(chosen[:, 0] * own + chosen[:, 1] * worth + chosen[:, 2])
+    return affine_bids(market, trained.policies.weights(trained.theta[None])[0], trained.policies.units)
 
 
 def as_played(trained: Trained, market: Market, budgets: Floats) -> Market:
@@ -107,10 +98,8 @@ def as_played(trained: Trained, market: Market, budgets: Floats) -> Market:
     return market.with_bids(np.minimum(given, left[hour, market.ad]))
 
 
-def _planned(played: Market, ad: int, who: Advertiser, trained: Trained) -> Floats:
-    """(H,) factors of the exact plan on an ad's bids."""
-    weights = trained.policies.weights(trained.theta[None])[0]
-    own = _bids(trained, played, weights)
+def _planned(played: Market, own: Floats, ad: int, who: Advertiser, trained: Trained) -> Floats:
+    """(H,) factors of the exact plan on an ad's bids, from those of all as they were meant (E,)."""
     grid = around(1.0, 10.0)
     responses = landscape(_wanted(played, ad, who), ad, grid, trained.game.rules, signal=own)
     if who.objective is Objective.PROFIT:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from auctionlab.auction.mechanism import Rules
 from auctionlab.auction.population import clear_population
-from auctionlab.evolution.objectives import Advertiser, ppc_excess, revenue
+from auctionlab.evolution.objectives import Advertiser, budgets_of, limits_of, ppc_excess, revenue
 from auctionlab.evolution.policy import Policies
 from auctionlab.market.market import Integers, Market
 
@@ -40,8 +40,8 @@ def most_revenue(market: Market, advertisers: Sequence[Advertiser], rules: Rules
     on the price of a click for every click that the top of all its auctions would bring. And the positions
     of an auction bring no more than the clicks of the best ads, each at its limit.
     """
-    limits = np.array([who.ppc_limit for who in advertisers])
-    budgets = np.array([who.budget for who in advertisers])
+    limits = limits_of(advertisers)
+    budgets = budgets_of(advertisers)
     clicks = np.bincount(market.ad, market.click, minlength=market.ads)
     payable = np.where(clicks > 0, np.where(np.isfinite(limits), limits, np.inf), 0.0)
     with np.errstate(invalid="ignore"):
@@ -106,8 +106,8 @@ def reachable_revenue(
     They are: everyone bids a factor of what a click is worth, at most the limit on its price on average; and
     everyone bids a share of that limit, which keeps to it whatever happens.
     """
-    budgets = np.array([who.budget for who in advertisers])
-    limits = np.array([who.ppc_limit for who in advertisers])
+    budgets = budgets_of(advertisers)
+    limits = limits_of(advertisers)
     flat = np.where(np.isfinite(limits), limits, policies.scale[:, 2])
     profiles = np.zeros((2 * _FACTORS.size, market.ads, 1, 3))
     profiles[: _FACTORS.size, :, 0, 1] = _FACTORS[:, None]

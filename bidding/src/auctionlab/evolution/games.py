@@ -25,6 +25,7 @@ from auctionlab.evolution.feasibility import reachable_revenue, refuse_conflict,
 from auctionlab.evolution.multipliers import penalty, updated, updated_ppc
 from auctionlab.evolution.objectives import (
     Advertiser,
+    budgets_of,
     ppc_excess,
     profit,
     reached,
@@ -88,7 +89,7 @@ def train(
     if resume and checkpoint is None:
         raise ValueError("name the checkpoint to go on from")
     policies = Policies.of(days[0], advertisers, groups=groups, parts=game.parts)
-    budgets = np.array([who.budget for who in advertisers])
+    budgets = budgets_of(advertisers)
     base = [truthful(day, advertisers, game.rules) for day in days]
     usual = [float(revenue(sums)) for sums in base]
     refuse_infeasible(days, advertisers, game.rules, game.floor, usual)

@@ -56,6 +56,16 @@ class Advertiser:
             raise ValueError(f"a limit on the price of a click must be above 0, not {self.ppc_limit}")
 
 
+def budgets_of(advertisers: Sequence[Advertiser]) -> Floats:
+    """(A,) money for a day."""
+    return np.array([who.budget for who in advertisers], np.float64)
+
+
+def limits_of(advertisers: Sequence[Advertiser]) -> Floats:
+    """(A,) limits on the price of a click; infinite without one."""
+    return np.array([who.ppc_limit for who in advertisers], np.float64)
+
+
 def profit(sums: Floats) -> Floats:
     """(..., A) purchases' worth less cost, from sums (..., A, 6)."""
     return np.asarray(sums[..., _GMV] - sums[..., _COST])
@@ -87,7 +97,7 @@ def ppc_excess(sums: Floats, advertisers: Sequence[Advertiser]) -> Floats:
 
     More than a million times the limit counts as that, so that squares of it stay numbers.
     """
-    limits = np.array([who.ppc_limit for who in advertisers])
+    limits = limits_of(advertisers)
     clicks, cost = sums[..., _CLICKS], sums[..., _COST]
     price = np.divide(cost, clicks, out=np.zeros_like(cost), where=clicks > 0)
     least = np.maximum(limits, price / 1e6)

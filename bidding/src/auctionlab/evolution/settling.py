@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from auctionlab.evolution.objectives import Advertiser, ppc_excess, revenue
+from auctionlab.evolution.objectives import Advertiser, limits_of, ppc_excess, revenue
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def settled(
         pairs = zip(play(tried), usual, strict=True)
         return float(np.mean([float(revenue(sums)) / paid for sums, paid in pairs]))
 
-    limited = np.array([np.isfinite(who.ppc_limit) for who in advertisers])
+    limited = np.isfinite(limits_of(advertisers))
     for _ in range(_ROUNDS):
         for group in range(len(theta)):
             members = (groups == group) & limited

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 from auctionlab.auction.mechanism import Mechanism, Rules
 from auctionlab.auction.population import clear_population
 from auctionlab.evolution.checkpoint import Step
-from auctionlab.evolution.objectives import Advertiser, Objective, profit, revenue, welfare
+from auctionlab.evolution.objectives import Advertiser, Objective, budgets_of, profit, revenue, welfare
 from auctionlab.evolution.policy import Policies
 from auctionlab.evolution.strategy import Search
+from auctionlab.files import replacing
 from auctionlab.market.market import Market
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ class Trained:
     def play(self, market: Market, advertisers: Sequence[Advertiser], *, seed: int | None = None) -> Floats:
         """The sums (A, 6) of another day; with a seed, clicks and purchases are drawn."""
         weights = self.policies.weights(self.theta[None])
-        budgets = np.array([who.budget for who in advertisers])
+        budgets = budgets_of(advertisers)
         units, rules = self.policies.units, self.game.rules
         return np.asarray(clear_population(market, weights, units, budgets, rules, seed=seed)[0])
 
@@ -105,13 +105,8 @@ class Trained:
             "history": [asdict(told) for told in self.history],
             "trouble": self.trouble,
         }
-        target = Path(path)
-        draft = target.with_name(target.name + ".part")
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(kept) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(kept) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path | str) -> tuple[Trained, list[Advertiser]]:
@@ -154,7 +149,7 @@ def truthful(market: Market, advertisers: Sequence[Advertiser], rules: Rules) ->
     """The sums (A, 6) of a day on which everyone bids what a click is worth, within budget."""
     weights = np.zeros((1, market.ads, 1, 3))
     weights[:, :, :, 1] = 1.0
-    budgets = np.array([who.budget for who in advertisers])
+    budgets = budgets_of(advertisers)
     units = np.full(market.ads, 2, np.int64)
     return np.asarray(clear_population(market, weights, units, budgets, rules)[0])
 
@@ -178,11 +173,16 @@ def shares(sums: Floats, base: Floats, advertisers: Sequence[Advertiser]) -> Sha
     manual = np.array([who.manual for who in advertisers])
     gains, usual = profit(sums), profit(base)
     return Shares(
-        float(revenue(sums) / revenue(base)),
-        float(welfare(sums) / welfare(base)),
-        float(gains.sum() / usual.sum()),
-        float(gains[manual].sum() / usual[manual].sum()) if manual.any() else float("nan"),
+        _ratio(revenue(sums), revenue(base)),
+        _ratio(welfare(sums), welfare(base)),
+        _ratio(gains.sum(), usual.sum()),
+        _ratio(gains[manual].sum(), usual[manual].sum()),
     )
+
+
+def _ratio(value: Floats | np.floating, usual: Floats | np.floating) -> float:
+    """NaN where truthful bidding comes to nothing: there is nothing to compare with."""
+    return float(value / usual) if usual != 0 else float("nan")
 
 
 def plain_game(game: Game) -> dict[str, Any]:

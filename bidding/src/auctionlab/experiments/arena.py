@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser
 from auctionlab.evolution.strategy import Search
 from auctionlab.evolution.trained import Game, Trained, shares, truthful
+from auctionlab.experiments.store import Store
 from auctionlab.market.market import Market
 from auctionlab.market.world import World
 
@@ -129,3 +132,20 @@ def judge(
 
 Progress = Callable[[int, int], None]
 """Told (done, all)."""
+
+
+def every(
+    seeds: int,
+    names: Sequence[str],
+    make: Callable[[int, str], dict[str, Any]],
+    store: Store,
+    progress: Progress | None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Each row's parts, seed by seed, from the store where it has them, else made by (seed, name)."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for seed in range(seeds):
+        for number, name in enumerate(names):
+            found[name].append(store.get(f"seed-{seed}-{number}", partial(make, seed, name)))
+            if progress:
+                progress(seed * len(names) + number + 1, seeds * len(names))
+    return found

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 from auctionlab.evaluation.comparison import Estimate, estimate
-from auctionlab.evolution.trained import Game
-from auctionlab.experiments.arena import Arena, Played, Progress, play
+from auctionlab.experiments.arena import Arena, Played, Progress, every, play
 from auctionlab.experiments.store import Store
 
 
@@ -81,23 +79,16 @@ def run(
     store: Store | None = None,
 ) -> Result:
     """Play every game in every seed's world. Games that the store has are not played again."""
-    kept = store or Store(None, config)
     rows, arena = config.rows(), config.arena
-    total, done = len(rows) * arena.seeds, 0
-    found: dict[str, list[Played]] = {name: [] for name in rows}
-    for seed in range(arena.seeds):
-        for number, (name, (cooperation, floor)) in enumerate(rows.items()):
-            make = partial(_play, arena, seed, arena.game(cooperation, floor), threads)
-            found[name].append(Played(**kept.get(f"seed-{seed}-{number}", make)))
-            done += 1
-            if progress:
-                progress(done, total)
+
+    def make(seed: int, name: str) -> dict[str, Any]:
+        days, test = arena.days(seed)
+        game = arena.game(*rows[name])
+        return asdict(play(days, test, arena.advertisers(days), game, threads=threads))
+
+    parts = every(arena.seeds, list(rows), make, store or Store(None, config), progress)
+    found = {name: [Played(**part) for part in games] for name, games in parts.items()}
     return Result(config, tuple(row(name, rows[name][1], games) for name, games in found.items()))
-
-
-def _play(arena: Arena, seed: int, game: Game, threads: int | None) -> dict[str, Any]:
-    days, test = arena.days(seed)
-    return asdict(play(days, test, arena.advertisers(days), game, threads=threads))
 
 
 def row(name: str, floor: float | None, games: Sequence[Played]) -> Row:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from auctionlab.evolution.feasibility import InfeasibleError
 from auctionlab.evolution.games import train
 from auctionlab.evolution.objectives import Advertiser, Objective, ppc_excess, profit, reached, revenue
 from auctionlab.evolution.trained import truthful
-from auctionlab.experiments.arena import Arena, Progress
+from auctionlab.experiments.arena import Arena, Progress, every
 from auctionlab.experiments.store import Store
 from auctionlab.market.market import Market
 from auctionlab.market.world import World
@@ -104,18 +103,14 @@ def run(
     store: Store | None = None,
 ) -> Result:
     """Play every game in every seed's world."""
-    kept = store or Store(None, config)
-    rows, arena = config.rows(), config.arena
-    found: dict[str, list[dict[str, float | str]]] = {name: [] for name in rows}
-    done = 0
-    for seed in range(arena.seeds):
-        for number, name in enumerate(rows):
-            make = partial(compare, config, seed, name, threads)
-            found[name].append(kept.get(f"seed-{seed}-{number}", make))
-            done += 1
-            if progress:
-                progress(done, len(rows) * arena.seeds)
-    return Result(config, tuple(_row(name, parts) for name, parts in found.items()))
+    parts = every(
+        config.arena.seeds,
+        list(config.rows()),
+        lambda seed, name: compare(config, seed, name, threads),
+        store or Store(None, config),
+        progress,
+    )
+    return Result(config, tuple(_row(name, games) for name, games in parts.items()))
 
 
 def compare(config: Objectives, seed: int, name: str, threads: int | None) -> dict[str, float | str]:

@@ -9,6 +9,8 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from auctionlab.files import replacing
+
 
 def plain(value: Any) -> Any:
     """Dataclasses, enums and tuples as JSON holds them."""
@@ -55,7 +57,6 @@ class Store:
         if file.is_file():
             return json.loads(file.read_text(encoding="utf-8"))
         part = plain(make())
-        draft = file.with_suffix(".part")
-        draft.write_text(json.dumps(part) + "\n", encoding="utf-8")
-        draft.replace(file)
+        with replacing(file) as draft:
+            draft.write_text(json.dumps(part) + "\n", encoding="utf-8")
         return part

@@ -20,7 +20,12 @@ def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path: Path) -> None:
 def test_what_was_there_outlives_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as draft:
-        draft.write_text("half")
-        raise KeyboardInterrupt
+
+    def fail() -> None:
+        with replacing(path) as draft:
+            draft.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]

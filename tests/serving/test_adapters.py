@@ -89,9 +89,18 @@ def test_funasr_offline(nano: Running) -> None:
     assert [(row["mode"], row["text"]) for row in rows] == [("offline", "我不知道")]
 
 
-@pytest.mark.parametrize("message", ["{", "[]", b"abc", json.dumps({"audio_fs": "fast"})])
+@pytest.mark.parametrize("message", ["{", "[]", b"abc"])
 def test_what_funasr_would_not_send(nano: Running, message: Any) -> None:
     with connect(nano.ws_url, subprotocols=FUNASR) as socket:
         socket.send(message)
+        assert "expected" in json.loads(socket.recv(timeout=30))["error"]
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=30)
+
+
+def test_a_sample_rate_of_funasr_that_is_no_number(nano: Running) -> None:
+    with connect(nano.ws_url, subprotocols=FUNASR) as socket:
+        socket.send(json.dumps({"audio_fs": "fast"}))
+        # The rate is read with the first samples.
         socket.send(b"\0\0")
-        assert json.loads(socket.recv(timeout=30))["error"]
+        assert "audio_fs" in json.loads(socket.recv(timeout=30))["error"]

@@ -298,3 +298,11 @@ def test_convert(capsys: pytest.CaptureFixture[str], clip: Path, tmp_path: Path)
     clip.unlink()
     status, _, err = run(capsys, "convert", manifest, tmp_path / "again.jsonl.gz")
     assert status == 1 and "nothing in it could be converted" in err
+
+
+def test_average(capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_path: Path) -> None:
+    status, out, _ = run(capsys, "average", toy_model, toy_model, "-o", tmp_path / "mean")
+    assert (status, out) == (0, f"{tmp_path / 'mean'}\n")
+    assert load(tmp_path / "mean").config == load(toy_model).config
+    status, out, err = run(capsys, "average", toy_model, "-o", tmp_path / "one")
+    assert (status, out) == (1, "") and "two models" in err and not (tmp_path / "one").exists()

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from nim4asr.cli import (
     analyze,
+    average,
     client,
     convert,
     evaluate,
@@ -40,6 +41,7 @@ _COMMANDS = (
     new,
     importing,
     export,
+    average,
     convert,
     train,
     runs,

@@ -104,6 +104,21 @@ def load(
     return Checkpoint(network.eval(), load_cmvn(folder / CMVN), tokenizer)
 
 
+def stored_dtype(place: str | Path) -> torch.dtype:
+    """The type in which the weights of the model in ``place`` are stored; raises ``InputError`` as ``load``
+    does.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = weight_files(locate(place))[0]
+    try:
+        with safe_open(path, framework="pt") as file:
+            types: set[torch.dtype] = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
+    return next(one for one in types if one.is_floating_point)
+
+
 def _load_weights(network: Nim4, folder: Path, device: str | torch.device, dtype: torch.dtype) -> None:
     from safetensors import SafetensorError, safe_open
 

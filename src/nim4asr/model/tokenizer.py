@@ -87,3 +87,9 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return int(self._inner.get_vocab_size())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokenizer) and self._inner.to_str() == other._inner.to_str()
+
+    def __hash__(self) -> int:
+        return hash(self._inner.to_str())

@@ -1,8 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from nim4asr.data.augmentation import SILENCE, AugmentationConfig, add_noise, mask, trim, vary
+from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
+from nim4asr.data.augmentation import (
+    SILENCE,
+    AugmentationConfig,
+    add_noise,
+    limit_band,
+    mask,
+    trim,
+    vary,
+)
+from nim4asr.data.corpus import LabeledUtterance
 from nim4asr.data.noise import NoiseConfig
+from nim4asr.data.store import FeatureStore, build_store
 
 
 def sound(frames: int = 300, level: float = 10.0) -> np.ndarray:
@@ -58,3 +71,40 @@ def test_masks_hide_bands_and_stretches() -> None:
     more = [mask(features, AugmentationConfig(), np.random.default_rng(i), 2.5).mean() for i in range(30)]
     once = [mask(features, AugmentationConfig(), np.random.default_rng(i)).mean() for i in range(30)]
     assert np.mean(more) < np.mean(once)
+
+
+def loudest_band(hz: float) -> int:
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    return int(log_mel((0.1 * np.sin(2 * np.pi * hz * time)).astype(np.float32)).mean(axis=0).argmax())
+
+
+def test_a_limited_band_keeps_what_a_telephone_passes_on() -> None:
+    features = sound()
+    cut_low = 0
+    for seed in range(60):
+        limited = limit_band(features, np.random.default_rng(seed))
+        passed = slice(loudest_band(450.0), loudest_band(3200.0))
+        np.testing.assert_allclose(limited[:, passed], features[:, passed], atol=1e-3)
+        # Whatever the cutoff, nothing is left at the upper end, and silence is the least that can be.
+        assert (features - limited)[:, loudest_band(7900.0)].min() > 2.0
+        assert limited.min() >= SILENCE
+        cut_low += bool((features - limited)[:, 0].min() > 2.0)
+    assert 0.2 < cut_low / 60 < 0.6
+
+
+def test_a_band_is_limited_in_its_share_of_the_samples(tmp_path: Path) -> None:
+    def listen(text: str) -> tuple[LabeledUtterance, Floats]:
+        hiss = 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+        return LabeledUtterance("hiss", text, "en", (1, 2)), hiss.astype(np.float32)
+
+    build_store(tmp_path / "store", ["hiss"], listen, workers=1)
+    store = FeatureStore(tmp_path / "store")
+    random = np.random.default_rng(0)
+
+    def highest(config: AugmentationConfig) -> float:
+        return float(store.augmented(store.utterances[0], config, (), random)[:, -1].mean())
+
+    wide = highest(AugmentationConfig(noise=None, level_db=0.0))
+    config = AugmentationConfig(noise=None, level_db=0.0, narrowband_share=0.25)
+    narrow = [highest(config) < wide - 2.0 for _ in range(400)]
+    assert np.mean(narrow) == pytest.approx(0.25, abs=0.06)

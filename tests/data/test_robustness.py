@@ -5,6 +5,7 @@ from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.data.noise import NoiseConfig
 from nim4asr.data.robustness import (
     RobustnessConfig,
+    by_telephone,
     change_speed,
     convolve,
     mix,
@@ -94,7 +95,40 @@ def test_without_noise_none_is_mixed_in(tone: Floats) -> None:
     np.testing.assert_array_equal(vary_samples(tone, config, None, np.random.default_rng(0)), tone)
 
 
-@pytest.mark.parametrize("values", [{"room_share": 2.0}, {"speeds": ()}, {"speeds": (0.0,)}])
+def test_a_telephone_passes_half_the_band_and_eight_bits() -> None:
+    hiss = Hiss().draw(SAMPLE_RATE + 1, np.random.default_rng(0))
+    heard = by_telephone(hiss)
+    assert heard.shape == hiss.shape
+    before, after = (np.square(np.abs(np.fft.rfft(one))) for one in (hiss, heard))
+    hz = np.fft.rfftfreq(len(hiss), 1 / SAMPLE_RATE)
+
+    def change_db(low: float, high: float) -> float:
+        band = (hz >= low) & (hz < high)
+        return db(after[band].sum() / before[band].sum())
+
+    assert change_db(400, 3300) == pytest.approx(0.0, abs=0.2)
+    # What is left outside is the noise of the eight bits, and that up to 4 kHz alone.
+    assert change_db(0, 200) < -25 and change_db(3550, 3900) < -25
+    assert change_db(4200, 8000) < -50
+    # 256 levels: as many loudnesses as G.711 has, whatever the signal.
+    loud = by_telephone(
+        (0.5 * np.sin(2 * np.pi * 1000 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).astype(np.float32)
+    )
+    spectrum = np.square(np.abs(np.fft.rfft(loud)))
+    assert 30 < db(spectrum.max() / (spectrum.sum() - spectrum[995:1006].sum())) < 45
+
+
+def test_samples_go_by_telephone_in_their_share(tone: Floats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nim4asr.data.robustness.by_telephone", lambda samples: samples * 0)
+    config = RobustnessConfig(speeds=(1.0,), room_share=0.0, narrowband_share=0.3)
+    random = np.random.default_rng(0)
+    silent = [not vary_samples(tone, config, None, random).any() for _ in range(1000)]
+    assert np.mean(silent) == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "values", [{"narrowband_share": -0.1}, {"room_share": 2.0}, {"speeds": ()}, {"speeds": (0.0,)}]
+)
 def test_impossible_robustness(values: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"room_share|speeds"):
+    with pytest.raises(ValueError, match=r"_share|speeds"):
         RobustnessConfig(**values)  # type: ignore[arg-type]

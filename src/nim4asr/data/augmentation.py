@@ -1,4 +1,4 @@
-"""Augmentation of features: rate, voice, level, noise with silence before it, and SpecAugment.
+"""Augmentation of features: rate, voice, level, noise with silence before it, bandwidth, and SpecAugment.
 
 All of it works on log-Mel frames out of a feature store, in place of the samples: sound powers add, so
 noise is mixed as log(exp(speech) + exp(noise)), which leaves out only the phase.
@@ -32,6 +32,8 @@ class AugmentationConfig:
     trim_share: float = 0.7
     """The share of the samples that lose the quiet around the speech."""
     noise: NoiseConfig | None = field(default_factory=NoiseConfig)
+    narrowband_share: float = 0.0
+    """The share of the samples that sound as if a telephone or a low-rate codec had passed them on."""
     frequency_masks: int = 2
     frequency_width: int = 18
     """The widest frequency mask, in Mel bands."""
@@ -93,6 +95,28 @@ def add_noise(features: Floats, noises: Sequence[Floats], config: NoiseConfig, r
     gap = _level(features) - _level(noise[rows]) - snr * np.log(10) / 10
     mixed: Floats = np.logaddexp(padded, noise[rows] + gap).astype(np.float32)
     return mixed
+
+
+def limit_band(features: Floats, random: Generator) -> Floats:
+    """``features`` (T, 80) as a telephone or a low-rate codec would pass them on: nothing above a cutoff of
+    3.4 to 7 kHz, and in two fifths of the cases little below one of 150 to 400 Hz.
+    """
+    bands = np.arange(features.shape[1])
+    cutoff_hz = random.uniform(3400.0, 4000.0) if random.random() < 0.5 else random.uniform(4000.0, 7000.0)
+    slope = random.uniform(1.0, 6.0)
+    # Resampled and coded speech loses a factor of e^8 to e^22 of its power above, within a few bands.
+    lost = random.uniform(8.0, 22.0) * np.clip((bands - _band(cutoff_hz)) / slope, 0.0, 1.0)
+    if random.random() < 0.4:
+        lowest_hz = random.uniform(150.0, 400.0)
+        lost += random.uniform(3.0, 10.0) * np.clip((_band(lowest_hz) - bands) / 3, 0.0, 1.0)
+    limited: Floats = np.logaddexp(features - lost, SILENCE).astype(np.float32)
+    return limited
+
+
+def _band(hz: float) -> float:
+    """The Mel band whose center is at ``hz``, with fractions: 80 bands from 20 to 8,000 Hz."""
+    low, high, mel = (1127.0 * np.log1p(f / 700.0) for f in (20.0, 8000.0, hz))
+    return float((mel - low) / (high - low) * 81 - 1)
 
 
 def _level(features: Floats) -> float:

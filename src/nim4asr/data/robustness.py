@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.data.noise import Noise, NoiseConfig
 
+_TELEPHONE_RATE = 8_000
+# G.711's, for North America and Japan.
+_MU = 255.0
+
 
 @dataclass(frozen=True)
 class RobustnessConfig:
@@ -31,10 +35,15 @@ class RobustnessConfig:
     """The share of the samples in a simulated room."""
     rt60_s: tuple[float, float] = (0.1, 0.7)
     """The range of the time in which a room's sound falls by 60 dB."""
+    narrowband_share: float = 0.0
+    """The share of the samples that a telephone passed on, with half of all the bandwidth; the paper has
+    none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.room_share <= 1:
             raise ValueError("room_share is a share, from 0 to 1")
+        if not 0 <= self.narrowband_share <= 1:
+            raise ValueError("narrowband_share is a share, from 0 to 1")
         if not self.speeds or min(self.speeds) <= 0:
             raise ValueError("speeds must be above 0, and one at least")
 
@@ -48,7 +57,30 @@ def vary_samples(samples: Floats, config: RobustnessConfig, noise: Noise | None,
         varied = mix(
             pad(varied, config.noise, random), varied, noise, config.noise.draw_snr_db(random), random
         )
+    if config.narrowband_share and random.random() < config.narrowband_share:
+        varied = by_telephone(varied)
     return varied
+
+
+def by_telephone(samples: Floats) -> Floats:
+    """``samples`` (N,) as a telephone line passes them on: 300 to 3,400 Hz, 8 bits by G.711's mu-law: (N,).
+
+    Beyond full scale they are clipped.
+    """
+    import soxr
+
+    narrow = soxr.resample(samples, SAMPLE_RATE, _TELEPHONE_RATE)
+    frequencies = np.fft.rfftfreq(len(narrow), 1 / _TELEPHONE_RATE)
+    # Edges of some 60 Hz, as in the masks of the public network.
+    edges = 1 / (1 + np.exp((300.0 - frequencies) / 15)) / (1 + np.exp((frequencies - 3400.0) / 15))
+    passed = np.clip(np.fft.irfft(np.fft.rfft(narrow) * edges, len(narrow)), -1.0, 1.0)
+    steps = np.round(127 * np.log1p(_MU * np.abs(passed)) / np.log1p(_MU))
+    decoded = np.sign(passed) * np.expm1(steps / 127 * np.log1p(_MU)) / _MU
+    wide = soxr.resample(decoded, _TELEPHONE_RATE, SAMPLE_RATE)
+    heard = np.zeros(len(samples), np.float32)
+    # An odd number of samples comes back as one more or fewer.
+    heard[: len(wide)] = wide[: len(samples)]
+    return heard
 
 
 def change_speed(samples: Floats, speed: float) -> Floats:

@@ -17,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
-from nim4asr.data.augmentation import AugmentationConfig, add_noise, vary
+from nim4asr.data.augmentation import AugmentationConfig, add_noise, limit_band, vary
 from nim4asr.data.corpus import CorpusUtterance, LabeledUtterance
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file, write_json_lines
@@ -76,6 +76,8 @@ class FeatureStore:
         features = vary(self.features(utterance).astype(np.float32), config, random)
         if config.noise is not None and len(noises) and random.random() < config.noise.share:
             features = add_noise(features, noises, config.noise, random)
+        if config.narrowband_share and random.random() < config.narrowband_share:
+            features = limit_band(features, random)
         return features
 
     def cmvn(self, most_frames: int = 2_000_000) -> Cmvn:

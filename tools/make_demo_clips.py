@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from nim4asr.audio.features import SAMPLE_RATE
-from nim4asr.data.synthesis import Voice, synthesize
+from nim4asr.data.synthesis.programs import Voice, synthesize
 
 CLIPS = {
     "en-1": ("what do you want", Voice("flite", "rms", 150)),

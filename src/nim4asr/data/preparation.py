@@ -15,7 +15,7 @@ from nim4asr.data.manifest import Utterance
 from nim4asr.data.noise import NoiseArchive
 from nim4asr.data.recordings import FASTEST, SLOWEST
 from nim4asr.data.store import LeftOut, build_store
-from nim4asr.data.synthesis import Voice, draw_voice, synthesize
+from nim4asr.data.synthesis.programs import Voice, draw_voice, synthesize
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file
 from nim4asr.phonemes import TABLE, pronounce

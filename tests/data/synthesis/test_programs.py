@@ -7,7 +7,7 @@ import pytest
 
 from nim4asr.data.preparation import prepare_synthetic, read_texts
 from nim4asr.data.store import FeatureStore
-from nim4asr.data.synthesis import Voice, _as_pinyin, available, draw_voice, synthesize
+from nim4asr.data.synthesis.programs import Voice, _as_pinyin, available, draw_voice, synthesize
 from nim4asr.errors import InputError
 
 needs_synthesizers = pytest.mark.skipif(not available(), reason="espeak-ng and flite are not installed")

@@ -1,0 +1,1 @@
+"""Synthetic speech, and corpora of it."""

@@ -10,6 +10,7 @@ import soundfile
 from conftest import DEMO
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.cli.main import main
+from nim4asr.data.manifest import read_manifest
 from nim4asr.model.checkpoint import Checkpoint, load
 from nim4asr.recipes import nano
 from nim4asr.training.status import write_recipe
@@ -306,3 +307,42 @@ def test_average(capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_path: 
     assert load(tmp_path / "mean").config == load(toy_model).config
     status, out, err = run(capsys, "average", toy_model, "-o", tmp_path / "one")
     assert (status, out) == (1, "") and "two models" in err and not (tmp_path / "one").exists()
+
+
+def test_synthesize(
+    capsys: pytest.CaptureFixture[str], speech: Floats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts.txt").write_text("how are you\nfine\n", encoding="utf-8")
+    manifest = tmp_path / "made/voices.jsonl"
+    arguments = ["synthesize", tmp_path / "texts.txt", "-o", manifest, "--language", "en"]
+    monkeypatch.setattr("nim4asr.data.synthesis.programs.synthesize", lambda text, voice: speech)
+    monkeypatch.setattr("nim4asr.data.synthesis.programs.available", lambda: True)
+    status, out, _ = run(capsys, *arguments, "--count", 1)
+    assert (status, out) == (0, "1 utterances, 0.00 hours\n")
+    status, out, _ = run(capsys, *arguments)
+    assert (status, out) == (0, "2 utterances, 0.00 hours\n")
+    assert sorted(one.text for one in read_manifest(manifest)) == ["fine", "how are you"]
+    status, out, err = run(capsys, *arguments, "--seed", 2)
+    assert (status, out) == (1, "") and "another name" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "made.json"], "ends with .jsonl"),
+        (["-o", "made.jsonl", "--count", "0"], "1 or more"),
+        (["-o", "made.jsonl", "--kokoro", "/no/such/folder"], "no Kokoro is here"),
+    ],
+)
+def test_what_synthesize_refuses(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.txt").write_text("fine\n", encoding="utf-8")
+    status, out, err = run(capsys, "synthesize", "texts.txt", "--language", "en", *arguments)
+    assert (status, out) == (1, "") and message in err and err.count("\n") == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["texts.txt"]

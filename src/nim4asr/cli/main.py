@@ -27,6 +27,7 @@ from nim4asr.cli import (
     runs,
     serve,
     stream,
+    synthesize,
     train,
     transcribe,
 )
@@ -43,6 +44,7 @@ _COMMANDS = (
     export,
     average,
     convert,
+    synthesize,
     train,
     runs,
     serve,
@@ -61,6 +63,7 @@ _EXTRAS = {
     "onnx": "export",
     "onnxscript": "export",
     "lhotse": "lhotse",
+    "misaki": "synthesis",
     "av": "containers",
     "miniaudio": "microphone",
     "starlette": "serve",

@@ -80,6 +80,15 @@ def synthesize(text: str, voice: Voice) -> Floats:
     return samples * np.float32(0.5 / peak) if peak > 0 else samples
 
 
+class Programs:
+    """espeak-ng and flite as the speakers of a corpus (``nim4asr.data.synthesis.corpus``)."""
+
+    def say(self, text: str, language: str, random: Random) -> tuple[str, Floats]:
+        """``text`` by a voice that is drawn: its name and the samples, as ``synthesize`` gives them."""
+        voice = draw_voice(language, random)
+        return f"{voice.program}/{voice.name}", synthesize(text, voice)
+
+
 def _as_pinyin(text: str) -> str:
     from pypinyin import Style, lazy_pinyin
 

@@ -37,7 +37,7 @@ RUNTIMES = ("torch", "onnx")
 STREAMS = (1, 8, 32)
 SECONDS = 12
 COLD_STARTS = 7
-CLIP = Path(__file__).parent.parent / "demo/en-1.flac"
+CLIP = Path(__file__).parent.parent / "tests/clips/en-1.flac"
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import pytest
 import nim4asr
 from nim4asr.audio.reading import read_audio
 
-CLIP = Path(__file__).parent.parent / "demo/zh-1.flac"
+CLIP = Path(__file__).parent / "clips/zh-1.flac"
 
 
 @pytest.mark.parametrize("name", nim4asr.__all__)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.cli.main import main
 from nim4asr.errors import InputError
 from nim4asr.runtime.loading import load
@@ -16,7 +16,7 @@ from serving.conftest import running
 def test_a_file_by_a_server(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIM4_API_KEY", "secret")
     with running(load(), ServerConfig(keys=frozenset({"secret"}))) as server:
-        clips = [str(DEMO / "en-1.flac"), str(DEMO / "zh-1.flac")]
+        clips = [str(CLIP_FOLDER / "en-1.flac"), str(CLIP_FOLDER / "zh-1.flac")]
         for clip, text in zip(clips, ("what do you want", "他是中国人"), strict=True):
             assert main(["client", clip, "--server", server.url, "--hint", "中国人"]) == 0
             assert capsys.readouterr().out == f"{text}\n"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.cli.main import main
 from nim4asr.data.manifest import read_manifest
@@ -267,7 +267,7 @@ def test_metrics_of_two_checkpoints(
     rows = [
         {"audio": str(path), "text": text, "language": "en"}
         for path, text in zip(
-            sorted(DEMO.glob("*.flac")),
+            sorted(CLIP_FOLDER.glob("*.flac")),
             ["what do you want", "where are you going", "他是中国人", "我不知道"],
             strict=True,
         )

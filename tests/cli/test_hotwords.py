@@ -7,7 +7,7 @@ import pytest
 from nim4asr.cli.main import main
 from nim4asr.hotwords.index import HotwordIndex
 
-CLIP = Path(__file__).parents[2] / "demo/zh-1.flac"
+CLIP = Path(__file__).parents[1] / "clips/zh-1.flac"
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -15,7 +15,7 @@ from nim4asr.cli.main import main
 from nim4asr.recognition.events import Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.result import Segment
 
-CLIP = sorted((Path(__file__).parents[2] / "demo").glob("*.flac"))[0]
+CLIP = sorted((Path(__file__).parents[1] / "clips").glob("*.flac"))[0]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -12,7 +12,7 @@ import soundfile
 
 from nim4asr.cli.main import main, parser
 
-CLIP = Path(__file__).parents[2] / "demo/en-1.flac"
+CLIP = Path(__file__).parents[1] / "clips/en-1.flac"
 NIM4 = [sys.executable, "-m", "nim4asr"]
 
 

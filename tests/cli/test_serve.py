@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.cli.main import main
 
@@ -46,7 +46,7 @@ def test_it_says_where_it_listens_and_ends_at_sigterm() -> None:
 def test_sigterm_in_a_session_loses_no_final() -> None:
     with served("--drain", "20") as (process, url):
         with connect(url.replace("http", "ws") + "/v1/realtime") as socket:
-            pcm = (np.clip(read_audio(DEMO / "en-1.flac"), -1, 1) * 32767).astype("<i2").tobytes()
+            pcm = (np.clip(read_audio(CLIP_FOLDER / "en-1.flac"), -1, 1) * 32767).astype("<i2").tobytes()
             format = {"format": {"type": "audio/pcm", "rate": 16000}}
             socket.send(json.dumps({"type": "session.update", "session": {"audio": {"input": format}}}))
 

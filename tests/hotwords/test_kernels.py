@@ -98,7 +98,7 @@ from nim4asr.hotwords.names import Name
 from nim4asr.recognition.offline import Recognizer
 index = HotwordIndex()
 index.add([Name("中国人"), Name("上海市")])
-segments = Recognizer.load().transcribe("demo/zh-1.flac", hotwords=index).segments
+segments = Recognizer.load().transcribe("tests/clips/zh-1.flac", hotwords=index).segments
 print([hit.text for hit in segments[0].hits])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

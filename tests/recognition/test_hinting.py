@@ -27,7 +27,7 @@ from nim4asr.recognition.search import Beam
 from nim4asr.recognition.streaming import Stream
 from nim4asr.recognition.words import to_segment
 
-CLIP = "demo/zh-1.flac"
+CLIP = "tests/clips/zh-1.flac"
 
 
 @pytest.fixture(scope="module")

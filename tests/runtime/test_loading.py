@@ -52,10 +52,10 @@ from nim4asr.recognition.offline import Recognizer
 names = nim4asr.HotwordIndex()
 names.add([Name("中国人")])
 recognizer = Recognizer.load(config=RecognitionConfig(decoding=DecodingConfig(beam_size=2)))
-segment = recognizer.transcribe("demo/zh-1.flac", hotwords=names, hints=["他是"]).segments[0]
+segment = recognizer.transcribe("tests/clips/zh-1.flac", hotwords=names, hints=["他是"]).segments[0]
 print(segment.text, [hit.text for hit in segment.hits])
 stream = nim4asr.stream()
-stream.feed(read_audio("demo/en-1.flac"))
+stream.feed(read_audio("tests/clips/en-1.flac"))
 print(stream.finish()[-1].segment.text)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import DEMO
+from tests.conftest import CLIP_FOLDER
 
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
@@ -130,7 +130,7 @@ def rounded(events: list[Event]) -> list[object]:
 @pytest.mark.parametrize("milliseconds", [160, 640, 1280])
 @pytest.mark.parametrize("mode", ["refresh", "final"])
 def test_nano_says_the_same_live(milliseconds: int, mode: str) -> None:
-    samples = np.concatenate([read_audio(path) for path in sorted(DEMO.glob("*.flac"))])
+    samples = np.concatenate([read_audio(path) for path in sorted(CLIP_FOLDER.glob("*.flac"))])
     config = StreamingConfig(mode, milliseconds / 1000)  # type: ignore[arg-type]
     said = []
     for runtime in ("torch", "onnx"):
@@ -146,7 +146,7 @@ def test_nano_writes_the_same_of_recordings(beams: int) -> None:
         Recognizer.load(runtime=runtime, config=config)  # type: ignore[arg-type]
         for runtime in ("torch", "onnx")
     )
-    for path in sorted(DEMO.glob("*.flac")):
+    for path in sorted(CLIP_FOLDER.glob("*.flac")):
         for expected, found in zip(
             by_torch.transcribe(path).segments, by_onnx.transcribe(path).segments, strict=True
         ):

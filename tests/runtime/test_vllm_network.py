@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.errors import InputError
 from nim4asr.recognition.configuration import RecognitionConfig
@@ -64,7 +64,7 @@ def texts(model: Model, beams: int) -> list[str]:
 
     decoding = replace(model.config.decoding, beam_size=beams)
     recognizer = Recognizer(model, RecognitionConfig(decoding=decoding))
-    return [recognizer.transcribe(DEMO / f"{clip}.flac", hints=["中国人"]).text for clip in CLIPS]
+    return [recognizer.transcribe(CLIP_FOLDER / f"{clip}.flac", hints=["中国人"]).text for clip in CLIPS]
 
 
 @pytest.mark.parametrize("beams", [1, 4])
@@ -73,7 +73,7 @@ def test_recordings_have_the_same_texts(model: Model, beams: int) -> None:
 
 
 def test_live_speech_has_the_same_events(model: Model) -> None:
-    sound = read_audio(DEMO / "en-1.flac")
+    sound = read_audio(CLIP_FOLDER / "en-1.flac")
     found = []
     for one in (model, load(runtime="torch", device="cpu")):
         stream = Recognizer(one).stream()

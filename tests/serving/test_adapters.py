@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import read_audio
 from serving.conftest import Running
@@ -17,7 +17,7 @@ FUNASR: Any = ["binary"]
 
 
 def clip(name: str) -> Floats:
-    return read_audio(DEMO / f"{name}.flac")
+    return read_audio(CLIP_FOLDER / f"{name}.flac")
 
 
 def test_sherpa_onnx(nano: Running) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.hotword_lists import HotwordLists
 from serving.conftest import Running
 
-CLIP = (DEMO / "zh-1.flac").read_bytes()
+CLIP = (CLIP_FOLDER / "zh-1.flac").read_bytes()
 
 
 def form(fields: list[tuple[str, str]], file: bytes | None = CLIP) -> tuple[bytes, str]:

@@ -7,21 +7,23 @@ from pathlib import Path
 import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.errors import InputError
 from nim4asr.serving.mcp import allowed
 
 
 def test_an_agent_transcribes_what_it_may() -> None:
     async def talk() -> list[tuple[bool, str]]:
-        parameters = StdioServerParameters(command=sys.executable, args=["-m", "nim4asr", "mcp", str(DEMO)])
+        parameters = StdioServerParameters(
+            command=sys.executable, args=["-m", "nim4asr", "mcp", str(CLIP_FOLDER)]
+        )
         answers = []
         async with stdio_client(parameters) as (read, write), ClientSession(read, write) as session:
             await session.initialize()
             assert [tool.name for tool in (await session.list_tools()).tools] == ["transcribe"]
             for arguments in (
                 {"path": "zh-1.flac", "names": ["中国人"]},
-                {"path": str(DEMO / "en-1.flac"), "words": True},
+                {"path": str(CLIP_FOLDER / "en-1.flac"), "words": True},
                 {"path": "../README.md"},
             ):
                 result = await session.call_tool("transcribe", arguments)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.serving.configuration import ServerConfig
 from serving.test_openai_sdk import pcm
 
@@ -27,7 +27,7 @@ def test_the_npm_package(serve: Callable[..., Any], tmp_path: Path) -> None:
     made = f"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext {names}"
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*made.split(), *files], check=True, capture_output=True)
-    (tmp_path / "clip.pcm").write_bytes(pcm(DEMO / "en-1.flac"))
+    (tmp_path / "clip.pcm").write_bytes(pcm(CLIP_FOLDER / "en-1.flac"))
     with serve(ServerConfig(keys=frozenset({"secret"})), None, (certificate, key)) as server:
         done = subprocess.run(
             [
@@ -35,7 +35,7 @@ def test_the_npm_package(serve: Callable[..., Any], tmp_path: Path) -> None:
                 str(Path(__file__).with_name("openai_client.mjs")),
                 f"https://localhost:{server.port}",
                 "secret",
-                str(DEMO / "en-1.flac"),
+                str(CLIP_FOLDER / "en-1.flac"),
                 str(tmp_path / "clip.pcm"),
             ],
             env={**os.environ, "NODE_EXTRA_CA_CERTS": str(certificate)},

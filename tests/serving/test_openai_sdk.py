@@ -15,7 +15,7 @@ from openai.types.audio.transcription_stream_event import TranscriptionStreamEve
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from serving.conftest import Running
 
@@ -23,7 +23,7 @@ from serving.conftest import Running
 pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a context:DeprecationWarning")
 SERVER_EVENTS = TypeAdapter(RealtimeServerEvent)
 STREAM_EVENTS = TypeAdapter(TranscriptionStreamEvent)
-ZH, EN = DEMO / "zh-1.flac", DEMO / "en-1.flac"
+ZH, EN = CLIP_FOLDER / "zh-1.flac", CLIP_FOLDER / "en-1.flac"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, with a microphone that hears the demo's clips."""
+"""The page in a real Chromium, with a microphone that hears the clips."""
 
 import shutil
 import time
@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import soxr
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
@@ -38,7 +38,11 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sound = np.concatenate(
         [
             silence,
-            *(part for clip in ("en-1", "zh-1") for part in (read_audio(DEMO / f"{clip}.flac"), silence)),
+            *(
+                part
+                for clip in ("en-1", "zh-1")
+                for part in (read_audio(CLIP_FOLDER / f"{clip}.flac"), silence)
+            ),
         ]
     )
     path = tmp_path_factory.mktemp("microphone") / "microphone.wav"
@@ -112,7 +116,7 @@ def test_speech_becomes_text_while_it_is_said(nano: Running, browse: Callable[..
 def test_a_file_is_recognized(nano: Running, browse: Callable[..., "Page"]) -> None:
     page = browse(nano.url, color_scheme="dark", locale="zh-CN", viewport={"width": 390, "height": 800})
     assert page.inner_text("#microphone").strip() == "开始说话"
-    page.set_input_files("#file", DEMO / "zh-2.flac")
+    page.set_input_files("#file", CLIP_FOLDER / "zh-2.flac")
     page.wait_for_selector("#text .word")
     assert text_of(page) == ["我不知道"]
     # Nothing is wider than a phone.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from serving.conftest import Running
 
@@ -30,7 +30,7 @@ def printed(*command: object) -> str:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    soundfile.write(tmp_path / "clip.wav", read_audio(DEMO / "en-1.flac"), 16_000, subtype="PCM_16")
+    soundfile.write(tmp_path / "clip.wav", read_audio(CLIP_FOLDER / "en-1.flac"), 16_000, subtype="PCM_16")
     return tmp_path / "clip.wav"
 
 

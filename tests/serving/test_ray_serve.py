@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from serving.test_application import form
 
@@ -48,7 +48,7 @@ def test_rest(address: str) -> None:
 
 
 def test_sessions_stay_with_their_replica(address: str) -> None:
-    pcm = (np.clip(read_audio(DEMO / "en-1.flac"), -1, 1) * 32767).astype("<i2").tobytes()
+    pcm = (np.clip(read_audio(CLIP_FOLDER / "en-1.flac"), -1, 1) * 32767).astype("<i2").tobytes()
     format_ = {"format": {"type": "audio/pcm", "rate": 16000}}
     sockets = [connect(f"ws://{address}/v1/realtime").__enter__() for _ in range(3)]
     for socket in sockets:

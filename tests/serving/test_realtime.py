@@ -13,12 +13,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.serving.configuration import ServerConfig
 from serving.conftest import Running
 
-CLIP = (np.clip(read_audio(DEMO / "en-1.flac"), -1, 1) * 32767).astype("<i2").tobytes()
+CLIP = (np.clip(read_audio(CLIP_FOLDER / "en-1.flac"), -1, 1) * 32767).astype("<i2").tobytes()
 UPDATE = {
     "type": "session.update",
     "session": {

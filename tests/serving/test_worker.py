@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import read_audio
 from nim4asr.errors import InputError, OverloadedError
@@ -15,7 +15,7 @@ from nim4asr.recognition.events import Event, Final, Marked
 from nim4asr.runtime.network import Model
 from nim4asr.serving.worker import EngineWorker, RecordingOptions
 
-CLIP = (DEMO / "zh-1.flac").read_bytes()
+CLIP = (CLIP_FOLDER / "zh-1.flac").read_bytes()
 PLAIN = RecordingOptions()
 
 
@@ -27,7 +27,7 @@ def worker(model: Model) -> Iterator[EngineWorker]:
 
 
 def long_sound() -> Floats:
-    clips = [read_audio(DEMO / f"{name}.flac") for name in ("zh-1", "en-1")]
+    clips = [read_audio(CLIP_FOLDER / f"{name}.flac") for name in ("zh-1", "en-1")]
     return np.concatenate([part for clip in clips * 8 for part in (clip, np.zeros(12_000, np.float32))])
 
 
@@ -57,7 +57,7 @@ def test_a_live_stream_beside_recordings(worker: EngineWorker) -> None:
     events: list[Event] = []
     done = threading.Event()
     stream = worker.open(events.extend).result(10)
-    stream.feed(read_audio(DEMO / "en-1.flac")).result(10)
+    stream.feed(read_audio(CLIP_FOLDER / "en-1.flac")).result(10)
     stream.commit("token").result(10)
     stream.finish(done.set).result(10)
     assert done.wait(30)
@@ -94,7 +94,7 @@ def test_a_listener_that_fails_takes_its_stream_alone(worker: EngineWorker) -> N
         raise RuntimeError("the loop is closed")
 
     stream = worker.open(broken).result(10)
-    stream.feed(read_audio(DEMO / "en-1.flac"))
+    stream.feed(read_audio(CLIP_FOLDER / "en-1.flac"))
     stream.finish()
     assert worker.transcribe(CLIP, PLAIN).result(30).text == "他是中国人"
     end = time.monotonic() + 10

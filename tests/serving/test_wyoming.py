@@ -12,7 +12,7 @@ from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
 from wyoming.info import Describe, Info
 
-from conftest import DEMO
+from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.serving.wyoming import serve_wyoming
 from serving.conftest import Running
@@ -33,7 +33,7 @@ def port(nano: Running) -> Iterator[int]:
 
 
 async def transcribed(port: int, name: str, channels: int = 1) -> tuple[list[str], str]:
-    pcm = np.repeat((read_audio(DEMO / f"{name}.flac") * 32767).astype("<i2"), channels).tobytes()
+    pcm = np.repeat((read_audio(CLIP_FOLDER / f"{name}.flac") * 32767).astype("<i2"), channels).tobytes()
     async with AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Describe().event())
         row = await client.read_event()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import DEMO
+from tests.conftest import CLIP_FOLDER
 from tools.filter_labels import LabelFilter, main
 
 from nim4asr.data.manifest import read_manifest
@@ -47,7 +47,7 @@ def test_it_writes_a_manifest_and_goes_on(
 ) -> None:
     rows = []
     for name, text in (("en-1", "what do you want"), ("en-2", "colorless green ideas sleep furiously")):
-        shutil.copy(DEMO / f"{name}.flac", tmp_path)
+        shutil.copy(CLIP_FOLDER / f"{name}.flac", tmp_path)
         rows.append({"id": name, "audio": f"{name}.flac", "text": text})
     labels, output = tmp_path / "labels.jsonl", tmp_path / "out" / "kept.jsonl"
     output.parent.mkdir()

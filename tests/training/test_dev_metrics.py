@@ -1,4 +1,4 @@
-"""Errors on dev utterances: the demo's clips, which the bundled model gets right."""
+"""Errors on dev utterances: the clips, which the bundled model gets right."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from nim4asr.model.folder import bundled
 from nim4asr.training.dev_metrics import dev_errors
 from nim4asr.training.model import TrainableModel
 
-DEMO = Path(__file__).parents[2] / "demo"
+CLIP_FOLDER = Path(__file__).parents[1] / "clips"
 SAID = {
     "en-1": "What do you want?",
     "en-2": "Where are you going?",
@@ -36,7 +36,9 @@ def clean() -> Collator:
 
 
 def store_of(folder: Path, said: dict[str, str]) -> FeatureStore:
-    utterances = [Utterance(name, str(DEMO / f"{name}.flac"), text, name[:2]) for name, text in said.items()]
+    utterances = [
+        Utterance(name, str(CLIP_FOLDER / f"{name}.flac"), text, name[:2]) for name, text in said.items()
+    ]
     prepare_speech(utterances, folder)
     return FeatureStore(folder)
 

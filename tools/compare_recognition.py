@@ -51,7 +51,7 @@ def record(
     from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
     from nim4asr.recognition.offline import Recognizer
 
-    utterances = [one for path in manifests for one in select(path, split, limit)]
+    utterances = [utterance for path in manifests for utterance in select(path, split, limit)]
     decoding = DecodingConfig(beam_size=8) if mode == "beams" else DecodingConfig()
     recognizer = Recognizer.load(config=RecognitionConfig(decoding=decoding), **runtime)
     hotwords = HotwordIndex()
@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
         row = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
         return {"type": type(value).__name__, **row}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, Exception):
         return str(value)
     return value

@@ -47,14 +47,16 @@ def main() -> None:
         for fromkey in dict.fromkeys(read_texts(options.names))
         if len(fromkey) > 1 and all(map(is_han, fromkey))
     ]
-    train = [one for one in read_manifest(options.manifest) if one.split != "dev"][: options.limit]
+    train = [utterance for utterance in read_manifest(options.manifest) if utterance.split != "dev"][
+        : options.limit
+    ]
     recognizer = Recognizer.load()
     spoken = [
-        Spoken(one.text, recognizer.log_posteriors(SpeechSegment(0.0, read_audio(one.source()))))
-        for one in train
+        Spoken(utterance.text, recognizer.log_posteriors(SpeechSegment(0.0, read_audio(utterance.source()))))
+        for utterance in train
     ]
     every = NameList(texts)
-    said = [every.said(tokens(one.text)) for one in spoken]
+    said = [every.said(tokens(utterance.text)) for utterance in spoken]
     wanted = sorted(set().union(*said))
     others = sorted(set(texts) - set(wanted))
     random.Random(0).shuffle(others)
@@ -89,13 +91,13 @@ def matches(
     said.
     """
     size = math.log(len(database))
-    for one, names in zip(spoken, said, strict=True):
+    for utterance, names in zip(spoken, said, strict=True):
         walk = TrieSearch(database, WIDE)
-        walk.feed(toneless_costs(one.log_probs))
+        walk.feed(toneless_costs(utterance.log_probs))
         found = walk.found
         best: dict[tuple[int, int], tuple[float, ...]] = {}
         for row, pronunciation, toned, posterior in weigh(
-            found, one.log_probs, database, POSTERIOR, 1, -math.inf
+            found, utterance.log_probs, database, POSTERIOR, 1, -math.inf
         ).tolist():
             name = int(database.owner[int(pronunciation)])
             if len(database) > SHORT and len(database.text(name)) < 3:

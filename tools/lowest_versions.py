@@ -9,9 +9,9 @@ def main() -> None:
     path = Path(__file__).parent.parent / "pyproject.toml"
     project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    wanted = {one for group in groups for one in group if ">=" in one}
-    for one in sorted(wanted):
-        print(one.replace(">=", "=="))
+    wanted = {requirement for group in groups for requirement in group if ">=" in requirement}
+    for requirement in sorted(wanted):
+        print(requirement.replace(">=", "=="))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=240.0, help="seconds a run of the tests may take")
     options = parser.parse_args()
     files = sorted(
-        {one for place in options.places for one in ([place] if place.is_file() else place.rglob("*.py"))}
+        {path for place in options.places for path in ([place] if place.is_file() else place.rglob("*.py"))}
     )
     everything = [(path, site) for path in files for site in _sites(path.read_text(encoding="utf-8"))]
     drawn = Random(options.seed).sample(everything, min(options.count, len(everything)))
@@ -117,9 +117,9 @@ def _fails(path: Path, timeout: float) -> bool:
     own = Path("tests") / room / name
     tests = [own] if own.exists() else [Path("tests") / room]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *map(str, tests)]
-    for one in (command, [*command[:-1], f"tests/{room}"]):
+    for attempt in (command, [*command[:-1], f"tests/{room}"]):
         try:
-            if subprocess.run(one, capture_output=True, timeout=timeout).returncode:
+            if subprocess.run(attempt, capture_output=True, timeout=timeout).returncode:
                 return True
         except subprocess.TimeoutExpired:
             return True

@@ -62,9 +62,9 @@ def publish_folder(new: Path, path: Path) -> None:
     """Give the folder ``new`` the name ``path``, once all that is in it is on the disk; what was there
     goes.
     """
-    for one in new.rglob("*"):
-        if one.is_file():
-            _sync(one)
+    for inner in new.rglob("*"):
+        if inner.is_file():
+            _sync(inner)
     _sync(new)
     old = _beside(path)
     if path.exists():

@@ -117,8 +117,8 @@ def align_utterance(checkpoint: Checkpoint, samples: Floats, text: str) -> Align
     network = checkpoint.network
     if network.phoneme_head is None:
         raise InputError(f"{checkpoint.config.name!r} has no phoneme head to place phonemes with")
-    tokens = [one for one in tokenize(spoken_form(text)) if one.phonemes]
-    labels = TABLE.encode(p for one in tokens for p in one.phonemes)
+    tokens = [token for token in tokenize(spoken_form(text)) if token.phonemes]
+    labels = TABLE.encode(p for token in tokens for p in token.phonemes)
     features = log_mel(samples)
     if not len(features):
         return None
@@ -195,7 +195,7 @@ def _phonetic(heard: Sequence[Tensor], utterances: Sequence[Aligned], config: Pr
         nn.Linear(inputs[0].shape[1], config.hidden), nn.ReLU(), nn.Linear(config.hidden, len(TABLE))
     )
     mean, scale = inputs[0].mean(dim=0), inputs[0].std(dim=0) + 1e-5
-    loss = _fit(probe, [(one - mean) / scale for one in inputs], asked, config)
+    loss = _fit(probe, [(rows - mean) / scale for rows in inputs], asked, config)
     return (entropy - loss) / entropy
 
 

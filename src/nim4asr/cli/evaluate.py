@@ -93,10 +93,10 @@ def run(options: argparse.Namespace) -> int:
         seen,
     )
     if options.report is not None and "report_failed" not in summary:
-        summary["intervals"] = {name: asdict(one) for name, one in rates(options.report).items()}
+        summary["intervals"] = {name: asdict(interval) for name, interval in rates(options.report).items()}
     if options.compare is not None and "report_failed" not in summary:
         summary["compared"] = {
-            name: asdict(one) for name, one in compare(options.report, options.compare).items()
+            name: asdict(interval) for name, interval in compare(options.report, options.compare).items()
         }
     print(json.dumps(summary, ensure_ascii=False))
     skipped = summary["skipped"]

@@ -148,7 +148,7 @@ def _speak_utf8() -> None:
 
 def _as_it_came(error: UnicodeError) -> tuple[bytes, int]:
     assert isinstance(error, UnicodeEncodeError)
-    codes = (ord(one) for one in error.object[error.start : error.end])
+    codes = (ord(character) for character in error.object[error.start : error.end])
     return b"".join(bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else b"?" for code in codes), error.end
 
 

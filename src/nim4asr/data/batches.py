@@ -174,7 +174,7 @@ class Collator:
             views.append(self._views(self.cmvn(features), random))
         if not views:
             raise InputError(f"no utterance of a whole batch can be read, among them {batch[0].utterance.id}")
-        lengths = torch.tensor([len(one[0]) for one in views])
+        lengths = torch.tensor([len(row[0]) for row in views])
         padded = torch.zeros(self.views, len(views), int(lengths.max()), views[0][0].shape[1])
         for row, of_one in enumerate(views):
             for v, view in enumerate(of_one):

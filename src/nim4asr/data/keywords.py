@@ -91,12 +91,12 @@ class KeywordSet:
         all the same.
         """
         sound = self._sounds.get(keyword) or sound_of(keyword)
-        same = [one for one in self._by_sound.get(sound, ()) if one != keyword]
+        same = [other for other in self._by_sound.get(sound, ()) if other != keyword]
         near = {
-            one: None
+            other: None
             for key in _with_a_hole(sound)
-            for one in self._by_hole.get(key, ())
-            if one != keyword and one not in same
+            for other in self._by_hole.get(key, ())
+            if other != keyword and other not in same
         }
         chosen: list[str] = []
         for group in (same, list(near)):
@@ -224,7 +224,7 @@ def filtered(
             raise InputError(f"{endpoint}: the endpoint does not answer ({error})") from None
         except (KeyError, IndexError, TypeError, ValueError):
             raise InputError(f"{endpoint}: the answer holds no JSON list of keywords") from None
-        kept += [one for one in some if one in chosen]
+        kept += [word for word in some if word in chosen]
     return kept
 
 

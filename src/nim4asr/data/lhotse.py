@@ -143,8 +143,8 @@ def _read_cuts(source: Path, allow_commands: bool) -> Iterator[Any]:
 
 def _refuse_commands(cut: Any, source: Path) -> None:
     tracks = [track.cut for track in getattr(cut, "tracks", ())] or [cut]
-    for one in tracks:
-        recordings = [getattr(one, "recording", None), *(getattr(one, "custom", None) or {}).values()]
+    for part in tracks:
+        recordings = [getattr(part, "recording", None), *(getattr(part, "custom", None) or {}).values()]
         for audio in (audio for held in recordings for audio in getattr(held, "sources", ()) or ()):
             if audio.type in ("command", "url"):
                 raise InputError(
@@ -167,7 +167,7 @@ def _write_manifest(items: Iterable[Any], target: Path) -> Converted:
                 samples = None
                 if row["audio"] is None:
                     samples = from_array(item.load_audio().T, item.sampling_rate)
-                if not all(is_unicode(one) for one in row.values() if isinstance(one, str)):
+                if not all(is_unicode(value) for value in row.values() if isinstance(value, str)):
                     raise InputError("it holds code points that are no characters")
             except Exception as error:  # Lhotse raises whatever its readers do.
                 left_out[str(item.id)] = reason(error)

@@ -85,7 +85,7 @@ def _utterance(line: str, path: Path, number: int) -> Utterance:
     for key, value in names.items():
         if not isinstance(value, str | int):
             raise wrong(f"{key!r} must be a string")
-    if not all(is_unicode(str(one)) for one in (audio, text, tar, language, *names.values())):
+    if not all(is_unicode(str(value)) for value in (audio, text, tar, language, *names.values())):
         raise wrong("it holds code points that are no characters")
     return Utterance(
         id=str(names["id"] or audio),
@@ -108,7 +108,7 @@ def _members(tar: str) -> dict[str, tuple[int, int]]:
     """Where each member of the archive lies: offset and size."""
     try:
         with tarfile.open(tar, "r:") as archive:
-            return {one.name: (one.offset_data, one.size) for one in archive if one.isfile()}
+            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
     except (OSError, ValueError, EOFError, tarfile.TarError) as error:
         raise InputError(f"{tar}: the archive cannot be read ({reason(error)})") from None
 

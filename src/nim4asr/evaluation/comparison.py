@@ -49,10 +49,12 @@ def compare(report: Path, other: Path, samples: int = 2000, seed: int = 0) -> di
     Raises ``InputError`` if one is no report, or if they have no two utterances in common.
     """
     mine, theirs = read_rows(report), read_rows(other)
-    shared = [one for one in mine if one in theirs]
+    shared = [name for name in mine if name in theirs]
     if len(shared) < _LEAST:
         raise InputError(f"{other}: this report and {report} have no two utterances in common")
-    return _intervals({one: mine[one] for one in shared}, {one: theirs[one] for one in shared}, samples, seed)
+    return _intervals(
+        {name: mine[name] for name in shared}, {name: theirs[name] for name in shared}, samples, seed
+    )
 
 
 def read_rows(report: Path) -> dict[str, dict[str, Any]]:
@@ -82,7 +84,11 @@ def _intervals(
     random = np.random.default_rng(seed)
     found = {}
     for name, (key, chinese) in _RATES.items():
-        chosen = [one for one in mine if chinese is None or (mine[one]["language"] == "zh") == chinese]
+        chosen = [
+            utterance
+            for utterance in mine
+            if chinese is None or (mine[utterance]["language"] == "zh") == chinese
+        ]
         own = _table(mine, chosen, key)
         if len(chosen) < _LEAST or not own[:, 1].sum():
             continue
@@ -98,7 +104,7 @@ def _intervals(
 
 def _table(rows: Mapping[str, Any], chosen: list[str], key: str) -> NDArray[np.float64]:
     """Errors and reference tokens (N, 2) of the chosen utterances."""
-    return np.array([_counts(rows[one][key]) for one in chosen], np.float64).reshape(-1, 2)
+    return np.array([_counts(rows[utterance][key]) for utterance in chosen], np.float64).reshape(-1, 2)
 
 
 def _counts(errors: Mapping[str, int]) -> tuple[int, int]:

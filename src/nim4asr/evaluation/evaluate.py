@@ -205,7 +205,9 @@ def evaluate(
             (recognizer.config if live is None else live).decoding or recognizer.model.config.decoding
         ).beam_size,
         "total": total.summary(hotwords is not None),
-        "languages": {name: one.summary(hotwords is not None) for name, one in sorted(by_language.items())},
+        "languages": {
+            name: totals.summary(hotwords is not None) for name, totals in sorted(by_language.items())
+        },
         "slices": slices(heard),
         "skipped": skipped,
     }
@@ -237,10 +239,10 @@ def slices(heard: Sequence[Heard]) -> dict[str, dict[str, dict[str, float | int 
     """
     by_length: dict[str, list[Heard]] = {}
     by_speaker: dict[str, list[Heard]] = {}
-    for one in heard:
-        name = next((name for name, most in LENGTHS.items() if one.duration < most), LONGER)
-        by_length.setdefault(name, []).append(one)
-        by_speaker.setdefault(one.speaker, []).append(one)
+    for utterance in heard:
+        name = next((name for name, most in LENGTHS.items() if utterance.duration < most), LONGER)
+        by_length.setdefault(name, []).append(utterance)
+        by_speaker.setdefault(utterance.speaker, []).append(utterance)
     found = {"length": {name: _slice(by_length[name]) for name in (*LENGTHS, LONGER) if name in by_length}}
     speakers = sorted(
         (ones for name, ones in by_speaker.items() if name), key=lambda ones: _errors(ones).rate or 0.0
@@ -248,14 +250,14 @@ def slices(heard: Sequence[Heard]) -> dict[str, dict[str, dict[str, float | int 
     if len(speakers) >= 10:
         tenth = len(speakers) // 10
         found["speaker"] = {
-            "best tenth": _slice([one for ones in speakers[:tenth] for one in ones]),
-            "worst tenth": _slice([one for ones in speakers[-tenth:] for one in ones]),
+            "best tenth": _slice([utterance for ones in speakers[:tenth] for utterance in ones]),
+            "worst tenth": _slice([utterance for ones in speakers[-tenth:] for utterance in ones]),
         }
     by_unseen: dict[str, list[Heard]] = {}
-    for one in heard:
-        if one.unseen is not None:
-            name = next((name for name, most in UNSEEN.items() if one.unseen <= most), MORE_UNSEEN)
-            by_unseen.setdefault(name, []).append(one)
+    for utterance in heard:
+        if utterance.unseen is not None:
+            name = next((name for name, most in UNSEEN.items() if utterance.unseen <= most), MORE_UNSEEN)
+            by_unseen.setdefault(name, []).append(utterance)
     if by_unseen:
         found["unseen words"] = {
             name: _slice(by_unseen[name]) for name in (*UNSEEN, MORE_UNSEEN) if name in by_unseen
@@ -277,7 +279,7 @@ def unseen_share(text: str, seen: Container[str]) -> float:
 
 
 def _errors(heard: Iterable[Heard]) -> ErrorCount:
-    return sum((one.errors for one in heard), ErrorCount())
+    return sum((utterance.errors for utterance in heard), ErrorCount())
 
 
 def _slice(heard: Sequence[Heard]) -> dict[str, float | int | None]:

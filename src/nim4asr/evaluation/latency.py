@@ -82,7 +82,7 @@ def word_delays(replayed: Replay) -> list[float]:
     delays: list[float] = []
     for shown, final in _segments(replayed):
         words = final.segment.words
-        stable = [(one.shown, tokens(_stable(one.event))) for one in shown]
+        stable = [(progress.shown, tokens(_stable(progress.event))) for progress in shown]
         for place, word in enumerate(words):
             (wanted,) = tokens(word.text)[:1] or [""]
             at = next(
@@ -118,8 +118,8 @@ def revisions(replayed: Replay) -> Revisions:
     """
     total = Revisions()
     for shown, _ in _segments(replayed):
-        whole = [tokens(_whole(one.event)) for one in shown]
-        stable = [tokens(_stable(one.event)) for one in shown]
+        whole = [tokens(_whole(progress.event)) for progress in shown]
+        stable = [tokens(_stable(progress.event)) for progress in shown]
         total += Revisions(*_changes(whole), *_changes(stable))
     return total
 

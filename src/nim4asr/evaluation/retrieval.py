@@ -39,17 +39,17 @@ def retrieval(index: HotwordIndex, spoken: Sequence[Spoken], names: NameList | N
     same place do not count as said.
     """
     names = names or NameList(index.texts())
-    said = [names.said(tokens(one.text)) for one in spoken]
+    said = [names.said(tokens(utterance.text)) for utterance in spoken]
     exact = index.over(replace(index.config, cost_budget=0.0, cost_per_phoneme=0.0))
     everything = index.over(SearchConfig(cost_budget=0.0, cost_per_phoneme=0.0, min_log_odds=-math.inf))
-    near, taken = _search(index, [one.log_probs for one in spoken])
-    best, _ = _search(exact, [one.log_probs for one in spoken])
-    every, _ = _search(everything, [one.log_probs for one in spoken])
-    sounds = [_perfect(one.text) for one in spoken]
+    near, taken = _search(index, [utterance.log_probs for utterance in spoken])
+    best, _ = _search(exact, [utterance.log_probs for utterance in spoken])
+    every, _ = _search(everything, [utterance.log_probs for utterance in spoken])
+    sounds = [_perfect(utterance.text) for utterance in spoken]
     sure, _ = _search(index, [sound for sound in sounds if sound is not None])
     found = [
-        (len(names & {hit.text for hit in _certain_hits(index, one.text)}), len(names))
-        for names, one in zip(said, spoken, strict=True)
+        (len(names & {hit.text for hit in _certain_hits(index, utterance.text)}), len(names))
+        for names, utterance in zip(said, spoken, strict=True)
     ]
     sure_said = [names for names, sound in zip(said, sounds, strict=True) if sound is not None]
     return {
@@ -73,9 +73,9 @@ def _search(index: HotwordIndex, heard: Sequence[NDArray[np.float32]]) -> tuple[
     if heard:
         # The compiler's time is not the search's.
         index.search(heard[0])
-    for one in heard:
+    for log_probs in heard:
         began = time.perf_counter()
-        hits.append(index.search(one))
+        hits.append(index.search(log_probs))
         taken.append(1000 * (time.perf_counter() - began))
     return hits, taken
 
@@ -98,7 +98,7 @@ def _row(
     hits: Sequence[Sequence[Hit]], said: Sequence[set[str]], least: float
 ) -> dict[str, float | int | None]:
     given = [
-        {hit.text for hit in choose(one, HintConfig(max_hints=1000, min_log_odds=least))} for one in hits
+        {hit.text for hit in choose(found, HintConfig(max_hints=1000, min_log_odds=least))} for found in hits
     ]
     right = sum(len(a & b) for a, b in zip(given, said, strict=True))
     hints, wanted = sum(map(len, given)), sum(map(len, said))

@@ -87,8 +87,8 @@ def _trie(keys: Sequence[Array]) -> tuple[Array, Array, Array]:
         longer = keys[depth - 1 :]
         steps = np.concatenate(
             [
-                place * _RADIX + one[:, depth - 1]
-                for place, one in zip(standing[depth - 1 :], longer, strict=True)
+                place * _RADIX + key[:, depth - 1]
+                for place, key in zip(standing[depth - 1 :], longer, strict=True)
             ]
         )
         prefixes = np.unique(steps)

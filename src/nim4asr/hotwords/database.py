@@ -98,7 +98,7 @@ class Database:
     @property
     def nbytes(self) -> int:
         """The size of all sections."""
-        return sum(one.nbytes for one in self._unchecked.values())
+        return sum(array.nbytes for array in self._unchecked.values())
 
     def text(self, name: int) -> str:
         """The text of a name."""

@@ -53,7 +53,7 @@ def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit
     for hit in sorted(hits, key=lambda hit: (-strength[id(hit)], hit.start, hit.text)):
         if strength[id(hit)] < config.min_log_odds:
             break
-        rivals = [one for one in chosen if hit.start < one.end and one.start < hit.end]
+        rivals = [rival for rival in chosen if hit.start < rival.end and rival.start < hit.end]
         shared = all(
             (rival.start, rival.end, rival.phonemes) == (hit.start, hit.end, hit.phonemes)
             and strength[id(rival)] - strength[id(hit)] <= config.tie_margin

@@ -47,18 +47,18 @@ def build(
 
     def once() -> Iterator[tuple[str, int, Name]]:
         for path in lists:
-            for line, one in read_names(path):
-                if isinstance(one, Problem):
-                    problems.append(one)
-                elif one.text in seen:
-                    problems.append(Problem(str(path), line, f"{one.text!r} is there already"))
+            for line, name in read_names(path):
+                if isinstance(name, Problem):
+                    problems.append(name)
+                elif name.text in seen:
+                    problems.append(Problem(str(path), line, f"{name.text!r} is there already"))
                 else:
-                    seen.add(one.text)
-                    yield str(path), line, one
+                    seen.add(name.text)
+                    yield str(path), line, name
 
     names: list[Pronounced] = []
-    for source, line, one, reason in progress(pronounce_all(once(), workers), "pronouncing"):
-        names.append(one)
+    for source, line, pronounced, reason in progress(pronounce_all(once(), workers), "pronouncing"):
+        names.append(pronounced)
         if reason:
             problems.append(Problem(source, line, reason))
     if not names:
@@ -129,7 +129,7 @@ class HotwordIndex:
         if is_database(path):
             return cls([load(path)], config)
         index = cls(config=config)
-        found = [one for _, one in read_names(path) if isinstance(one, Name)]
+        found = [name for _, name in read_names(path) if isinstance(name, Name)]
         if not found:
             raise InputError(f"{path}: there is no name in the list")
         index.add(found)
@@ -158,7 +158,7 @@ class HotwordIndex:
     def remove(self, texts: Iterable[str]) -> None:
         """Listen for these no more."""
         gone, before = set(texts), self._changes
-        added = {text: one for text, one in before.added.items() if text not in gone}
+        added = {text: pronounced for text, pronounced in before.added.items() if text not in gone}
         self._changes = _Changes(added, before.removed | gone)
 
     def texts(self) -> Iterator[str]:
@@ -213,9 +213,9 @@ class HotwordIndex:
     def _pronounced(self) -> Iterator[Pronounced]:
         changes = self._changes
         for database in self.databases:
-            for one in database.pronounced():
-                if one.name.text not in changes.removed and one.name.text not in changes.added:
-                    yield one
+            for pronounced in database.pronounced():
+                if pronounced.name.text not in changes.removed and pronounced.name.text not in changes.added:
+                    yield pronounced
         yield from changes.added.values()
 
     def hides(self, database: Database, text: str) -> bool:
@@ -245,9 +245,11 @@ class HotwordSearch:
         self._names = names
         self._walks = [
             TrieSearch(
-                one, config, evidence.gain, evidence.trust + 2 * evidence.doubt, least - math.log(weight)
+                database, config, evidence.gain, evidence.trust + 2 * evidence.doubt, least - math.log(weight)
             )
-            for one, weight in ((one, one.heaviest) for one in (*index.databases, index.layer) if len(one))
+            for database, weight in (
+                (database, database.heaviest) for database in (*index.databases, index.layer) if len(database)
+            )
         ]
         self._heard: list[Array] = []
 

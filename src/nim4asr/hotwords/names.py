@@ -95,8 +95,8 @@ def parse_pronunciation(text: str) -> tuple[str, ...]:
     Raises ``ValueError`` for anything else.
     """
     symbols: list[str] = []
-    for one in text.split():
-        symbols += (one,) if one in TABLE.symbols[1:] else syllable(one)
+    for part in text.split():
+        symbols += (part,) if part in TABLE.symbols[1:] else syllable(part)
     if not symbols:
         raise ValueError("an empty pronunciation")
     return tuple(symbols)
@@ -135,7 +135,7 @@ def _name(row: Any) -> Name:
         raise ValueError(f"{text!r} holds no letter and no digit")
     given = row.get("pronunciation") or []
     given = [given] if isinstance(given, str) else given
-    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
         raise ValueError(f"{text!r}: a pronunciation is a string, or a list of them")
     said = tuple(map(parse_pronunciation, given))
     weight = row.get("weight")

@@ -47,13 +47,13 @@ def _pronounce_batch(
     batch: list[tuple[str, tuple[tuple[str, ...], ...]]],
 ) -> list[tuple[tuple[bytes, ...], str]]:
     said = (pronounce_name(Name(text, given)) for text, given in batch)
-    return [(one.pronunciations, reason) for one, reason in said]
+    return [(pronounced.pronunciations, reason) for pronounced, reason in said]
 
 
 def pronounce_name(name: Name) -> tuple[Pronounced, str]:
     """A name with its pronunciations, or with none and the reason."""
     try:
-        said = [bytes(TABLE.encode(one)) for one in say(name)]
+        said = [bytes(TABLE.encode(phonemes)) for phonemes in say(name)]
     except ValueError as error:
         return Pronounced(name, ()), str(error)
     short = tuple(key for key in dict.fromkeys(said) if len(key) <= LONGEST_KEY)

@@ -78,7 +78,7 @@ def save(
             # Written for the owner alone; as readable as any other file.
             weights.chmod((new / CONFIG).stat().st_mode)
         save_cmvn(checkpoint.cmvn, new / CMVN)
-        sums = {one.name: check_sum(one) for one in sorted(new.glob("*.safetensors"))}
+        sums = {file.name: check_sum(file) for file in sorted(new.glob("*.safetensors"))}
         (new / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
         if checkpoint.tokenizer is not None:
             checkpoint.tokenizer.save(new)
@@ -116,7 +116,7 @@ def stored_dtype(place: str | Path) -> torch.dtype:
             types: set[torch.dtype] = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
-    return next(one for one in types if one.is_floating_point)
+    return next(dtype for dtype in types if dtype.is_floating_point)
 
 
 def _load_weights(network: Nim4, folder: Path, device: str | torch.device, dtype: torch.dtype) -> None:

@@ -117,15 +117,15 @@ def _block(cls: type, value: Any, name: str) -> Any:
     if not isinstance(value, dict):
         raise TypeError(f"{name} must be an object")
     types = get_type_hints(cls)
-    for key, one in value.items():
-        if key in types and not _is_of(one, types[key]):
-            raise TypeError(f"{name}.{key} must not be {str(one)[:40]!r}")
+    for key, setting in value.items():
+        if key in types and not _is_of(setting, types[key]):
+            raise TypeError(f"{name}.{key} must not be {str(setting)[:40]!r}")
     return cls(**value)
 
 
 def _is_of(value: Any, declared: Any) -> bool:
     if isinstance(declared, UnionType):
-        return any(_is_of(value, one) for one in declared.__args__)
+        return any(_is_of(value, kind) for kind in declared.__args__)
     if isinstance(value, bool):
         return declared is bool
     if declared is float:

@@ -26,7 +26,9 @@ class EvidenceConfig:
     """What every hit begins with."""
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(one) for one in (self.gain, self.trust, self.doubt, self.size, self.bias)):
+        if not all(
+            math.isfinite(value) for value in (self.gain, self.trust, self.doubt, self.size, self.bias)
+        ):
             raise ValueError("the coefficients of evidence must be numbers")
 
     def list_cost(self, names: int) -> float:

@@ -56,7 +56,7 @@ class Dictionary(Mapping[str, tuple[Phonemes, ...]]):
         if place == len(self) or self._word(place) != key:
             raise KeyError(word)
         line = self._text[self._starts[place] : self._text.index(b"\n", self._starts[place])].decode()
-        return tuple(tuple(one.split()) for one in line.partition("\t")[2].split("|"))
+        return tuple(tuple(pronunciation.split()) for pronunciation in line.partition("\t")[2].split("|"))
 
     def __iter__(self) -> Iterator[str]:
         return (self._word(place).decode() for place in range(len(self)))

@@ -99,7 +99,7 @@ def in_word(text: str, place: int) -> bool:
     sides, and neither of them Chinese.
     """
     return 0 < place < len(text) and all(
-        one.isalnum() and not is_han(one) for one in text[place - 1 : place + 1]
+        character.isalnum() and not is_han(character) for character in text[place - 1 : place + 1]
     )
 
 
@@ -142,4 +142,4 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
         found[tuple(phoneme for part in choice for phoneme in part)] = None
         if len(found) == limit:
             break
-    return [list(one) for one in found if one]
+    return [list(phonemes) for phonemes in found if phonemes]

@@ -215,7 +215,7 @@ class Engine:
         while self._dropped:
             self._release(self._dropped.popleft())
         streams = list(self._streams)
-        writing = [one for one in streams if one.utterance and one.utterance.search]
+        writing = [stream for stream in streams if stream.utterance and stream.utterance.search]
         for stream in streams:
             self._alone(stream, self._advance)
         self._encode(streams)
@@ -301,7 +301,7 @@ class Engine:
         for stream in streams:
             if stream.tasks and isinstance(stream.tasks[0], FeatureChunk) and not _has_order(stream):
                 groups.setdefault((stream.chunks, stream.mask), []).append(stream)
-        live = any(not one.recorded for one in streams)
+        live = any(not stream.recorded for stream in streams)
         for waiting in groups.values():
             if not waiting[0].recorded:
                 self._encode_group(waiting, self._encode_chunks)
@@ -389,7 +389,7 @@ class Engine:
             return
 
         def call(some: Sequence[tuple[StreamHandle, Floats]]) -> list[Floats]:
-            slots = [one.utterance.slot for one, _ in some if one.utterance is not None]
+            slots = [stream.utterance.slot for stream, _ in some if stream.utterance is not None]
             return list(self._cache.append(slots, [inputs for _, inputs in some])[:, None])
 
         for (stream, _), log_probs in zip(rows, _isolated(rows, call), strict=True):

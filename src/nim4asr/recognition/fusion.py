@@ -131,8 +131,8 @@ class PhonemeScorer:
         before = [self._heard[labels[:-1]] for labels in longer]
         found = extend_prefixes(
             self._log_probs,
-            np.stack([one.in_phoneme for one in before]),
-            np.stack([one.in_blank for one in before]),
+            np.stack([state.in_phoneme for state in before]),
+            np.stack([state.in_blank for state in before]),
             np.array([labels[-2] if len(labels) > 1 else BLANK for labels in longer]),
             np.array([labels[-1] for labels in longer]),
         )
@@ -151,10 +151,10 @@ class PhonemeScorer:
             start, before = self._settled
             if not text.startswith(start) or _HAS_NUMBER.search(text):
                 start, before = "", ()
-            said = [one.phonemes for one in tokenize(spoken_form(text[len(start) :]))]
+            said = [token.phonemes for token in tokenize(spoken_form(text[len(start) :]))]
             if said and uncertain:
                 said[-1] = said[-1][:-uncertain]
-            labels = TABLE.encode(phoneme for one in said for phoneme in one)
+            labels = TABLE.encode(phoneme for phonemes in said for phoneme in phonemes)
             self._labels[text, uncertain] = (*before, *labels)
         return self._labels[text, uncertain]
 

@@ -42,7 +42,7 @@ def to_hypothesis(
     written = list(tokens[:-1] if ended else tokens)
     kept = without_runaway(tokenizer, written, config, least)
     counted = log_probs[: len(tokens) if len(kept) == len(written) else len(kept)]
-    mean = sum(max(one, _LEAST) for one in counted) / len(counted) if counted else 0.0
+    mean = sum(max(probability, _LEAST) for probability in counted) / len(counted) if counted else 0.0
     return Hypothesis(tokenizer.decode(kept).strip(), math.exp(mean), _tokens(tokenizer, kept, log_probs))
 
 

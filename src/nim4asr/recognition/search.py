@@ -105,7 +105,7 @@ class TextSearch:
         """Free the forks."""
         for slot in {beam.slot for beam in self._running} - {self._slot}:
             self._cache.free(slot)
-        self._running = [Beam(one.tokens, one.log_probs, one.score, self._slot) for one in self._running]
+        self._running = [Beam(beam.tokens, beam.log_probs, beam.score, self._slot) for beam in self._running]
 
     def _stopped(self, beam: Beam) -> bool:
         """Whether a guard ends the text, and without the token that would."""
@@ -135,7 +135,7 @@ class TextSearch:
                 found.append((stopped[row].score, row, _CUT))
             else:
                 found += [(beam.score + score, row, token) for score, token in self._likeliest(beam, own)]
-        found.sort(key=lambda one: -one[0])
+        found.sort(key=lambda continuation: -continuation[0])
         found = found[: 2 * self._width]
         end = self._tokenizer.end
         for score, row, token in found[: self._width]:
@@ -144,7 +144,7 @@ class TextSearch:
             elif token == end:
                 self._ended.append(self._grown(row, end, score, log_probs, _NOWHERE))
         self._ended = sorted(self._ended, key=lambda beam: -beam.score)[: self._width]
-        on = [one for one in found if one[2] not in (_CUT, end)][: self._width]
+        on = [continuation for continuation in found if continuation[2] not in (_CUT, end)][: self._width]
         if not on or self._over(on[0][0]):
             self.done = True
             return

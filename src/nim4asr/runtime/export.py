@@ -195,7 +195,7 @@ def _forget_origins(model: Any) -> None:
     graphs = [model.graph, *model.functions]
     for graph in graphs:
         del graph.metadata_props[:]
-        for one in (*graph.node, *getattr(graph, "value_info", ()), *getattr(graph, "initializer", ())):
-            if hasattr(one, "metadata_props"):
-                del one.metadata_props[:]
-            one.doc_string = ""
+        for part in (*graph.node, *getattr(graph, "value_info", ()), *getattr(graph, "initializer", ())):
+            if hasattr(part, "metadata_props"):
+                del part.metadata_props[:]
+            part.doc_string = ""

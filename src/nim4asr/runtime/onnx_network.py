@@ -86,7 +86,7 @@ class OnnxNetwork:
         return State(keys, values, np.zeros(convolution, np.float32), np.zeros(1, np.int64))
 
     def encode_chunks(self, inputs: Sequence[ChunkInput]) -> list[tuple[Encoded, Any]]:
-        return [self._chunk(one) for one in inputs]
+        return [self._chunk(chunk) for chunk in inputs]
 
     def embed(self, tokens: Sequence[int]) -> Floats:
         embedded: Floats = self._embeddings[list(tokens)]
@@ -185,7 +185,7 @@ class OnnxCache:
         if not 0 <= length <= held.length:
             raise ValueError(f"slot {slot} holds {held.length} positions, not {length}")
         if length < held.length:
-            self._slots[slot] = KvPrefix(*(np.ascontiguousarray(one[:, :, :, :length]) for one in held))
+            self._slots[slot] = KvPrefix(*(np.ascontiguousarray(array[:, :, :, :length]) for array in held))
 
     def export(self, slot: int) -> KvPrefix:
         return self._slots[slot]

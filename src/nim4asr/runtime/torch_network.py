@@ -38,8 +38,8 @@ class TorchNetwork:
         # The encoder needs one frame of its own to stand on, whatever the segment's length.
         longest = max(SUBSAMPLING_CONTEXT, *map(len, features))
         padded = np.zeros((len(features), longest, features[0].shape[1]), np.float32)
-        for row, one in enumerate(features):
-            padded[row, : len(one)] = one
+        for row, matrix in enumerate(features):
+            padded[row, : len(matrix)] = matrix
         lengths = torch.tensor([len(feature) for feature in features], device=self._weight.device)
         frames, frame_lengths = self.network.encoder(self._tensor(padded), lengths, chunks)
         return self._heads(frames, frame_lengths)
@@ -49,12 +49,12 @@ class TorchNetwork:
 
     @torch.no_grad()
     def encode_chunks(self, inputs: Sequence[ChunkInput]) -> list[tuple[Encoded, Any]]:
-        features = self._tensor(np.stack([one.features for one in inputs]))
-        lengths = torch.tensor([one.frames for one in inputs], device=self._weight.device)
-        state = EncoderState.joined([one.state for one in inputs])
+        features = self._tensor(np.stack([chunk.features for chunk in inputs]))
+        lengths = torch.tensor([chunk.frames for chunk in inputs], device=self._weight.device)
+        state = EncoderState.joined([chunk.state for chunk in inputs])
         frames, state = self.network.encoder.forward_chunk(features, lengths, state)
         encoded = self._heads(frames, lengths)
-        return [(one, state.of_row(row)) for row, one in enumerate(encoded)]
+        return [(frames, state.of_row(row)) for row, frames in enumerate(encoded)]
 
     @torch.no_grad()
     def embed(self, tokens: Sequence[int]) -> Floats:

@@ -109,5 +109,5 @@ def environment_of(device: torch.device | None, own: Mapping[str, str]) -> dict[
     if device is None or device.type != "cuda":
         return dict(own)
     place = device.index or 0
-    visible = [one.strip() for one in own.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    visible = [device.strip() for device in own.get("CUDA_VISIBLE_DEVICES", "").split(",") if device.strip()]
     return {**own, "CUDA_VISIBLE_DEVICES": visible[place] if visible else str(place)}

@@ -85,10 +85,12 @@ def sample(engine: Any, request: dict[str, Any]) -> dict[str, Any]:
     ]
     written, log_probs = [], []
     for output in engine.generate(prompts, parameters, use_tqdm=False):
-        for one in output.outputs:
-            tokens = list(one.token_ids)
+        for completion in output.outputs:
+            tokens = list(completion.token_ids)
             written.append(tokens)
-            log_probs.append([step[token].logprob for step, token in zip(one.logprobs, tokens, strict=True)])
+            log_probs.append(
+                [step[token].logprob for step, token in zip(completion.logprobs, tokens, strict=True)]
+            )
     return {"written": written, "log_probs": log_probs}
 
 

@@ -107,11 +107,11 @@ class HotwordLists:
         """Hints and an index for a request: ``names`` outright while they fit into a prompt, listened for
         beyond that; over the list ``name``, if one is named.
         """
-        unique = tuple(dict.fromkeys(one for one in map(str.strip, names) if one))
+        unique = tuple(dict.fromkeys(name for name in map(str.strip, names) if name))
         if name is None and len(unique) <= MOST_HINTS:
             return unique, None
         index = HotwordIndex() if name is None else self.get(name).index.over()
-        index.add(Name(one) for one in unique)
+        index.add(Name(name) for name in unique)
         return (), index
 
     def _keep(self, name: str, index: HotwordIndex, created: int) -> HotwordList:

@@ -33,7 +33,9 @@ async def model(request: Request) -> Response:
 async def hotword_lists(request: Request) -> Response:
     """``GET /v1/hotwords``."""
     state = _allowed(request)
-    return JSONResponse({"object": "list", "data": [_list_row(one) for one in state.hotwords.all()]})
+    return JSONResponse(
+        {"object": "list", "data": [_list_row(hotwords) for hotwords in state.hotwords.all()]}
+    )
 
 
 async def hotword_list(request: Request) -> Response:

@@ -98,8 +98,8 @@ def _spoken_number(found: re.Match[str]) -> str:
     before, number, after = found.groups()
     if after in tuple("$€£¥") and not before:
         before, after = after, ""
-    tries = (_parsed(one, "en") for one in (f"{before}{number}{after}", number))
-    spoken = next((one for one in tries if one is not None), None)
+    tries = (_parsed(candidate, "en") for candidate in (f"{before}{number}{after}", number))
+    spoken = next((candidate for candidate in tries if candidate is not None), None)
     if spoken is None:
         spoken = " ".join(_DIGITS[int(digit)] for digit in number if digit.isdigit())
     text, start, end = found.string, found.start(), found.end()

@@ -75,4 +75,4 @@ def _transcripts(model: TrainableModel, batch: SpeechBatch, frames: Tensor, leng
     ]
     run(TorchNetwork(network), cache, prompt.rows(), slots, searches)
     best = [search.best for search in searches]
-    return [to_hypothesis(tokenizer, one.tokens, one.log_probs, config).text for one in best]
+    return [to_hypothesis(tokenizer, beam.tokens, beam.log_probs, config).text for beam in best]

@@ -43,7 +43,7 @@ class PhonemeEmbedding(nn.Module):
         sounds = self.embedding.mean(dim=0)
         for token in range(len(embeddings)):
             text = tokenizer.decode([token]).strip()
-            said = [p for one in tokenize(text) for p in one.phonemes] if text.isalpha() else []
+            said = [p for token in tokenize(text) for p in token.phonemes] if text.isalpha() else []
             if said:
                 embeddings[token] = embeddings[token] * 0.7 + sounds[TABLE.encode(said)].sum(dim=0) * 0.7
 

@@ -93,9 +93,9 @@ class _Preparation:
 
     def _corpus(self, name: str, corpus: CorpusConfig) -> None:
         everything = read_manifest(corpus.manifest)
-        train = [one for one in everything if not corpus.is_dev(one)]
-        dev = [one for one in everything if corpus.is_dev(one)]
-        self.transcripts += [one.text for one in train]
+        train = [utterance for utterance in everything if not corpus.is_dev(utterance)]
+        dev = [utterance for utterance in everything if corpus.is_dev(utterance)]
+        self.transcripts += [utterance.text for utterance in train]
         if corpus.stored:
             self.sources.append(WeightedCorpus(self._store(f"{name}-train", train), corpus.weight))
         else:
@@ -161,7 +161,7 @@ class _Preparation:
             if recipe.keyword_filter is not None:
                 judge = recipe.keyword_filter
                 found = filtered(found, judge.endpoint, judge.model, os.environ.get(judge.key_variable, ""))
-            write_atomic(kept, "".join(f"{one}\n" for one in found))
+            write_atomic(kept, "".join(f"{keyword}\n" for keyword in found))
         return KeywordSet(read_texts(kept))
 
 

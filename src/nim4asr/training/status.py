@@ -73,7 +73,7 @@ def read_status(folder: Path) -> RunStatus:
     """The status of the run in ``folder``. Raises ``InputError`` if no run has begun there."""
     try:
         row = parse_json(read_text(folder / RECIPE))
-        recipe, steps = str(row["recipe"]), {name: _numbers(one) for name, one in row["stages"].items()}
+        recipe, steps = str(row["recipe"]), {name: _numbers(counts) for name, counts in row["stages"].items()}
         if not steps or not all(map(is_unicode, [recipe, *steps])) or not all(map(_is_place, steps)):
             raise ValueError("no stages")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
@@ -86,7 +86,7 @@ def read_status(folder: Path) -> RunStatus:
         snapshots = tuple(SnapshotStore(folder / parent / "snapshots").snapshots())
     lists = [*folder.glob("left-out-*.jsonl"), *folder.glob(f"features/*/{LEFT_OUT}"), *folder.glob(SKIPPED)]
     counts = {
-        str(one.relative_to(folder)): len(one.read_text(encoding="utf-8").splitlines()) for one in lists
+        str(path.relative_to(folder)): len(path.read_text(encoding="utf-8").splitlines()) for path in lists
     }
     left_out = {name: count for name, count in sorted(counts.items()) if count}
     return RunStatus(recipe, stages, phase, snapshots, left_out, (folder / MODEL).exists())
@@ -108,8 +108,8 @@ def _numbers(steps: Any) -> int | dict[str, int]:
 
 def _stage(folder: Path, name: str, steps: int | dict[str, int]) -> StageStatus:
     last: dict[str, Any] = {}
-    for one in read_log(folder / name):
-        last |= one
+    for row in read_log(folder / name):
+        last |= row
     if not isinstance(steps, int):
         state = State.load(folder / name)
         steps = (

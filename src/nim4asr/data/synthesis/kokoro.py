@@ -99,9 +99,9 @@ class Kokoro:
         """
         import soxr
 
-        symbols = [one for one in _symbols(text, language) if one in self._ids]
+        symbols = [symbol for symbol in _symbols(text, language) if symbol in self._ids]
         styles = self._styles(voice.name)
-        if not any(one.isalpha() for one in symbols):
+        if not any(symbol.isalpha() for symbol in symbols):
             raise InputError(f"{text!r}: nothing in it has a sound")
         if len(symbols) >= len(styles):
             raise InputError(f"{text[:40]!r}...: {len(symbols)} sounds are too many to say at once")
@@ -109,7 +109,7 @@ class Kokoro:
         if voice.other is not None:
             style = (1 - voice.share) * style + voice.share * self._styles(voice.other)[len(symbols)]
         end = self._ids[_BOUNDARY]
-        ids = [end, *(self._ids[one] for one in symbols), end]
+        ids = [end, *(self._ids[symbol] for symbol in symbols), end]
         (sound,) = self._session.run(
             None,
             {
@@ -175,7 +175,7 @@ def _english(text: str) -> str:
     if shutil.which("espeak-ng") is None:
         raise InputError("espeak-ng is not installed; Kokoro's English needs it")
     # espeak-ng ends a line at each clause, and leaves its mark out.
-    clauses = [one.strip() for one in re.split(r"([.,;:!?]+)\s", text + " ")]
+    clauses = [part.strip() for part in re.split(r"([.,;:!?]+)\s", text + " ")]
     written = []
     for clause, mark in zip(clauses[::2], [*clauses[1::2], ""], strict=False):
         if clause:

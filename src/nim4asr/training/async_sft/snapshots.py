@@ -52,7 +52,7 @@ class SnapshotStore:
         """Everything published, in order, the first reference left out. Raises ``InputError`` if one cannot
         be read.
         """
-        return [one for one in self._all() if one.number]
+        return [snapshot for snapshot in self._all() if snapshot.number]
 
     def latest(self) -> Snapshot | None:
         """The newest snapshot to train on, or None."""
@@ -61,7 +61,7 @@ class SnapshotStore:
 
     def reference(self, step: int) -> Snapshot | None:
         """What the encoder of ``step`` is compared with: the newest of an earlier step."""
-        found = [one for one in self._all() if one.step < step]
+        found = [snapshot for snapshot in self._all() if snapshot.step < step]
         return found[-1] if found else None
 
     def publish(self, acoustic: nn.Module, step: int, cka: float, final: bool = False) -> Snapshot:
@@ -70,9 +70,9 @@ class SnapshotStore:
         A snapshot of the same step is not published twice, so that a run which was cut between two
         checkpoints may repeat itself.
         """
-        for one in self.snapshots():
-            if one.step == step:
-                return one
+        for published in self.snapshots():
+            if published.step == step:
+                return published
         reference, latest = self.reference(step), self.latest()
         number = 1 if latest is None else latest.number + 1
         snapshot = Snapshot(number, step, cka, reference.step if reference else 0, final)
@@ -86,7 +86,7 @@ class SnapshotStore:
     def _all(self) -> list[Snapshot]:
         if not self.folder.is_dir():
             return []
-        found = [_manifest(one) for one in self.folder.iterdir() if _SNAPSHOT.fullmatch(one.name)]
+        found = [_manifest(folder) for folder in self.folder.iterdir() if _SNAPSHOT.fullmatch(folder.name)]
         return sorted(found, key=lambda snapshot: snapshot.number)
 
     def load(self, number: int, acoustic: nn.Module) -> None:

@@ -153,5 +153,5 @@ def _states(folder: Path) -> list[Path]:
     """The states of ``folder``, oldest first."""
     if not folder.is_dir():
         return []
-    found = [(int(m[1]), one) for one in folder.iterdir() if (m := _STATE.fullmatch(one.name))]
-    return [one for _, one in sorted(found)]
+    found = [(int(m[1]), path) for path in folder.iterdir() if (m := _STATE.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]

@@ -64,9 +64,9 @@ def token_log_probs(llm: Any, prompt: Prompt, written: Sequence[Sequence[int]]) 
     device = prompt.embeddings.device
     tokens = torch.zeros(len(written), longest, dtype=torch.long)
     counts = torch.zeros(len(written), longest, dtype=torch.bool)
-    for row, one in enumerate(written):
-        tokens[row, : len(one)] = torch.tensor(one)
-        counts[row, : len(one)] = True
+    for row, drawn in enumerate(written):
+        tokens[row, : len(drawn)] = torch.tensor(drawn)
+        counts[row, : len(drawn)] = True
     tokens, counts = tokens.to(device), counts.to(device)
     before = prompt.embeddings.repeat_interleave(samples, dim=0)
     mask = torch.cat([prompt.attention_mask.repeat_interleave(samples, dim=0), counts[:, :-1].long()], dim=1)

@@ -41,8 +41,13 @@ class HintSampling:
 
     def __post_init__(self) -> None:
         if not all(
-            0 <= one <= 1
-            for one in (self.share, self.unrelated_share, self.drop_probability, self.distractor_probability)
+            0 <= probability <= 1
+            for probability in (
+                self.share,
+                self.unrelated_share,
+                self.drop_probability,
+                self.distractor_probability,
+            )
         ):
             raise ValueError("shares and probabilities lie from 0 to 1")
         if self.max_own < 1 or self.max_others < 0 or not 1 <= self.max_hints <= MOST_HINTS:
@@ -68,17 +73,17 @@ def _of_one(
     if random.random() >= config.share:
         return ()
     if keywords is None:
-        said = [one for _ in range(int(random.integers(1, 3))) for one in keyword(text, random)]
+        said = [word for _ in range(int(random.integers(1, 3))) for word in keyword(text, random)]
     else:
         said = keywords.within(text)
     said = [said[i] for i in random.permutation(len(said))[: config.max_own]]
     foreign = random.random() < config.unrelated_share
-    own = [] if foreign else [one for one in said if random.random() >= config.drop_probability]
+    own = [] if foreign else [word for word in said if random.random() >= config.drop_probability]
     hints = list(own)
     if keywords is not None:
-        for one in said:
+        for word in said:
             if random.random() < config.distractor_probability:
-                hints += keywords.alike(one, random)
+                hints += keywords.alike(word, random)
     for _ in range(int(random.integers(0, config.max_others + 1))):
         if keywords is None:
             hints += keyword(texts[int(random.integers(len(texts)))], random)

@@ -170,10 +170,10 @@ class Grpo(Objective[SpeechBatch]):
         parts = {
             "policy": LossTerm(mean_of_tokens(policy), used.sum()),
             "kl": LossTerm(mean_of_tokens(divergence), used.sum(), self.config.kl_weight),
-            "reward": _logged(group.rewards, lambda one: one.total),
-            "accuracy": _logged(group.rewards, lambda one: one.accuracy),
-            "hallucination": _logged(group.rewards, lambda one: one.hallucination),
-            "context": _logged(group.rewards, lambda one: one.context),
+            "reward": _logged(group.rewards, lambda reward: reward.total),
+            "accuracy": _logged(group.rewards, lambda reward: reward.accuracy),
+            "hallucination": _logged(group.rewards, lambda reward: reward.hallucination),
+            "context": _logged(group.rewards, lambda reward: reward.context),
             "length": LossTerm(lengths.float().sum(), rows, 0.0),
             "without_spread": LossTerm((~group.spread).float().sum(), len(group.spread), 0.0),
         }
@@ -191,7 +191,7 @@ class Grpo(Objective[SpeechBatch]):
             started = self._prompt(start.to(prompt.embeddings.device), batch, hints)
             reference, _ = token_log_probs(start.llm, started, written)
         rewards = self._judge(batch.texts, hints, written)
-        advantages, spread = advantages_of([one.total for one in rewards], self.config.group_size)
+        advantages, spread = advantages_of([reward.total for reward in rewards], self.config.group_size)
         device = prompt.embeddings.device
         return Group(prompt, written, old, reference, rewards, advantages.to(device), spread.to(device))
 

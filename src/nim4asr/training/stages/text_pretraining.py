@@ -206,10 +206,10 @@ def collate(
     longest = max(len(indices) for indices, _ in simulated)
     indices = torch.zeros(len(texts), longest, stack, 2, dtype=torch.long)
     weights = torch.zeros(len(texts), longest, stack, 2)
-    for row, (one, weight) in enumerate(simulated):
-        indices[row, : len(one)] = torch.from_numpy(one)
-        weights[row, : len(one)] = torch.from_numpy(weight)
-    lengths = torch.tensor([len(one) for one, _ in simulated])
+    for row, (phonemes_of_row, weight) in enumerate(simulated):
+        indices[row, : len(phonemes_of_row)] = torch.from_numpy(phonemes_of_row)
+        weights[row, : len(phonemes_of_row)] = torch.from_numpy(weight)
+    lengths = torch.tensor([len(phonemes_of_row) for phonemes_of_row, _ in simulated])
     return TextBatch(indices, weights, lengths, tuple(texts))
 
 

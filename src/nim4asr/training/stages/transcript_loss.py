@@ -29,8 +29,8 @@ def transcript_loss(
     ids = [tokens_of_transcript(tokenizer, text) for text in texts]
     longest = max(map(len, ids))
     targets = torch.full((len(ids), longest), -100, device=speech.device)
-    for row, one in enumerate(ids):
-        targets[row, : len(one)] = torch.tensor(one)
+    for row, tokens in enumerate(ids):
+        targets[row, : len(tokens)] = torch.tensor(tokens)
     embed = network.llm.get_input_embeddings()
     written = embed(targets[:, :-1].clamp(min=0))
     mask = torch.cat([prompt.attention_mask, (targets[:, :-1] != -100).long()], dim=1)

@@ -3,8 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
+from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance
 from nim4asr.errors import InputError
 from nim4asr.evaluation.error_rate import ErrorCount
@@ -134,3 +138,24 @@ def test_slices_by_unseen_words() -> None:
         "more": 1.0,
     }
     assert "unseen words" not in slices([Heard(1.0, "", right)])
+
+
+def test_by_telephone_half_the_bandwidth_is_heard(tmp_path: Path) -> None:
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+    soundfile.write(tmp_path / "hiss.wav", hiss, SAMPLE_RATE)
+    heard: list[Any] = []
+
+    class Ear(Parrot):
+        def transcribe(self, source: Any, *, name: str, hotwords: HotwordIndex | None) -> Transcript:
+            heard.append(read_audio(source))
+            return super().transcribe(source, name=name, hotwords=hotwords)
+
+    ear: Any = Ear({"1": ("hiss", "HH IH S")})
+    call = [Utterance("1", str(tmp_path / "hiss.wav"), "hiss", "en")]
+    for telephone in (False, True):
+        assert evaluate(ear, call, telephone=telephone)["telephone"] is telephone
+    wide, narrow = (np.square(np.abs(np.fft.rfft(samples))) for samples in heard)
+    assert len(wide) == len(narrow)
+    assert (
+        narrow[5000:].sum() < 1e-4 * wide[5000:].sum() and narrow[500:3000].sum() > 0.9 * wide[500:3000].sum()
+    )

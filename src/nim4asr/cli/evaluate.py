@@ -50,6 +50,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--split", help="only the utterances of this split")
     parser.add_argument("--limit", type=int, help="only the first so many utterances")
     parser.add_argument("--streaming", action="store_true", help="recognize as a live stream would")
+    parser.add_argument(
+        "--telephone",
+        action="store_true",
+        help="hear the recordings as a telephone passes them on: 300 to 3,400 Hz, 8 bits",
+    )
     add_streaming_options(parser)
     add_hotword_options(parser)
     add_decoding_options(parser)
@@ -91,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
         live if options.streaming else None,
         hotwords,
         seen,
+        options.telephone,
     )
     if options.report is not None and "report_failed" not in summary:
         summary["intervals"] = {name: asdict(interval) for name, interval in rates(options.report).items()}

@@ -3,11 +3,15 @@
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import Utterance
+from nim4asr.data.robustness import by_telephone
 from nim4asr.errors import InputError
 from nim4asr.evaluation.entities import EntityCount, NameList
 from nim4asr.evaluation.error_rate import Edit, ErrorCount, align
@@ -127,17 +131,18 @@ def judge(
     live: StreamingConfig | None = None,
     hotwords: HotwordIndex | None = None,
     names: NameList | None = None,
+    telephone: bool = False,
 ) -> Judgement:
-    """Recognize ``utterance``, as a live stream if ``live`` says how, with ``hotwords``, and compare.
+    """Recognize ``utterance``, as a live stream if ``live`` says how, with ``hotwords``, and compare. By
+    ``telephone``, half its bandwidth is heard.
 
     Raises ``InputError`` if its audio cannot be read.
     """
+    source = _called_in(utterance) if telephone else utterance.source()
     if live is None:
-        transcript = recognizer.transcribe(utterance.source(), name=utterance.id, hotwords=hotwords)
+        transcript = recognizer.transcribe(source, name=utterance.id, hotwords=hotwords)
     else:
-        transcript = transcribe_live(
-            recognizer.model, utterance.source(), live, name=utterance.id, hotwords=hotwords
-        )
+        transcript = transcribe_live(recognizer.model, source, live, name=utterance.id, hotwords=hotwords)
     said, written = tokens(utterance.text), tokens(transcript.text)
     edits = tuple(align(said, written))
     try:
@@ -162,6 +167,16 @@ def judge(
     )
 
 
+def _called_in(utterance: Utterance) -> bytes:
+    """The utterance's sound by telephone, as a WAV file."""
+    import soundfile
+
+    wav = BytesIO()
+    samples = by_telephone(read_audio(utterance.source()))
+    soundfile.write(wav, samples, SAMPLE_RATE, format="WAV", subtype="FLOAT")
+    return wav.getvalue()
+
+
 def evaluate(
     recognizer: Recognizer,
     utterances: Sequence[Utterance],
@@ -170,15 +185,17 @@ def evaluate(
     live: StreamingConfig | None = None,
     hotwords: HotwordIndex | None = None,
     seen: Container[str] | None = None,
+    telephone: bool = False,
 ) -> dict[str, object]:
     """The summary over ``utterances``, each language's, the total, and ``slices``; of live recognition if
     ``live`` says how.
 
     ``seen`` are the words of the training texts (``words_of``), if errors by the share of others are asked
-    for. With ``hotwords``, they are listened for, and the summary tells what became of those that were said.
-    With ``report``, also writes ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An
-    utterance whose audio cannot be read is left out, and counted and named under ``skipped``; a report that
-    cannot be written is told under ``report_failed``.
+    for. By ``telephone``, half the bandwidth of the recordings is heard. With ``hotwords``, they are listened
+    for, and the summary tells what became of those that were said. With ``report``, also writes
+    ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An utterance whose audio cannot be
+    read is left out, and counted and named under ``skipped``; a report that cannot be written is told under
+    ``report_failed``.
     """
     total, by_language = _Totals(), dict[str, _Totals]()
     names = None if hotwords is None else NameList(hotwords.texts())
@@ -187,7 +204,7 @@ def evaluate(
     heard: list[Heard] = []
     for utterance in progress(utterances, "evaluating", len(utterances)):
         try:
-            judgement = judge(recognizer, utterance, live, hotwords, names)
+            judgement = judge(recognizer, utterance, live, hotwords, names, telephone)
         except InputError as error:
             skipped.append(str(error))
             continue
@@ -200,6 +217,7 @@ def evaluate(
     summary: dict[str, object] = {
         "model": recognizer.model.config.name,
         "normalization": NAME,
+        "telephone": telephone,
         "streaming": None if live is None else {"mode": live.mode, "chunk": live.chunk_s},
         "beams": (
             (recognizer.config if live is None else live).decoding or recognizer.model.config.decoding

@@ -15,7 +15,7 @@ from nim4asr.data.manifest import Utterance
 from nim4asr.data.noise import NoiseArchive
 from nim4asr.data.recordings import FASTEST, SLOWEST
 from nim4asr.data.store import LeftOut, build_store
-from nim4asr.data.synthesis.programs import Voice, draw_voice, synthesize
+from nim4asr.data.synthesis.programs import Programs
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file
 from nim4asr.phonemes import TABLE, pronounce
@@ -88,9 +88,6 @@ class _Spoken:
     language: str
     seed: int
 
-    def voice(self) -> Voice:
-        return draw_voice(self.language, Random(f"{self.seed}/{self.number}"))
-
 
 @dataclass(frozen=True)
 class _Synthetic:
@@ -100,7 +97,8 @@ class _Synthetic:
         name = f"synthetic-{spoken.seed}-{spoken.number}"
         try:
             phonemes = tuple(TABLE.encode(pronounce(spoken.text)))
-            samples = synthesize(spoken.text, spoken.voice())
+            random = Random(f"{spoken.seed}/{spoken.number}")
+            _, samples = Programs().say(spoken.text, spoken.language, random)
         except (InputError, ValueError) as error:
             return LeftOut(name, str(error))
         if problem := _problem(phonemes, samples, self.longest):

@@ -113,10 +113,12 @@ def stored_dtype(place: str | Path) -> torch.dtype:
     path = weight_files(locate(place))[0]
     try:
         with safe_open(path, framework="pt") as file:
-            types: set[torch.dtype] = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
+            # One tensor is read, not all: the first that holds numbers with fractions.
+            tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118
+            dtype: torch.dtype = next(value.dtype for value in tensors if value.is_floating_point())
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
-    return next(dtype for dtype in types if dtype.is_floating_point)
+    return dtype
 
 
 def _load_weights(network: Nim4, folder: Path, device: str | torch.device, dtype: torch.dtype) -> None:

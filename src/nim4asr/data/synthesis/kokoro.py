@@ -63,14 +63,14 @@ class Kokoro:
                 f"{folder}: no Kokoro is here; it needs a graph (.onnx), tokenizer.json and voices/"
             )
         self._graph, self._threads = graphs[0], threads
+        self._names = sorted(path.stem for path in (folder / "voices").glob("*.bin"))
         self._loaded_styles: dict[str, Floats] = {}
         if not any(self.voices(language) for language in ("zh", "en")):
             raise InputError(f"{folder / 'voices'}: no voice of Kokoro is here (NAME.bin)")
 
     def voices(self, language: str) -> list[str]:
         """The names of the voices of ``language``, ``zh`` or ``en``."""
-        names = sorted(path.stem for path in (self._folder / "voices").glob("*.bin"))
-        return [name for name in names if _LANGUAGES.get(name[:1]) == language]
+        return [name for name in self._names if _LANGUAGES.get(name[:1]) == language]
 
     def draw_voice(self, language: str, random: Random, mixed_share: float = 0.5) -> KokoroVoice:
         """A voice for ``language``, ``mixed_share`` of the time a mixture of two, at 0.8 to 1.25 its speed.

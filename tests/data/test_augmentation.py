@@ -10,6 +10,7 @@ from nim4asr.data.augmentation import (
     add_noise,
     limit_band,
     mask,
+    play,
     trim,
     vary,
 )
@@ -39,6 +40,22 @@ def test_trimming_takes_the_quiet_and_leaves_the_speech() -> None:
     speech = sound(200)
     kept = trim(np.concatenate([quiet, speech, quiet]), margin=12)
     assert 200 <= len(kept) <= 240
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.8, 1.25, 2.0])
+def test_features_played_faster_are_those_of_the_sound_played_faster(speed: float) -> None:
+    def glide(speed: float) -> Floats:
+        """From 500 to 1,500 Hz in two seconds."""
+        time = np.arange(round(2 * SAMPLE_RATE / speed)) / SAMPLE_RATE * speed
+        return np.sin(2 * np.pi * (500 * time + 250 * time**2)).astype(np.float32) / 2
+
+    played, expected = play(log_mel(glide(1.0)), speed), log_mel(glide(speed))
+    assert abs(len(played) - len(expected)) <= 3
+    loudest = [
+        features[10:-10].argmax(axis=1) for features in (played[: len(expected)], expected[: len(played)])
+    ]
+    assert np.abs(loudest[0] - loudest[1]).max() <= 2
+    np.testing.assert_array_equal(play(sound(), 1.0), sound())
 
 
 def test_noise_has_its_ratio_and_silence_before_it() -> None:

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
-from nim4asr.data.augmentation import AugmentationConfig
+from nim4asr.data.augmentation import SILENCE, AugmentationConfig
 from nim4asr.data.batches import Collator, Prefetcher, SampledUtterance, Sampler, WeightedCorpus
 from nim4asr.data.store import FeatureStore, LabeledUtterance, LeftOut, build_store
 from nim4asr.errors import InputError
@@ -152,6 +153,25 @@ def test_a_share_is_noise_with_nothing_said(store: FeatureStore) -> None:
     empty = [text == "" for text in batch.texts]
     assert 0.3 < np.mean(empty) < 0.7
     assert [length == 0 for length in batch.target_lengths.tolist()] == empty
+
+
+def test_noise_alone_is_played_at_many_speeds(store: FeatureStore) -> None:
+    # A tone in one band: where it lies tells the speed.
+    noise = np.full((4000, 80), SILENCE, np.float32)
+    noise[:, 40] = 10.0
+    drawn = [SampledUtterance(store, e, turn) for e in store.utterances for turn in range(10)]
+
+    def bands(config: AugmentationConfig) -> set[int]:
+        batch = Collator(CMVN, config, [noise], empty_share=1.0)(drawn)
+        return {
+            int(row[:length].mean(0).argmax())
+            for row, length in zip(batch.features[0], batch.lengths, strict=True)
+        }
+
+    plain = AugmentationConfig(frequency_masks=0, time_masks_per_second=0.0)
+    assert bands(plain) == {40}
+    varied = bands(replace(plain, noise_speeds=(0.5, 2.0)))
+    assert min(varied) < 28 and max(varied) > 52 and len(varied) > 15
 
 
 def test_prefetching_keeps_order_and_errors() -> None:

@@ -74,7 +74,10 @@ def _speakers(options: argparse.Namespace) -> "tuple[Speakers, str]":
     if options.kokoro is not None:
         from nim4asr.data.synthesis.kokoro import Kokoro
 
-        return Kokoro(options.kokoro, max(1, options.threads)), "synthetic; voices of Kokoro, Apache-2.0"
+        kokoro = Kokoro(options.kokoro, max(1, options.threads))
+        # Before the first text: each of them would fail alike.
+        kokoro.require(options.language)
+        return kokoro, "synthetic; voices of Kokoro, Apache-2.0"
     from nim4asr.data.synthesis.programs import Programs, available
 
     if not available():

@@ -34,6 +34,8 @@ class AugmentationConfig:
     noise: NoiseConfig | None = field(default_factory=NoiseConfig)
     narrowband_share: float = 0.0
     """The share of the samples that sound as if a telephone or a low-rate codec had passed them on."""
+    noise_speeds: tuple[float, float] = (1.0, 1.0)
+    """The range of the speeds at which noise without speech is played: one rooster becomes many animals."""
     frequency_masks: int = 2
     frequency_width: int = 18
     """The widest frequency mask, in Mel bands."""
@@ -113,10 +115,33 @@ def limit_band(features: Floats, random: Generator) -> Floats:
     return limited
 
 
+def play(features: Floats, speed: float) -> Floats:
+    """``features`` (T, 80) as a recording sounds ``speed`` times as fast, pitch and tempo alike:
+    (T / speed, 80), about.
+
+    Bands whose sound lay beyond the ends of the front end's range hear what was there.
+    """
+    bands = features.shape[1]
+    sources = np.clip([_band(_center_hz(band) / speed) for band in range(bands)], 0, bands - 1)
+    rows = np.linspace(0, len(features) - 1, max(1, round(len(features) / speed)))
+    played: Floats = _interpolate(_interpolate(features, rows).T, sources).T
+    return played
+
+
 def _band(hz: float) -> float:
     """The Mel band whose center is at ``hz``, with fractions: 80 bands from 20 to 8,000 Hz."""
-    low, high, mel = (1127.0 * np.log1p(f / 700.0) for f in (20.0, 8000.0, hz))
-    return float((mel - low) / (high - low) * 81 - 1)
+    low, high, mel = (_mel(f) for f in (20.0, 8000.0, hz))
+    return (mel - low) / (high - low) * 81 - 1
+
+
+def _center_hz(band: float) -> float:
+    """The center of a Mel band, the inverse of ``_band``."""
+    low, high = _mel(20.0), _mel(8000.0)
+    return 700.0 * float(np.expm1((low + (band + 1) / 81 * (high - low)) / 1127.0))
+
+
+def _mel(hz: float) -> float:
+    return 1127.0 * float(np.log1p(hz / 700.0))
 
 
 def _level(features: Floats) -> float:

@@ -17,7 +17,7 @@ from numpy.random import Generator, default_rng
 from torch import Tensor
 
 from nim4asr.audio.features import FRAMES_PER_SECOND, Cmvn, Floats
-from nim4asr.data.augmentation import SILENCE, AugmentationConfig, mask
+from nim4asr.data.augmentation import SILENCE, AugmentationConfig, mask, play
 from nim4asr.data.corpus import Corpus, CorpusUtterance
 from nim4asr.data.packing import Epochs, pack
 from nim4asr.errors import InputError
@@ -208,7 +208,11 @@ class Collator:
         noise = self.noises[int(random.integers(len(self.noises)))]
         frames = int(random.uniform(0.5, 5.0) * FRAMES_PER_SECOND)
         start = int(random.integers(len(noise)))
-        part = noise[(start + np.arange(frames)) % len(noise)]
+        slowest, fastest = (1.0, 1.0) if self.augmentation is None else self.augmentation.noise_speeds
+        speed = slowest if slowest == fastest else float(np.exp(random.uniform(*np.log([slowest, fastest]))))
+        part = noise[(start + np.arange(max(1, round(frames * speed)))) % len(noise)]
+        if speed != 1.0:
+            part = play(part, speed)
         quieter: Floats = np.maximum(part - random.uniform(0.0, 12.0), SILENCE).astype(np.float32)
         return quieter
 

@@ -178,14 +178,18 @@ def longer(data: Path) -> Recipe:
     if labeled.is_file():
         corpora["cv_en_labeled"] = CorpusConfig(labeled, 1.5)
     # Telephones too: without any of them, half the bandwidth doubles the errors.
-    varied = AugmentationConfig(narrowband_share=0.15)
+    varied = AugmentationConfig(narrowband_share=0.15, noise_speeds=(0.5, 2.0))
     spoken = SpeechData(64.0, 13.0, long_s=6.0, empty_share=0.08, augmentation=varied)
     return replace(
         base,
         corpora=corpora,
+        # Robots have taught it what they could.
+        synthetic=None,
         stages={
             "pretraining": Pretraining(
-                loop(5000, 9e-4, 5.0), SpeechData(60.0, 13.0, empty_share=0.01, augmentation=varied)
+                loop(5000, 9e-4, 5.0),
+                SpeechData(60.0, 13.0, empty_share=0.01, augmentation=varied),
+                dual_mode=True,
             ),
             "joint-sft": replace(
                 joint, speech=replace(joint.speech, loop=loop(2500, 8e-4, 1.0), data=spoken), text_share=0.4

@@ -1,6 +1,7 @@
 """Kokoro's voices, with a graph that says its inputs."""
 
 import json
+import sys
 from pathlib import Path
 from random import Random
 
@@ -151,3 +152,25 @@ def test_folders_that_are_no_kokoro(folder: Path, tmp_path: Path) -> None:
         Kokoro(tmp_path).synthesize("a", "en", KokoroVoice("af_one"))
     with pytest.raises(InputError, match="no voice here for 'zh'"):
         Kokoro(tmp_path).draw_voice("zh", Random(0))
+
+
+def test_what_is_missing_is_said_before_the_first_text(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kokoro.shutil, "which", lambda program: "/usr/bin/espeak-ng")
+    Kokoro(folder).require("en")
+    monkeypatch.setattr(kokoro.shutil, "which", lambda program: None)
+    with pytest.raises(InputError, match="espeak-ng is not installed"):
+        Kokoro(folder).require("en")
+    monkeypatch.setitem(sys.modules, "misaki.zh", None)
+    kokoro._chinese.cache_clear()
+    with pytest.raises(InputError, match="misaki, which is not installed"):
+        Kokoro(folder).require("zh")
+    (tmp_path / "voices").mkdir()
+    for path in ("kokoro.onnx", "tokenizer.json", "voices/af_one.bin"):
+        (tmp_path / path).write_bytes((folder / path).read_bytes())
+    with pytest.raises(InputError, match="no voice here for 'zh'"):
+        Kokoro(tmp_path).require("zh")
+    (tmp_path / "voices/af_one.bin").write_bytes(b"no style")
+    with pytest.raises(InputError, match=r"af_one.bin: the voice cannot be read"):
+        Kokoro(tmp_path).require("en")

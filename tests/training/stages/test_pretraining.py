@@ -95,6 +95,33 @@ def divergence(target: Doubles, other: Doubles) -> float:
     return float(sum(per_frame[row, :length].sum() for row, length in enumerate(LENGTHS)))
 
 
+def test_in_dual_mode_one_view_sees_everything_and_the_other_chunks() -> None:
+    seen: list[tuple[float, ChunkScheme | None]] = []
+
+    class Watched(Frames):
+        def forward(self, features: torch.Tensor, lengths: torch.Tensor, chunks: Any = None) -> Any:
+            seen.append((float(features[0, 0, 0]), chunks))
+            return features, lengths
+
+    logits = np.random.default_rng(0).standard_normal((2, 2, 5, PHONEMES)) * 2
+    features = torch.tensor(logits, dtype=torch.float32)
+    lengths, targets = torch.tensor(LENGTHS), torch.tensor([1, 2, 3])
+    batch = SpeechBatch(features, lengths, targets, torch.tensor([2, 1]), ("", ""), ("a", "b"))
+    loop = LoopConfig(1, OptimizerConfig(1e-3))
+    chunks = ChunkSampling(frames=(7, 7), left=(3, 3))
+    dual = CrCtc(Watched(), Head(), Pretraining(loop, chunks=chunks, dual_mode=True))  # type: ignore[arg-type]
+    parts = dual(batch, np.random.default_rng(0))
+    first, second = float(features[0, 0, 0, 0]), float(features[1, 0, 0, 0])
+    assert seen == [(first, None), (second, ChunkScheme(7, 3))]
+    # Where chunks change nothing, it is the loss of two views alike.
+    alike = CrCtc(Frames(), Head(), Pretraining(loop))(batch, np.random.default_rng(0))  # type: ignore[arg-type]
+    for name in ("ctc", "consistency"):
+        assert parts[name].total.item() == pytest.approx(alike[name].total.item(), rel=1e-6)
+        assert parts[name].count == alike[name].count and parts[name].weight == alike[name].weight
+    with pytest.raises(ValueError, match="two views"):
+        Pretraining(loop, views=1, dual_mode=True)
+
+
 def test_chunks_are_drawn_over_their_whole_ranges() -> None:
     random = np.random.default_rng(0)
     drawn = [ChunkSampling().draw(random) for _ in range(3000)]

@@ -72,14 +72,24 @@ class Kokoro:
         """The names of the voices of ``language``, ``zh`` or ``en``."""
         return [name for name in self._names if _LANGUAGES.get(name[:1]) == language]
 
+    def require(self, language: str) -> None:
+        """Raise ``InputError`` if nothing in ``language`` could be said: no voice is here, a file cannot be
+        read, or what writes the language in symbols is not installed.
+        """
+        for name in self._some_voices(language):
+            self._styles(name)
+        _ = self._ids, self._session
+        if language == "zh":
+            _chinese()
+        else:
+            _require_espeak()
+
     def draw_voice(self, language: str, random: Random, mixed_share: float = 0.5) -> KokoroVoice:
         """A voice for ``language``, ``mixed_share`` of the time a mixture of two, at 0.8 to 1.25 its speed.
 
         Raises ``InputError`` if there is none.
         """
-        names = self.voices(language)
-        if not names:
-            raise InputError(f"{self._folder}: Kokoro has no voice here for {language!r}")
+        names = self._some_voices(language)
         speed = round(random.uniform(0.8, 1.25), 2)
         if len(names) > 1 and random.random() < mixed_share:
             name, other = random.sample(names, 2)
@@ -121,6 +131,12 @@ class Kokoro:
         samples = soxr.resample(np.asarray(sound, np.float32).reshape(-1), _RATE, SAMPLE_RATE)
         clipped: Floats = np.clip(samples, -1.0, 1.0).astype(np.float32)
         return clipped
+
+    def _some_voices(self, language: str) -> list[str]:
+        names = self.voices(language)
+        if not names:
+            raise InputError(f"{self._folder}: Kokoro has no voice here for {language!r}")
+        return names
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -172,8 +188,7 @@ def _chinese() -> Callable[[str], str]:
 
 def _english(text: str) -> str:
     """The symbols of an English text, by espeak-ng's American English; marks at ends of clauses are kept."""
-    if shutil.which("espeak-ng") is None:
-        raise InputError("espeak-ng is not installed; Kokoro's English needs it")
+    _require_espeak()
     # espeak-ng ends a line at each clause, and leaves its mark out.
     clauses = [part.strip() for part in re.split(r"([.,;:!?]+)\s", text + " ")]
     written = []
@@ -181,6 +196,11 @@ def _english(text: str) -> str:
         if clause:
             written.append(" ".join(_espeak_ipa(clause).split()) + mark[:1])
     return " ".join(written)
+
+
+def _require_espeak() -> None:
+    if shutil.which("espeak-ng") is None:
+        raise InputError("espeak-ng is not installed; Kokoro's English needs it")
 
 
 def _espeak_ipa(text: str) -> str:

@@ -11,7 +11,8 @@ where p are the frame-wise posteriors of the views a and b, sg stops the gradien
 p(phonemes | frames) over the utterances of a view, and N is the number of their phonemes: both terms are a
 phoneme's. (Ours; the paper of CR-CTC sums both over an utterance and takes the mean over utterances.) The
 chunks a frame may see are drawn for each batch: the whole utterance for half of them, else a chunk of 4
-to 25 frames.
+to 25 frames. In ``dual_mode`` (Yu et al. 2021) view a sees the whole utterance in every batch and view b
+chunks, so that the live encoder learns from the one that hears everything, by the same equation.
 """
 
 from collections.abc import Callable
@@ -49,8 +50,10 @@ class ChunkSampling:
 
     def draw(self, random: Generator) -> ChunkScheme | None:
         """The chunks of one batch; None is the whole utterance."""
-        if random.random() < self.full_context_share:
-            return None
+        return None if random.random() < self.full_context_share else self.draw_chunks(random)
+
+    def draw_chunks(self, random: Generator) -> ChunkScheme:
+        """The chunks of a batch that does not see whole utterances."""
         return ChunkScheme(
             size=int(random.integers(self.frames[0], self.frames[1] + 1)),
             left=int(random.integers(self.left[0], self.left[1] + 1)),
@@ -70,6 +73,12 @@ class Pretraining(SingleStage):
     more_time_masks: float = 2.5
     """Multiplies SpecAugment's time masks where there are two views."""
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
+    dual_mode: bool = False
+    """Whether one view sees whole utterances and the other chunks; ``full_context_share`` is not asked."""
+
+    def __post_init__(self) -> None:
+        if self.dual_mode and self.views != 2:
+            raise ValueError("dual_mode needs two views, one of whole utterances and one of chunks")
 
     def objective(self, model: TrainableModel) -> "CrCtc":
         """CR-CTC; the encoder and the phoneme head are left trainable."""
@@ -92,8 +101,7 @@ class CrCtc(Objective[SpeechBatch]):
     def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
         """``ctc`` and, with two views, ``consistency``."""
         views, size = batch.features.shape[:2]
-        chunks = self.config.chunks.draw(random)
-        frames, lengths = self.encoder(batch.features.flatten(0, 1), batch.lengths.repeat(views), chunks)
+        frames, lengths = self._encode(batch, random)
         log_probs = self.phoneme_head(frames).float()
         phonemes = batch.target_lengths.sum()
         targets, target_lengths = batch.targets.repeat(views), batch.target_lengths.repeat(views)
@@ -106,6 +114,17 @@ class CrCtc(Objective[SpeechBatch]):
         divergence = divergence + functional.kl_div(second, first.detach(), reduction="none", log_target=True)
         consistency = (divergence.sum(-1) * valid).sum() / 2
         return {"ctc": ctc, "consistency": LossTerm(consistency, phonemes, self.config.consistency_weight)}
+
+    def _encode(self, batch: SpeechBatch, random: Generator) -> tuple[Tensor, Tensor]:
+        """The frames of all views, one after the other: (V * B, T', D), and how many each has."""
+        chunks = self.config.chunks
+        if not self.config.dual_mode:
+            features, lengths = batch.features.flatten(0, 1), batch.lengths.repeat(len(batch.features))
+            encoded: tuple[Tensor, Tensor] = self.encoder(features, lengths, chunks.draw(random))
+            return encoded
+        whole, lengths = self.encoder(batch.features[0], batch.lengths, None)
+        chunked, _ = self.encoder(batch.features[1], batch.lengths, chunks.draw_chunks(random))
+        return torch.cat([whole, chunked]), lengths.repeat(2)
 
 
 def ctc_sum(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:

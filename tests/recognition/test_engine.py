@@ -10,7 +10,7 @@ from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.engine import Engine, StreamHandle
 from nim4asr.recognition.events import Event, Failed, Final, SpeechEnded
-from nim4asr.recognition.frontend import StreamFrontend
+from nim4asr.recognition.frontend import FeatureChunk, StreamFrontend
 from nim4asr.recognition.hinting import HintPolicy
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.recording import Recording
@@ -193,6 +193,43 @@ def test_each_stream_has_its_own_chunks_and_voice_activity(model: Model, talks: 
         assert rounded(said[handle]) == rounded(alone(model, talks[0], config))
     counts = [len([e for e in said[handle] if isinstance(e, Final)]) for handle in handles]
     assert counts == [2, 2, 1]
+
+
+def test_who_has_just_spoken_is_heard_again_before_any_recording(
+    toy_checkpoint: Checkpoint, speech: Floats, talks: list[Floats]
+) -> None:
+    model, config = torch_model(toy_checkpoint), StreamingConfig("final", final_context="whole")
+    engine = Engine(model)
+    recording = Recording(engine, segments_of(speech, 30), RecognitionConfig(), HintPolicy())
+    handles = [engine.open(config) for _ in range(2)]
+    for handle in handles:
+        handle.feed(talks[0])
+        handle.finish()
+    said: dict[StreamHandle, list[Event]] = {handle: [] for handle in handles}
+    held_up = 0
+    while any(handle.busy for handle in handles):
+        waiting = [handle.waiting_s for handle in handles]
+        again = any(
+            handle.scheme is None and handle.tasks and isinstance(handle.tasks[0], FeatureChunk)
+            for handle in handles
+        )
+        unheard = [stream for stream in engine._streams if stream.recorded and stream.waiting_s]
+        events = engine.step()
+        if again:
+            held_up += len(unheard)
+            assert all(stream.waiting_s for stream in unheard)
+        recording.take(events)
+        for handle, before in zip(handles, waiting, strict=True):
+            said[handle] += events.get(handle, [])
+            # What is heard again is nothing that waits.
+            assert handle.waiting_s <= before
+    assert held_up
+    for handle in handles:
+        assert rounded(said[handle]) == rounded(alone(model, talks[0], config))
+        assert len([e for e in said[handle] if isinstance(e, Final)]) == 2
+    recording.drop()
+    engine.step()
+    assert engine.slots_in_use == 0
 
 
 def test_calls_are_shared(model: Model, talks: list[Floats]) -> None:

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.voice_activity import EndReason, VoiceActivityConfig
 from nim4asr.errors import InputError
+from nim4asr.hotwords.index import HotwordIndex
+from nim4asr.hotwords.names import Name
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
-from nim4asr.model.shapes import ChunkScheme
+from nim4asr.model.shapes import ChunkScheme, output_length
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.offline import Recognizer
@@ -96,6 +98,69 @@ def test_the_final_is_what_the_same_chunks_give_offline(
         assert [(w.text, w.start, w.end) for w in one.words] == [
             (w.text, w.start, w.end) for w in other.words
         ]
+
+
+@pytest.mark.parametrize("mode", ["refresh", "final"])
+def test_a_final_of_whole_segments_is_a_recordings(nano: Recognizer, talk: Floats, mode: Any) -> None:
+    live = StreamingConfig(mode, final_context="whole", decoding=DecodingConfig(beam_size=2))
+    offline = Recognizer(nano.model, RecognitionConfig(decoding=live.decoding))
+    index = HotwordIndex()
+    index.add([Name("今天"), Name("北京大学"), Name("天气")])
+    for hotwords in (None, index):
+        expected = offline.transcribe(talk, sample_rate=SAMPLE_RATE, hotwords=hotwords).segments
+        stream = Stream(nano.model, live, hotwords=hotwords)
+        events = listen(stream, talk)
+        assert len(expected) == 2 and any(s.text for s in expected)
+        for found, segment in zip(finals(events), expected, strict=True):
+            assert (found.text, found.phonemes, found.hits) == (segment.text, segment.phonemes, segment.hits)
+            assert (found.hints, found.hints_used) == (segment.hints, segment.hints_used)
+            assert found.confidence == pytest.approx(segment.confidence, abs=1e-3)
+        # Everything was heard once in chunks and once whole, in the same order of events as ever.
+        once = Stream(nano.model, replace(live, final_context="chunks"), hotwords=hotwords)
+        usual = listen(once, talk)
+        assert [type(e) for e in events] == [type(e) for e in usual]
+        assert [e for e in events if not isinstance(e, Final)] == [
+            e for e in usual if not isinstance(e, Final)
+        ]
+        assert stream.stats.encoder_frames == 2 * once.stats.encoder_frames
+        for block in (160, 1601, len(talk)):
+            assert listen(Stream(nano.model, live, hotwords=hotwords), talk, block) == events
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1.28, 1.31, 1.35, 1.92])
+def test_segments_of_any_length_are_heard_again_to_their_end(
+    recognizer: Recognizer, speech: Floats, seconds: float
+) -> None:
+    """Those that end with a whole chunk, a part of one, or too little for a frame."""
+    said = np.resize(speech[len(speech) // 3 : 2 * len(speech) // 3], round(seconds * SAMPLE_RATE))
+    stream = recognizer.stream(StreamingConfig("final", final_context="whole"))
+    heard = stream._engine.model.network.encode
+    calls: list[Floats] = []
+
+    def encode(features: Any, chunks: Any) -> Any:
+        calls.extend(features)
+        return heard(features, chunks)
+
+    stream._engine._network = Spied(stream._engine._network, encode)
+    stream.feed(said)
+    (segment,) = finals(stream.commit())
+    samples = said[round(segment.start * SAMPLE_RATE) : round(segment.end * SAMPLE_RATE)]
+    expected = recognizer.model.cmvn(log_mel(samples))
+    (found,) = calls
+    # But for features at the end that make no frame.
+    assert 0 <= len(expected) - len(found) < 4
+    assert output_length(len(found)) == output_length(len(expected))
+    np.testing.assert_allclose(found, expected[: len(found)], atol=1e-5)
+
+
+class Spied:
+    """A network whose whole segments are seen."""
+
+    def __init__(self, network: Any, encode: Any) -> None:
+        self._network, self.encode = network, encode
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
 
 
 def test_nothing_is_computed_twice(toy_checkpoint: Checkpoint, talk: Floats) -> None:
@@ -327,10 +392,12 @@ def test_nothing_heard_nothing_said(recognizer: Recognizer) -> None:
         {"mode": "loud"},
         {"chunk_s": 0.0},
         {"rollback_tokens": 0},
+        {"final_context": "all"},
+        {"final_context": "whole", "second_pass": False},
     ],
 )
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"mode|chunk|rolled"):
+    with pytest.raises(ValueError, match=r"mode|chunk|rolled|context|second pass"):
         StreamingConfig(**wrong)
 
 

@@ -80,7 +80,10 @@ def run(options: argparse.Namespace) -> int:
         read_rows(options.compare)
     live = streaming_config(options)
     if asks_for_streaming(options) and not options.streaming:
-        raise InputError("--mode, --chunk, --end-silence and --longest are for live speech: add --streaming")
+        raise InputError(
+            "--mode, --chunk, --final-context, --end-silence and --longest are for live speech: "
+            "add --streaming"
+        )
     seen: set[str] | None = None
     for path in options.seen or ():
         seen = (seen or set()).union(*map(words_of, read_texts(path)))

@@ -78,7 +78,9 @@ def add_offline_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_streaming_options(parser: argparse.ArgumentParser) -> None:
-    """``--mode``, ``--chunk``, ``--end-silence``, ``--longest``; None for what is not given."""
+    """``--mode``, ``--chunk``, ``--final-context``, ``--end-silence``, ``--longest``; None for what is not
+    given.
+    """
     from nim4asr.recognition.configuration import StreamingConfig
 
     default = StreamingConfig()
@@ -93,6 +95,12 @@ def add_streaming_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="MS",
         help=f"chunk size of the encoder in ms, a multiple of 160 (default: {1000 * default.chunk_s:g})",
+    )
+    group.add_argument(
+        "--final-context",
+        choices=("chunks", "whole"),
+        help="write the final of what was heard in chunks, or hear the whole segment once more for it: "
+        f"better, and a little later (default: {default.final_context})",
     )
     group.add_argument(
         "--end-silence",
@@ -111,7 +119,7 @@ def add_streaming_options(parser: argparse.ArgumentParser) -> None:
 
 def asks_for_streaming(options: argparse.Namespace) -> bool:
     """Whether any option of live speech was given."""
-    given = (options.mode, options.chunk, options.end_silence, options.longest)
+    given = (options.mode, options.chunk, options.final_context, options.end_silence, options.longest)
     return any(value is not None for value in given)
 
 
@@ -127,7 +135,7 @@ def streaming_config(options: argparse.Namespace) -> "StreamingConfig":
     pauses = {"min_silence_s": options.end_silence, "max_segment_s": options.longest}
     try:
         voice_activity = replace(config.voice_activity, **_given(pauses))
-        asked = _given({"mode": options.mode, "chunk_s": chunk_s})
+        asked = _given({"mode": options.mode, "chunk_s": chunk_s, "final_context": options.final_context})
         return replace(config, voice_activity=voice_activity, **asked)
     except ValueError as error:
         raise InputError(str(error)) from None

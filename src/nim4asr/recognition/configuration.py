@@ -43,6 +43,9 @@ class StreamingConfig:
     """The text of the first so many chunks is rewritten whole."""
     second_pass: bool = True
     """Without it the final keeps the text that was stable."""
+    final_context: Literal["chunks", "whole"] = "chunks"
+    """What the encoder sees for the final: the chunks as they came, or the whole segment once more. The
+    second makes the final as good as a recording's, for another pass of the encoder and a later final."""
     voice_activity: VoiceActivityConfig = field(default_factory=VoiceActivityConfig)
     """When a segment begins and ends."""
     decoding: DecodingConfig | None = None
@@ -53,6 +56,10 @@ class StreamingConfig:
     def __post_init__(self) -> None:
         if self.mode not in ("refresh", "final"):
             raise ValueError(f"the mode of a stream is 'refresh' or 'final', not {self.mode!r}")
+        if self.final_context not in ("chunks", "whole"):
+            raise ValueError(f"the final's context is 'chunks' or 'whole', not {self.final_context!r}")
+        if self.final_context == "whole" and not self.second_pass:
+            raise ValueError("a final of whole segments is a second pass; leave second_pass on")
         if self.chunk_s <= 0 or self.left_context_s < 0:
             raise ValueError("the chunk must be positive and left_context_s not negative")
         if self.rollback_tokens < 1 or self.unfixed_chunks < 0:

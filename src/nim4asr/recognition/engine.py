@@ -6,7 +6,8 @@ recordings, the language model to append speech and what follows it in the promp
 again for the next token of every text that is being written. Streams join and leave between any two steps, so
 none waits for another's text, and one that sends nothing costs nothing.
 
-Every frame is encoded once and every speech embedding enters the keys and values once. What follows the
+Every frame is encoded once and every speech embedding enters the keys and values once; only a stream that
+asks for finals of whole segments (``StreamingConfig.final_context``) is heard a second time. What follows the
 speech in the prompt (hints, the assistant's header, the text kept so far) is dropped after its text: the slot
 is cut back to the end of the speech, and the next chunk's speech goes there. Beams grow in forks of the slot.
 
@@ -36,7 +37,7 @@ from nim4asr.recognition.frontend import (
     StreamFrontend,
     Task,
 )
-from nim4asr.recognition.hinting import HintPolicy
+from nim4asr.recognition.hinting import HintPolicy, HintTracker
 from nim4asr.recognition.search import TextSearch, next_log_probs
 from nim4asr.recognition.utterance import Utterance, Written
 from nim4asr.runtime.network import ChunkInput, Encoded, Model
@@ -84,6 +85,11 @@ class StreamHandle:
         return self.chunks is None
 
     @property
+    def scheme(self) -> ChunkScheme | None:
+        """The chunks that its next sound is heard in; None: it is heard whole."""
+        return None if self.utterance is not None and self.utterance.whole else self.chunks
+
+    @property
     def busy(self) -> bool:
         """Whether ``step`` has anything to do for it."""
         return bool(self.tasks) or _has_order(self)
@@ -91,7 +97,11 @@ class StreamHandle:
     @property
     def waiting_s(self) -> float:
         """Seconds of speech that have been fed and not yet been heard by the encoder."""
-        return FRAME_SECONDS * sum(task.frames for task in list(self.tasks) if isinstance(task, FeatureChunk))
+        tasks, utterance = list(self.tasks), self.utterance
+        if tasks and isinstance(tasks[0], FeatureChunk) and utterance is not None and utterance.again:
+            # It has been heard, in chunks.
+            del tasks[0]
+        return FRAME_SECONDS * sum(task.frames for task in tasks if isinstance(task, FeatureChunk))
 
     def feed(self, samples: Samples) -> None:
         """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.
@@ -259,34 +269,50 @@ class Engine:
                 return
             stream.tasks.popleft()
             if isinstance(task, SpeechStart):
-                stream.utterance = self._begin(stream, task)
+                stream.utterance = self._begin(stream, task.time, whole=stream.recorded)
                 stream.events.append(SpeechStarted(task.time))
             elif isinstance(task, Mark):
                 stream.events.append(Marked(task.token))
             else:
                 assert stream.utterance is not None
-                stream.events.append(SpeechEnded(task.time, task.reason))
+                if not stream.utterance.again:
+                    stream.events.append(SpeechEnded(task.time, task.reason))
+                if stream.utterance.wants_whole:
+                    self._hear_again(stream, task)
+                    return
                 final = stream.utterance.end(task)
                 if final is not None:
                     self._close(stream, final)
 
-    def _begin(self, stream: StreamHandle, start: SpeechStart) -> Utterance:
+    def _begin(
+        self, stream: StreamHandle, start: float, whole: bool, again: HintTracker | None = None
+    ) -> Utterance:
+        """A segment that begins at ``start``; ``again`` listens to one that has been heard before."""
         # Whatever may fail comes before the slot, which nobody would give back.
-        prefix, listener = self.model.prompt_cache, stream.hinting.listen(self.model.config.evidence)
-        state = None if stream.chunks is None else self._network.initial_state(stream.chunks)
+        prefix, listener = self.model.prompt_cache, again or stream.hinting.listen(self.model.config.evidence)
+        state = None if whole or stream.chunks is None else self._network.initial_state(stream.chunks)
         slot = self._cache.allocate()
         self._cache.load(slot, prefix)
         return Utterance(
             stream.config,
             self._tokenizer,
             self._stack,
-            start.time,
+            start,
             listener,
             slot,
             self._cache.length(slot),
             state,
-            stream.recorded,
+            whole,
+            again is not None,
         )
+
+    def _hear_again(self, stream: StreamHandle, end: SpeechEnd) -> None:
+        """Begin the segment that ended anew, to be heard in one piece."""
+        heard = stream.utterance
+        assert heard is not None
+        self._release(stream)
+        stream.utterance = self._begin(stream, heard.start, whole=True, again=heard.listener.again())
+        stream.tasks.extendleft([end, heard.in_one_piece()])
 
     def _close(self, stream: StreamHandle, final: Event) -> None:
         stream.events.append(final)
@@ -295,21 +321,26 @@ class Engine:
     def _encode(self, streams: Sequence[StreamHandle]) -> None:
         """The next chunk of every stream that stands before one: of each chunk scheme in one call.
 
-        While anyone speaks live, one segment of the recordings at a time: no step must take long.
+        While anyone speaks live, one whole segment at a time: no step must take long.
         """
-        groups: dict[object, list[StreamHandle]] = {}
+        chunked: dict[ChunkScheme, list[StreamHandle]] = {}
+        whole: list[StreamHandle] = []
         for stream in streams:
             if stream.tasks and isinstance(stream.tasks[0], FeatureChunk) and not _has_order(stream):
-                groups.setdefault((stream.chunks, stream.mask), []).append(stream)
-        live = any(not stream.recorded for stream in streams)
-        for waiting in groups.values():
-            if not waiting[0].recorded:
-                self._encode_group(waiting, self._encode_chunks)
-        for waiting in groups.values():
-            if waiting[0].recorded:
-                self._encode_group(waiting[:1] if live else waiting, self._encode_whole)
-                if live:
-                    return
+                if stream.scheme is None:
+                    whole.append(stream)
+                else:
+                    chunked.setdefault(stream.scheme, []).append(stream)
+        for waiting in chunked.values():
+            self._encode_group(waiting, self._encode_chunks)
+        if any(not stream.recorded for stream in streams):
+            # Whoever has just spoken waits for the final; a recording can wait.
+            whole = sorted(whole, key=lambda stream: stream.recorded)[:1]
+        masked: dict[ChunkScheme | None, list[StreamHandle]] = {}
+        for stream in whole:
+            masked.setdefault(stream.mask, []).append(stream)
+        for waiting in masked.values():
+            self._encode_group(waiting, self._encode_whole)
 
     def _encode_group(
         self,

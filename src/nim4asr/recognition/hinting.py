@@ -75,12 +75,19 @@ class HintTracker:
     """
 
     def __init__(self, hinting: HintPolicy, evidence: EvidenceConfig | None = None) -> None:
+        self._hinting, self._evidence = hinting, evidence
         self.given = hinting.given
         self._config = hinting.config
         self._search: HotwordSearch | None = (
             None if hinting.hotwords is None else hinting.hotwords.listen(evidence)
         )
         self.voiced = False
+
+    def again(self) -> "HintTracker":
+        """A tracker for the same names that has heard nothing."""
+        fresh = HintTracker(self._hinting, self._evidence)
+        fresh.given = self.given
+        return fresh
 
     def feed(self, log_probs: NDArray[np.float32]) -> None:
         """Hear the next log posteriors (T, phonemes)."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nim4asr.audio.features import FRAME_SECONDS, Floats
+from nim4asr.audio.features import FRAME_SECONDS, SUBSAMPLING, Floats
+from nim4asr.model.shapes import LOOKAHEAD_FRAMES
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import TABLE
 from nim4asr.recognition.configuration import StreamingConfig
@@ -62,6 +63,8 @@ class Utterance:
 
     ``positions`` of the slot are prompt and speech; ``state`` is the encoder's. ``stable`` of its ``tokens``
     will not change. ``order`` is the text that is wanted, if one is, and ``search`` the writing of it.
+    ``whole`` is a segment that the encoder hears in one piece: a recording's, or a live one ``again`` at its
+    end.
     """
 
     def __init__(
@@ -74,18 +77,20 @@ class Utterance:
         slot: int,
         positions: int,
         state: object,
-        recorded: bool,
+        whole: bool,
+        again: bool = False,
     ) -> None:
         assert config.decoding is not None
         self._config, self._tokenizer, self._stack = config, tokenizer, stack
         self._decoding = config.decoding
-        self._recorded = recorded
+        self.whole, self.again = whole, again
         self.start, self.listener = start, listener
         self.slot, self.positions, self.state = slot, positions, state
         self.speech: Floats | None = None
         self.order: Order | None = None
         self.search: TextSearch | None = None
         self._log_probs: list[Floats] = [np.zeros((0, len(TABLE)), np.float32)]
+        self._features: list[Floats] = []
         self._frames = 0
         self._chunks = 0
         self._stable = 0
@@ -101,11 +106,27 @@ class Utterance:
         """How much of it the encoder has heard."""
         return self._frames * FRAME_SECONDS
 
+    @property
+    def wants_whole(self) -> bool:
+        """Whether it has been heard in chunks, and its final is to be written of the whole."""
+        return self._config.final_context == "whole" and not self.whole and self._speaks
+
+    def in_one_piece(self) -> FeatureChunk:
+        """All that was heard, as one chunk."""
+        return FeatureChunk(np.concatenate(self._features), self._frames, last=True)
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether there is anything for the language model to do: a voice, and a speech token."""
+        return self.listener.voiced and self._frames >= self._stack
+
     def hear(self, chunk: FeatureChunk, encoded: Encoded) -> None:
         """Take in what the encoder made of ``chunk``; live, that asks for a new partial."""
         self._log_probs.append(encoded.log_probs)
         self.speech = encoded.speech
         self.listener.feed(encoded.log_probs)
+        if self._config.final_context == "whole" and not self.whole:
+            self._keep(chunk)
         self._frames += chunk.frames
         self._chunks += 1
         if self._config.mode == "refresh" and not chunk.last and self.listener.voiced:
@@ -113,14 +134,21 @@ class Utterance:
 
     def end(self, end: SpeechEnd) -> Event | None:
         """Ask for the final text; it is there at once where nobody spoke."""
-        if not self.listener.voiced or self._frames < self._stack:
-            # Nothing voiced, or less than a speech token: nothing for the language model to do.
+        if not self._speaks:
             return Final(end.time, self._segment(end.time, None, self._heard()))
-        if self._recorded:
+        if self.whole:
             self.order = Order(end=end)
         else:
             self.order = self._ordered(0 if self._config.second_pass else self._stable, end)
         return None
+
+    def _keep(self, chunk: FeatureChunk) -> None:
+        """The features of ``chunk`` that make its frames: where the next one begins, those before are
+        enough.
+        """
+        if self._features:
+            self._features[-1] = self._features[-1][:-LOOKAHEAD_FRAMES]
+        self._features.append(chunk.features[: SUBSAMPLING * chunk.frames + LOOKAHEAD_FRAMES])
 
     def open_search(self, cache: KvCache, order: Order) -> TextSearch:
         """The search for the text that was ordered."""
@@ -154,7 +182,7 @@ class Utterance:
 
     def _conclude_final(self, order: Order, end: SpeechEnd, written: Written) -> Event | None:
         segment = self._segment(end.time, written, order.heard)
-        if self._recorded and not order.hinted:
+        if self.whole and not order.hinted:
             heard = self.listener.heard(segment.text)
             segment = with_hits(segment, heard)
             if heard.hints:

@@ -14,7 +14,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from conftest import CLIP_FOLDER
+from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import read_audio
+from nim4asr.model.shapes import ChunkScheme
+from nim4asr.recognition.configuration import RecognitionConfig
+from nim4asr.recognition.offline import Recognizer
 from nim4asr.serving.configuration import ServerConfig
 from serving.conftest import Running
 
@@ -66,6 +70,23 @@ def test_any_cutting_of_the_sound_gives_the_same_text(nano: Running, size: int) 
         send(socket, "input_audio_buffer.commit")
         assert until(socket, ".completed")["transcript"] == "what do you want"
     settled(nano)
+
+
+@pytest.mark.parametrize("context", ["chunks", "whole"])
+def test_finals_of_whole_segments_are_those_of_recordings(serve: Callable[..., Any], context: Any) -> None:
+    """What is heard again tells, where chunks have another text."""
+    clip, silence = read_audio(CLIP_FOLDER.parents[1] / "demo/en-2.flac"), np.zeros(SAMPLE_RATE, np.float32)
+    sound = np.concatenate([clip, silence])
+    with serve(ServerConfig(final_context=context)) as server:
+        model = server.state.worker.model
+        chunks = ChunkScheme(16, 4) if context == "chunks" else None
+        offline = Recognizer(model, RecognitionConfig(chunks=chunks))
+        expected = [s.text for s in offline.transcribe(sound, sample_rate=SAMPLE_RATE).segments]
+        with connect(f"{server.ws_url}/v1/realtime", max_size=None) as socket:
+            socket.send(json.dumps(UPDATE))
+            append(socket, (np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+            found = [until(socket, ".completed")["transcript"] for _ in expected]
+    assert found == expected and any(found)
 
 
 def test_a_hundred_clients_that_vanish_leave_nothing(nano: Running) -> None:

@@ -86,6 +86,13 @@ def add_parser(commands: Any) -> None:
         metavar="MODEL",
         help="another name for the model, such as whisper-1",
     )
+    parser.add_argument(
+        "--final-context",
+        choices=("chunks", "whole"),
+        default="chunks",
+        help="finals of live speech: of what was heard in chunks, or of the whole segment, heard once more: "
+        "better, and a little later (default: %(default)s)",
+    )
     add_decoding_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -123,6 +130,7 @@ def run(options: argparse.Namespace) -> int:
         config = ServerConfig(
             model_name=recognizer.model.config.name,
             aliases=tuple(options.alias),
+            final_context=options.final_context,
             keys=keys,
             audio_s_per_minute=options.rate,
             cors_origins=tuple(options.cors),

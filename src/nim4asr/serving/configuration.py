@@ -1,6 +1,7 @@
 """What a server allows and offers."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,8 @@ class ServerConfig:
     """Other names for it, for clients with a fixed list of models."""
     keys: frozenset[str] = frozenset()
     """API keys; without any, everyone may use the server."""
+    final_context: Literal["chunks", "whole"] = "chunks"
+    """What the encoder sees for the finals of live speech (``StreamingConfig.final_context``)."""
     max_streams: int = 48
     """Live streams at a time."""
     max_recordings: int = 2

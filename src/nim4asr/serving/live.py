@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nim4asr.audio.features import SAMPLE_RATE
@@ -53,6 +54,7 @@ class LiveConnection:
     ) -> None:
         """Open a stream. Raises ``InputError`` or ``ApiError`` if it cannot be."""
         hints, index = await self._chosen(names, hotwords)
+        config = replace(config or StreamingConfig(), final_context=self._state.config.final_context)
 
         def on_events(events: list[Event]) -> None:
             self._measure(events)

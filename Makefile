@@ -44,6 +44,38 @@ lowest: $(VENV)/bin/python
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzzing --count 10000
 
+# The bundled model from nothing, out of the corpora in CORPORA and, labeled by Moonshine, the clips in CLIPS
+# (docs/training.md). Hours to days; each part goes on where it stopped.
+CORPORA ?= corpora
+RUNS ?= runs
+LABELED := $(CORPORA)/speech/cv_en_labeled.jsonl
+WEIGHTS := model/model.safetensors
+LONGER = $(BIN)/nim4 train nano-longer --data $(CORPORA) --output $(@D:/model=) --init-model $(<D) --start-stage pretraining
+
+.PHONY: nano
+nano: $(RUNS)/nano-mean/encoder_chunk.onnx
+
+$(RUNS)/nano/$(WEIGHTS): | $(VENV)/.installed-dev
+	$(BIN)/nim4 train nano --data $(CORPORA) --output $(RUNS)/nano
+
+# Nothing but a head that hears English can tell which labels to trust.
+$(LABELED): | $(RUNS)/nano/$(WEIGHTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt moonshine-voice
+	$(BIN)/python tools/label_speech.py $(CLIPS) -o $(RUNS)/labels.jsonl --apart-from $(CORPORA)/speech/cv_en.jsonl
+	$(BIN)/python tools/filter_labels.py $(RUNS)/labels.jsonl -o $(RUNS)/labeled.jsonl --model $(RUNS)/nano/model
+	cp $(RUNS)/labeled.jsonl $@
+
+$(RUNS)/nano-longer-1/$(WEIGHTS): $(RUNS)/nano/$(WEIGHTS) $(if $(CLIPS),| $(LABELED))
+	$(LONGER)
+$(RUNS)/nano-longer-2/$(WEIGHTS): $(RUNS)/nano-longer-1/$(WEIGHTS)
+	$(LONGER)
+$(RUNS)/nano-longer-3/$(WEIGHTS): $(RUNS)/nano-longer-2/$(WEIGHTS)
+	$(LONGER)
+
+$(RUNS)/nano-mean/encoder_chunk.onnx: $(RUNS)/nano-longer-2/$(WEIGHTS) $(RUNS)/nano-longer-3/$(WEIGHTS)
+	$(BIN)/nim4 average $(RUNS)/nano-longer-2/model $(RUNS)/nano-longer-3/model -o $(RUNS)/nano-mean
+	$(BIN)/nim4 export $(RUNS)/nano-mean
+
 # The second product, auctionlab, has an environment and tests of its own.
 bidding-demo:
 	@$(MAKE) --no-print-directory -C bidding demo

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,3 +153,24 @@ def test_sound_never_flows_up() -> None:
         for file in (ROOT / "src/nim4asr" / room).rglob("*.py"):
             for other in re.findall(r"(?:from|import) nim4asr\.(\w+)", file.read_text(encoding="utf-8")):
                 assert other not in rooms[place + 1 :], f"{file} imports {other}"
+
+
+@pytest.mark.parametrize("labeled", [True, False])
+def test_the_commands_of_make_nano_are_commands(tmp_path: Path, labeled: bool) -> None:
+    # The environment counts as made.
+    arguments = ["make", "-n", "-o", ".venv/.installed-dev", "nano", f"RUNS={tmp_path}", "CORPORA=corpora"]
+    if labeled:
+        arguments.append("CLIPS=clips")
+    told = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    lines = [shlex.split(line) for line in told.splitlines()]
+    ours = [words for words in lines if words[0].endswith("/nim4")]
+    parsed = [parser().parse_args(words[1:]) for words in ours]
+    assert [options.command for options in parsed] == ["train"] * 4 + ["average", "export"]
+    assert [words[1] for words in lines if words[0].endswith("/python") and words[1].startswith("tools")] == (
+        ["tools/label_speech.py", "tools/filter_labels.py"] if labeled else []
+    )
+    # Each begins with what the one before it writes, and the mean is of the last two.
+    written = [options.output / "model" for options in parsed[:4]]
+    assert [Path(options.init_model) for options in parsed[1:4]] == written[:3]
+    assert [Path(model) for model in parsed[4].models] == written[2:]
+    assert Path(parsed[5].model) == parsed[4].output

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from tests.conftest import CLIP_FOLDER
-from tools.label_speech import main
+from tools.label_speech import apart, main
 
 from nim4asr.audio.reading import read_audio
 
@@ -76,3 +76,19 @@ def test_a_folder_without_clips(
 ) -> None:
     assert label(monkeypatch, str(tmp_path), "-o", str(tmp_path / "labels.jsonl")) == 1
     assert "no clip is here" in capsys.readouterr().err
+
+
+def test_nobody_of_the_dev_split_is_labeled(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"crowd_en_{number}" for number in (100, 161, 200, 260, 261, 340)]
+    found = apart([Path(f"{name}.mp3") for name in names], ["crowd_en_340"], ["crowd_en_220"])
+    assert [clip.stem for clip in found] == ["crowd_en_100"]
+    assert apart([Path("one.mp3"), Path("281.mp3")], ["one"], ["220", "noname"]) == [Path("281.mp3")]
+    manifest = tmp_path / "manifest.jsonl"
+    row = {"id": "two", "audio": "two.flac", "text": "two", "language": "en", "split": "train"}
+    manifest.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    output = tmp_path / "labels.jsonl"
+    options = ["-o", str(output), "--workers", "1", "--apart-from", str(manifest)]
+    assert label(monkeypatch, str(clips), *options) == 0
+    assert [json.loads(line)["id"] for line in output.read_text(encoding="utf-8").splitlines()] == ["one"]

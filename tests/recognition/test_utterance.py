@@ -13,7 +13,7 @@ from nim4asr.hotwords.search import certain
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.phonemes import BLANK, TABLE, pronounce
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Final, Partial
 from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd
@@ -159,3 +159,49 @@ def test_the_budget_is_that_of_the_whole_segment(tokenizer: Tokenizer) -> None:
     decoding = DecodingConfig()
     assert final._budget == decoding.max_new_tokens(4.0)
     assert partial._budget == decoding.max_new_tokens(utterance.seconds)
+
+
+def heard_with(tokenizer: Tokenizer, entropy: float, frames: int, config: StreamingConfig) -> Utterance:
+    """A segment of ``frames`` frames of a phoneme, each with an entropy of ``entropy`` nats, and blanks."""
+    # One phoneme of probability p, and the rest shared by all others but the blank.
+    others = len(TABLE) - 2
+    low, high = 1 / (others + 1), 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        found = -p * np.log(p) - (1 - p) * np.log(max(1 - p, 1e-300) / others)
+        low, high = (p, high) if found > entropy else (low, p)
+    row = np.full(len(TABLE), np.log(max(1 - p, 1e-300) / others))
+    row[BLANK], row[7] = -np.inf, np.log(p)
+    blank = np.full(len(TABLE), -np.inf)
+    blank[BLANK] = 0.0
+    log_probs = np.stack([row, blank] * frames).astype(np.float32)
+    utterance = Utterance(config, tokenizer, 4, 5.0, HintPolicy().listen(), 0, 3, None, whole=False)
+    chunk = FeatureChunk(np.zeros((1, 80), np.float32), len(log_probs), last=False)
+    utterance.hear(chunk, Encoded(log_probs, np.zeros((len(log_probs) // 4, 32), np.float32)))
+    return utterance
+
+
+@pytest.mark.parametrize(
+    ("entropy", "frames", "text"),
+    [(1.6, 4, True), (1.8, 4, False), (1.8, 11, False), (1.8, 12, True), (3.0, 11, False), (0.01, 2, True)],
+)
+def test_a_short_sound_that_could_be_anything_is_no_word(
+    tokenizer: Tokenizer, entropy: float, frames: int, text: bool
+) -> None:
+    guarded = replace(CONFIG, decoding=DecodingConfig(max_entropy=1.7))
+    utterance = heard_with(tokenizer, entropy, frames, guarded)
+    assert (utterance.order is not None) == text
+    utterance.order = None
+    final = utterance.end(END)
+    assert (utterance.order is not None) == text
+    if not text:
+        assert isinstance(final, Final) and final.segment.text == "" and final.segment.hits == ()
+    # Without the guard, anything is written.
+    free = heard_with(tokenizer, entropy, frames, CONFIG)
+    assert free.order is not None and free.end(END) is None
+
+
+@pytest.mark.parametrize("wrong", [{"max_entropy": -0.1}, {"short_frames": -1}])
+def test_guards_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="max_entropy and short_frames"):
+        DecodingConfig(**wrong)

@@ -41,6 +41,12 @@ class DecodingConfig:
     """Copies of characters are a loop if they are so many together."""
     max_word_letters: int = LONGEST_WORD
     """Longer words are removed."""
+    max_entropy: float | None = None
+    """A short sound is no word, and gets no text, if its phonemes are heard with more entropy than this: nats
+    a frame, the mean over those that are not blank. A bark is a little of many phonemes, a word mostly its
+    own. None writes whatever is heard."""
+    short_frames: int = 12
+    """A sound is short if not so many of its frames are other than blank."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.beam_size <= MOST_BEAMS:
@@ -53,6 +59,8 @@ class DecodingConfig:
             raise ValueError("the guards need two repeats, one token a loop and a positive budget")
         if self.min_loop_characters < 2 or self.max_word_letters < 1:
             raise ValueError("the guards need two characters a loop and one letter a word")
+        if self.short_frames < 0 or (self.max_entropy is not None and self.max_entropy < 0):
+            raise ValueError("max_entropy and short_frames must not be negative")
 
     def max_new_tokens(self, seconds: float) -> int:
         """The most tokens to write for ``seconds`` of audio."""

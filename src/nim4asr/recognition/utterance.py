@@ -15,7 +15,7 @@ import numpy as np
 from nim4asr.audio.features import FRAME_SECONDS, SUBSAMPLING, Floats
 from nim4asr.model.shapes import LOOKAHEAD_FRAMES
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.phonemes import TABLE
+from nim4asr.phonemes import BLANK, TABLE
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial
 from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd
@@ -93,6 +93,9 @@ class Utterance:
         self._features: list[Floats] = []
         self._frames = 0
         self._chunks = 0
+        # Frames that are not blank, and the sum of their entropies.
+        self._sounding = 0
+        self._entropy = 0.0
         self._stable = 0
         self._tokens: tuple[int, ...] = ()
         self._token_log_probs: tuple[float, ...] = ()
@@ -117,23 +120,38 @@ class Utterance:
 
     @property
     def _speaks(self) -> bool:
-        """Whether there is anything for the language model to do: a voice, and a speech token."""
-        return self.listener.voiced and self._frames >= self._stack
+        """Whether there is anything for the language model to do: a speech token, a voice, and no sound that
+        could be any.
+        """
+        return self._frames >= self._stack and self.listener.voiced and not self._could_be_anything
+
+    @property
+    def _could_be_anything(self) -> bool:
+        most, short = self._decoding.max_entropy, self._decoding.short_frames
+        if most is None or self._sounding >= short or self._stable:
+            return False
+        return self._entropy > most * self._sounding
 
     def hear(self, chunk: FeatureChunk, encoded: Encoded) -> None:
         """Take in what the encoder made of ``chunk``; live, that asks for a new partial."""
         self._log_probs.append(encoded.log_probs)
         self.speech = encoded.speech
         self.listener.feed(encoded.log_probs)
+        sounding = encoded.log_probs[encoded.log_probs.argmax(axis=-1) != BLANK]
+        self._sounding += len(sounding)
+        # What is impossible adds nothing.
+        self._entropy -= float((np.exp(sounding) * np.maximum(sounding, -100.0)).sum())
         if self._config.final_context == "whole" and not self.whole:
             self._keep(chunk)
         self._frames += chunk.frames
         self._chunks += 1
-        if self._config.mode == "refresh" and not chunk.last and self.listener.voiced:
+        if self._config.mode == "refresh" and not chunk.last and self._speaks:
             self.order = self._ordered(self._stable)
 
     def end(self, end: SpeechEnd) -> Event | None:
         """Ask for the final text; it is there at once where nobody spoke."""
+        if self._could_be_anything:
+            return Final(end.time, self._segment(end.time, None, HintResult()))
         if not self._speaks:
             return Final(end.time, self._segment(end.time, None, self._heard()))
         if self.whole:

@@ -64,15 +64,16 @@ def main() -> None:
         text for text in dict.fromkeys(read_texts(options.names)) if len(text) > 1 and all(map(is_han, text))
     ]
     recognizer = Recognizer.load(options.model)
-    utterances = spread([one for one in read_manifest(options.manifest) if one.split == "dev"], options.limit)
+    dev = [utterance for utterance in read_manifest(options.manifest) if utterance.split == "dev"]
+    utterances = spread(dev, options.limit)
     tell("listening")
     spoken = [
         Spoken(utterance.text, posteriors(recognizer, read_audio(utterance.source())))
         for utterance in utterances
     ]
-    noise = [posteriors(recognizer, one) for one in noises(options.noise)] if options.noise else []
+    noise = [posteriors(recognizer, sound) for sound in noises(options.noise)] if options.noise else []
     every = NameList(texts)
-    said = sorted(set().union(*(every.said(tokens(one.text)) for one in spoken)))
+    said = sorted(set().union(*(every.said(tokens(utterance.text)) for utterance in spoken)))
     others = sorted(set(texts) - set(said))
     random.Random(0).shuffle(others)
     row: dict[str, Any] = {
@@ -122,7 +123,7 @@ def posteriors(recognizer: Recognizer, samples: Any) -> Any:
 def noises(path: Path, most: int = 200) -> Iterator[Any]:
     """Sounds without speech, five seconds of each."""
     with tarfile.open(path) as tar:
-        members = (one for one in tar if one.isfile() and "babble" not in one.name)
+        members = (member for member in tar if member.isfile() and "babble" not in member.name)
         for member in islice(members, most):
             file = tar.extractfile(member)
             assert file is not None
@@ -144,7 +145,7 @@ def at_size(
     path = folder / "hotwords.db"
     texts = [*said, *others[: max(0, size - len(said))]]
     pronounced, pronouncing = timed(
-        lambda: [one for _, _, one, _ in pronounce_all(("", 0, Name(text)) for text in texts)]
+        lambda: [pronounced for _, _, pronounced, _ in pronounce_all(("", 0, Name(text)) for text in texts)]
     )
     made_up = size - len(texts) if size > 1.1 * len(texts) else 0
     pronounced += islice(invented(pronounced, random.Random(1)), made_up)
@@ -166,7 +167,9 @@ def at_size(
         "hints_a_thousand_noises": round(1000 * sum(map(hinted, map(index.search, noise))) / len(noise), 2)
         if noise
         else None,
-        "peers_milliseconds": peers(database, [one.log_probs for one in spoken]) if not made_up else None,
+        "peers_milliseconds": peers(database, [utterance.log_probs for utterance in spoken])
+        if not made_up
+        else None,
     }
     path.unlink()
     return figures
@@ -178,8 +181,8 @@ def hinted(hits: Sequence[Any]) -> int:
 
 def invented(known: Sequence[Pronounced], dice: random.Random) -> Iterator[Pronounced]:
     """Names of two known ones' halves, with the halves' sounds."""
-    short = [one for one in known if one.pronunciations and 2 <= len(one.name.text) <= 3]
-    seen = {one.name.text for one in known}
+    short = [entry for entry in known if entry.pronunciations and 2 <= len(entry.name.text) <= 3]
+    seen = {entry.name.text for entry in known}
     while True:
         first, second = dice.choice(short), dice.choice(short)
         text = first.name.text + second.name.text
@@ -211,22 +214,22 @@ def peers(database: Database, heard: Sequence[Any]) -> dict[str, Any]:
     from rapidfuzz import fuzz, process
 
     keys = {
-        bytes(TABLE.toneless[p] for p in database.phonemes(one)).decode("latin-1")
-        for one in range(len(database.owner))
+        bytes(TABLE.toneless[p] for p in database.phonemes(number)).decode("latin-1")
+        for number in range(len(database.owner))
     }
     automaton = ahocorasick.Automaton()
     for key in keys:
         automaton.add_word(key, key)
     automaton.make_automaton()
     paths = [
-        bytes(TABLE.toneless[p] for p in greedy_path(one.argmax(axis=1).tolist())).decode("latin-1")
-        for one in heard
+        bytes(TABLE.toneless[p] for p in greedy_path(log_probs.argmax(axis=1).tolist())).decode("latin-1")
+        for log_probs in heard
     ]
     scanned = sorted(keys)
     return {
-        "pyahocorasick_best_path": milliseconds(lambda one: list(automaton.iter(one)), paths),
+        "pyahocorasick_best_path": milliseconds(lambda path: list(automaton.iter(path)), paths),
         "rapidfuzz_scan": milliseconds(
-            lambda one: process.extract(one, scanned, scorer=fuzz.partial_ratio, score_cutoff=80, limit=20),
+            lambda path: process.extract(path, scanned, scorer=fuzz.partial_ratio, score_cutoff=80, limit=20),
             paths[:3],
         )
         if len(database) <= SCANNED

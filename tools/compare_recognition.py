@@ -58,13 +58,15 @@ def record(
     names = dict.fromkeys(name for utterance in utterances if len(name := name_in(utterance.text)) > 2)
     hotwords.add(Name(name) for name in names)
 
-    def said(one: Utterance) -> Any:
+    def said(utterance: Utterance) -> Any:
         if mode.startswith("live"):
             stream = recognizer.stream(StreamingConfig("refresh" if mode == "live" else "final"))
-            return [*stream.feed(read_audio(one.source())), *stream.finish()]
+            return [*stream.feed(read_audio(utterance.source())), *stream.finish()]
         if mode != "hints":
-            return recognizer.transcribe(one.source()).segments
-        return recognizer.transcribe(one.source(), hotwords=hotwords, hints=[name_in(one.text)]).segments
+            return recognizer.transcribe(utterance.source()).segments
+        return recognizer.transcribe(
+            utterance.source(), hotwords=hotwords, hints=[name_in(utterance.text)]
+        ).segments
 
     return [{"id": utterance.id, "mode": mode, "said": plain(said(utterance))} for utterance in utterances]
 

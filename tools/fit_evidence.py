@@ -63,7 +63,8 @@ def main() -> None:
     rows: list[tuple[float, ...]] = []
     for size in options.sizes:
         names = [*wanted, *others[: max(0, size - len(wanted))]]
-        database = assemble([one for _, _, one, _ in pronounce_all(("", 0, Name(text)) for text in names)])
+        pronounced = pronounce_all(("", 0, Name(text)) for text in names)
+        database = assemble([sounds for _, _, sounds, _ in pronounced])
         rows += matches(database, spoken, said)
         print(f"{len(names)} names, {len(rows)} matches", flush=True)
     data = np.array(rows)

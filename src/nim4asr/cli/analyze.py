@@ -47,11 +47,11 @@ def run_entropy(options: argparse.Namespace) -> int:
     aligned = []
     for utterance in progress(select(options.manifest, options.split, options.limit), "aligning"):
         try:
-            one = align_utterance(first, read_audio(utterance.source()), utterance.text)
+            alignment = align_utterance(first, read_audio(utterance.source()), utterance.text)
         except InputError:
             continue
-        if one is not None:
-            aligned.append(one)
+        if alignment is not None:
+            aligned.append(alignment)
     rows, reference = [], None
     for name, model in zip(options.models, models, strict=True):
         metrics, frames = measure(name, load(model), aligned, reference)

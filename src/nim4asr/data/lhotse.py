@@ -210,11 +210,11 @@ class _Beside:
         self.names = _FileNames()
 
 
-def _row_of_utterance(one: Utterance) -> dict[str, Any]:
-    tar = {} if one.tar is None else {"tar": str(Path(one.tar).absolute())}
-    audio = one.audio if one.tar else str(Path(one.audio).absolute())
-    optional = {"speaker": one.speaker, "duration": one.duration, "split": one.split}
-    row = {"id": one.id, "audio": audio, **tar, "text": one.text, "language": one.language}
+def _row_of_utterance(utterance: Utterance) -> dict[str, Any]:
+    tar = {} if utterance.tar is None else {"tar": str(Path(utterance.tar).absolute())}
+    audio = utterance.audio if utterance.tar else str(Path(utterance.audio).absolute())
+    optional = {"speaker": utterance.speaker, "duration": utterance.duration, "split": utterance.split}
+    row = {"id": utterance.id, "audio": audio, **tar, "text": utterance.text, "language": utterance.language}
     return {**row, **{key: value for key, value in optional.items() if value}}
 
 
@@ -293,15 +293,15 @@ def _cuts(items: Iterable[Any], left_out: dict[str, str], beside: _Beside | None
         yield cut
 
 
-def _recording(lhotse: Any, one: Utterance, beside: _Beside | None) -> Any:
-    if one.tar is None:
-        return lhotse.Recording.from_file(Path(one.audio).absolute(), recording_id=one.id)
-    flac = _flac(read_audio(one.source()))
+def _recording(lhotse: Any, utterance: Utterance, beside: _Beside | None) -> Any:
+    if utterance.tar is None:
+        return lhotse.Recording.from_file(Path(utterance.audio).absolute(), recording_id=utterance.id)
+    flac = _flac(read_audio(utterance.source()))
     if beside is None:
-        return lhotse.Recording.from_bytes(flac, recording_id=one.id)
+        return lhotse.Recording.from_bytes(flac, recording_id=utterance.id)
     beside.written.mkdir(exist_ok=True)
-    name = beside.names.of(one.id)
+    name = beside.names.of(utterance.id)
     (beside.written / name).write_bytes(flac)
-    recording = lhotse.Recording.from_file(beside.written / name, recording_id=one.id)
+    recording = lhotse.Recording.from_file(beside.written / name, recording_id=utterance.id)
     recording.sources[0].source = str(beside.place / name)
     return recording

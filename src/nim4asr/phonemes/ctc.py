@@ -58,9 +58,9 @@ def force_align(
     steps = np.zeros((frames, len(states)), np.int8)
     for frame in range(1, frames):
         stay = score
-        one = np.concatenate([[-np.inf], score[:-1]])
-        two = np.where(skippable, np.concatenate([[-np.inf] * 2, score[:-2]]), -np.inf)
-        choices = np.stack([stay, one, two])
+        step = np.concatenate([[-np.inf], score[:-1]])
+        skip = np.where(skippable, np.concatenate([[-np.inf] * 2, score[:-2]]), -np.inf)
+        choices = np.stack([stay, step, skip])
         steps[frame] = choices.argmax(axis=0)
         score = choices.max(axis=0) + emissions[frame]
     state = len(states) - (1 if score[-1] >= score[-2] else 2)

@@ -101,9 +101,9 @@ def next_log_probs(engine: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     embeddings = load_file(request["prompts"])
     prompts = [{"prompt_embeds": embeddings[str(i)]} for i in range(len(embeddings))]
-    one = SamplingParams(temperature=0.0, max_tokens=1, logprobs=request["top"], detokenize=False)
+    one_token = SamplingParams(temperature=0.0, max_tokens=1, logprobs=request["top"], detokenize=False)
     rows = []
-    for output in engine.generate(prompts, one, use_tqdm=False):
+    for output in engine.generate(prompts, one_token, use_tqdm=False):
         (step,) = output.outputs[0].logprobs
         rows.append([list(step), [entry.logprob for entry in step.values()]])
     return {"rows": rows}

@@ -86,5 +86,10 @@ def _model_row(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _CREATED, "owned_by": "nim4asr"}
 
 
-def _list_row(one: HotwordList) -> dict[str, Any]:
-    return {"id": one.name, "object": "hotwords", "created": one.created, "names": len(one.index)}
+def _list_row(hotwords: HotwordList) -> dict[str, Any]:
+    return {
+        "id": hotwords.name,
+        "object": "hotwords",
+        "created": hotwords.created,
+        "names": len(hotwords.index),
+    }

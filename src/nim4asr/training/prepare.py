@@ -87,7 +87,7 @@ class _Preparation:
             else prepare_noises(recipe.noises, self.folder / "features", left_out=recipe.noises_left_out)
         )
         form = recipe.text_form
-        formed = sorted({one for text in texts if (one := in_form(text, form))})
+        formed = sorted({formed_text for text in texts if (formed_text := in_form(text, form))})
         data = TrainingData(self.sources, self._cmvn(), noises, formed, self.folder / SKIPPED, form)
         return PreparedData(data, self.dev, self._tokenizer(formed), self._keywords())
 

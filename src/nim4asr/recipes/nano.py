@@ -65,7 +65,8 @@ def network(vocabulary: int = VOCABULARY) -> Nim4Config:
         # Every token of wording is one that the small model must attend around.
         prompt=PromptConfig(system="", task="", hints="\n", separator=","),
         # So small a language model strays from the sound; the phoneme head keeps it there.
-        decoding=DecodingConfig(beam_size=8),
+        # Of sounds that it never heard, its head hears a little of many phonemes: 1.7 nats a frame and more.
+        decoding=DecodingConfig(beam_size=8, max_entropy=1.7),
         # Fitted to the phoneme head of the bundled weights, by tools/fit_evidence.py.
         evidence=EvidenceConfig(gain=1.07, trust=0.49, doubt=0.24, size=0.74, bias=3.5),
     )

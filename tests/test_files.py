@@ -11,6 +11,7 @@ from nim4asr.files import (
     atomic_folder,
     is_unicode,
     locked,
+    mended_log,
     parse_json,
     read_text,
     write_atomic,
@@ -84,3 +85,11 @@ def test_a_log_that_cannot_be_added_to_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "a\nb\n"
     with pytest.raises(InputError, match="No space left"):
         append_line(Path("/dev/full"), "a\n")
+
+
+def test_a_torn_end_of_a_log_is_taken_away(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    assert mended_log(log) == "" and not log.exists()
+    for text, whole in (("a\nb\n", "a\nb\n"), ("a\nb", "a\n"), ("a", ""), ("", "")):
+        log.write_text(text, encoding="utf-8")
+        assert mended_log(log) == whole == log.read_text(encoding="utf-8")

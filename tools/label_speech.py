@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import read_audio
 from nim4asr.data.manifest import read_manifest
 from nim4asr.errors import InputError
-from nim4asr.files import append_line, read_text, write_atomic
+from nim4asr.files import append_line, mended_log
 from nim4asr.processes import parallel_map
 
 FORMATS = (".wav", ".flac", ".ogg", ".mp3")
@@ -49,11 +50,17 @@ def main() -> int:
     if not paths:
         print(f"{options.clips}: no clip is here ({', '.join(FORMATS)})", file=sys.stderr)
         return 1
-    done = _done(options.output)
+    if find_spec("moonshine_voice") is None:
+        print("Moonshine is not installed: pip install -c constraints.txt moonshine-voice", file=sys.stderr)
+        return 1
+    try:
+        done = {json.loads(line)["id"] for line in mended_log(options.output).splitlines()}
+        known = [] if options.apart_from is None else list(read_manifest(options.apart_from))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
     missing = [path for path in paths if path.stem not in done]
-    if options.apart_from is not None:
-        known = list(read_manifest(options.apart_from))
-        missing = apart(missing, [u.id for u in known], [u.id for u in known if u.split == "dev"])
+    missing = apart(missing, [u.id for u in known], [u.id for u in known if u.split == "dev"])
     label = _Teacher(options.model)
     # Its library keeps memory of every clip; fresh processes begin without.
     for start in range(0, len(missing), _FRESH_AFTER):
@@ -102,17 +109,6 @@ class _Teacher:
             return None
         lines = _moonshine(self.folder).transcribe_without_streaming(samples.tolist(), SAMPLE_RATE).lines
         return " ".join(line.text.strip() for line in lines)
-
-
-def _done(labels: Path) -> set[str]:
-    """The ids that are labeled, after a line that a crash tore is taken away."""
-    if not labels.exists():
-        return set()
-    text = read_text(labels)
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_atomic(labels, whole)
-    return {json.loads(line)["id"] for line in whole.splitlines()}
 
 
 @cache

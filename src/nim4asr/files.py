@@ -97,6 +97,20 @@ def append_line(path: Path, line: str) -> None:
         os.fsync(file.fileno())
 
 
+def mended_log(path: Path, what: str = "log") -> str:
+    """The whole lines of a log that ``append_line`` writes, after one that a crash tore is taken away from
+    its end; nothing if there is none yet. ``what`` it is, for messages. Raises ``InputError`` as
+    ``read_text`` and ``write_atomic`` do.
+    """
+    if not path.exists():
+        return ""
+    text = read_text(path, what)
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_atomic(path, whole)
+    return whole
+
+
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write ``rows`` as JSON, one a line, as ``write_atomic`` does."""
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

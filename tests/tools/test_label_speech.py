@@ -92,3 +92,14 @@ def test_nobody_of_the_dev_split_is_labeled(
     options = ["-o", str(output), "--workers", "1", "--apart-from", str(manifest)]
     assert label(monkeypatch, str(clips), *options) == 0
     assert [json.loads(line)["id"] for line in output.read_text(encoding="utf-8").splitlines()] == ["one"]
+
+
+def test_what_is_missing_is_said_in_a_sentence(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "labels.jsonl")
+    assert label(monkeypatch, str(clips), "-o", output, "--apart-from", "none.jsonl") == 1
+    assert "none.jsonl" in (told := capsys.readouterr().err) and told.count("\n") == 1
+    monkeypatch.setattr("tools.label_speech.find_spec", lambda name: None)
+    assert label(monkeypatch, str(clips), "-o", output) == 1
+    assert "Moonshine is not installed" in capsys.readouterr().err

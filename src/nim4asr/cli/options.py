@@ -96,12 +96,7 @@ def add_streaming_options(parser: argparse.ArgumentParser) -> None:
         metavar="MS",
         help=f"chunk size of the encoder in ms, a multiple of 160 (default: {1000 * default.chunk_s:g})",
     )
-    group.add_argument(
-        "--final-context",
-        choices=("chunks", "whole"),
-        help="write the final of what was heard in chunks, or hear the whole segment once more for it: "
-        f"better, and a little later (default: {default.final_context})",
-    )
+    add_final_context_option(group)
     group.add_argument(
         "--end-silence",
         type=float,
@@ -114,6 +109,18 @@ def add_streaming_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="maximum length of a segment; it is cut where it is quietest "
         f"(default: {default.voice_activity.max_segment_s:g})",
+    )
+
+
+def add_final_context_option(parser: Any) -> None:
+    """``--final-context``; None if it is not given."""
+    from nim4asr.recognition.configuration import StreamingConfig
+
+    parser.add_argument(
+        "--final-context",
+        choices=("chunks", "whole"),
+        help="write the finals of live speech of what was heard in chunks, or hear the whole segment once "
+        f"more for them: better, and a little later (default: {StreamingConfig().final_context})",
     )
 
 

@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nim4asr.cli.options import add_command, add_decoding_options, add_model_options, load_recognizer
+from nim4asr.cli.options import (
+    add_command,
+    add_decoding_options,
+    add_final_context_option,
+    add_model_options,
+    load_recognizer,
+)
 from nim4asr.errors import InputError
 from nim4asr.files import read_text
 
@@ -86,13 +92,7 @@ def add_parser(commands: Any) -> None:
         metavar="MODEL",
         help="another name for the model, such as whisper-1",
     )
-    parser.add_argument(
-        "--final-context",
-        choices=("chunks", "whole"),
-        default="chunks",
-        help="finals of live speech: of what was heard in chunks, or of the whole segment, heard once more: "
-        "better, and a little later (default: %(default)s)",
-    )
+    add_final_context_option(parser)
     add_decoding_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -120,6 +120,7 @@ def run(options: argparse.Namespace) -> int:
     lists = HotwordLists(options.hotwords_dir, dict(map(_named_list, options.hotwords)))
     recognizer = load_recognizer(options)
     limits = {
+        "final_context": options.final_context,
         "max_streams": options.max_streams,
         "max_waiting": options.max_waiting,
         "max_upload_bytes": None if options.max_upload is None else options.max_upload << 20,
@@ -130,7 +131,6 @@ def run(options: argparse.Namespace) -> int:
         config = ServerConfig(
             model_name=recognizer.model.config.name,
             aliases=tuple(options.alias),
-            final_context=options.final_context,
             keys=keys,
             audio_s_per_minute=options.rate,
             cors_origins=tuple(options.cors),

@@ -56,7 +56,7 @@ def vary(features: Floats, config: AugmentationConfig, random: Generator) -> Flo
     new_frames = max(1, round(frames / rate))
     rows = np.linspace(0, frames - 1, new_frames)
     columns = np.clip(np.arange(bins) * warp, 0, bins - 1)
-    warped = _interpolate(_interpolate(features, rows).T, columns).T
+    warped = _at(features, rows, columns)
     level = random.normal(0.0, config.level_db / 2) * np.log(10) / 10
     louder: Floats = (warped + level).astype(np.float32)
     return louder
@@ -75,6 +75,11 @@ def trim(features: Floats, margin: int = 12) -> Floats:
         return features
     kept: Floats = features[max(0, loud[0] - margin) : loud[-1] + margin]
     return kept
+
+
+def _at(features: Floats, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Floats:
+    """``features`` between their frames and bands."""
+    return _interpolate(_interpolate(features, rows).T, columns).T
 
 
 def _interpolate(x: Floats, places: NDArray[np.float64]) -> Floats:
@@ -124,8 +129,7 @@ def play(features: Floats, speed: float) -> Floats:
     bands = features.shape[1]
     sources = np.clip([_band(_center_hz(band) / speed) for band in range(bands)], 0, bands - 1)
     rows = np.linspace(0, len(features) - 1, max(1, round(len(features) / speed)))
-    played: Floats = _interpolate(_interpolate(features, rows).T, sources).T
-    return played
+    return _at(features, rows, sources)
 
 
 def _band(hz: float) -> float:

@@ -184,7 +184,7 @@ def longer(data: Path) -> Recipe:
     return replace(
         base,
         corpora=corpora,
-        # Robots have taught it what they could.
+        # The first recipe had it; what more of it would bring has not been measured.
         synthetic=None,
         stages={
             "pretraining": Pretraining(

@@ -112,7 +112,12 @@ class Utterance:
     @property
     def wants_whole(self) -> bool:
         """Whether it has been heard in chunks, and its final is to be written of the whole."""
-        return self._config.final_context == "whole" and not self.whole and self._speaks
+        return self._heard_in_part and self._speaks
+
+    @property
+    def _heard_in_part(self) -> bool:
+        """Whether it is to be heard once more."""
+        return self._config.final_context == "whole" and not self.whole
 
     def in_one_piece(self) -> FeatureChunk:
         """All that was heard, as one chunk."""
@@ -126,9 +131,14 @@ class Utterance:
         return self._frames >= self._stack and self.listener.voiced and not self._could_be_anything
 
     @property
+    def _is_guarded(self) -> bool:
+        """Whether it is still so short that its entropy may forbid a text."""
+        return self._decoding.max_entropy is not None and self._sounding < self._decoding.short_frames
+
+    @property
     def _could_be_anything(self) -> bool:
-        most, short = self._decoding.max_entropy, self._decoding.short_frames
-        if most is None or self._sounding >= short or self._stable:
+        most = self._decoding.max_entropy
+        if most is None or not self._is_guarded or self._stable:
             return False
         return self._entropy > most * self._sounding
 
@@ -137,11 +147,9 @@ class Utterance:
         self._log_probs.append(encoded.log_probs)
         self.speech = encoded.speech
         self.listener.feed(encoded.log_probs)
-        sounding = encoded.log_probs[encoded.log_probs.argmax(axis=-1) != BLANK]
-        self._sounding += len(sounding)
-        # What is impossible adds nothing.
-        self._entropy -= float((np.exp(sounding) * np.maximum(sounding, -100.0)).sum())
-        if self._config.final_context == "whole" and not self.whole:
+        if self._is_guarded:
+            self._measure(encoded.log_probs)
+        if self._heard_in_part:
             self._keep(chunk)
         self._frames += chunk.frames
         self._chunks += 1
@@ -159,6 +167,12 @@ class Utterance:
         else:
             self.order = self._ordered(0 if self._config.second_pass else self._stable, end)
         return None
+
+    def _measure(self, log_probs: Floats) -> None:
+        sounding = log_probs[log_probs.argmax(axis=-1) != BLANK]
+        self._sounding += len(sounding)
+        # What is impossible adds nothing.
+        self._entropy -= float((np.exp(sounding) * np.maximum(sounding, -100.0)).sum())
 
     def _keep(self, chunk: FeatureChunk) -> None:
         """The features of ``chunk`` that make its frames: where the next one begins, those before are

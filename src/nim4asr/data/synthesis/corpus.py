@@ -16,7 +16,7 @@ import numpy as np
 from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.data.manifest import read_manifest
 from nim4asr.errors import InputError
-from nim4asr.files import append_line, atomic_file, read_text, write_atomic, write_json_lines
+from nim4asr.files import append_line, atomic_file, mended_log, write_json_lines
 from nim4asr.progress import ProgressReporter, no_progress
 
 
@@ -97,13 +97,7 @@ def synthesize_corpus(
 
 def _done(manifest: Path, texts: dict[str, str]) -> dict[str, float]:
     """The seconds of what the manifest holds, by id, after a line that a crash tore is taken away."""
-    if not manifest.exists():
-        return {}
-    text = read_text(manifest, "manifest")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_atomic(manifest, whole)
-    if not whole:
+    if not mended_log(manifest, "manifest"):
         return {}
     done = {}
     for utterance in read_manifest(manifest):

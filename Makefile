@@ -44,18 +44,22 @@ lowest: $(VENV)/bin/python
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzzing --count 10000
 
-# The bundled model from nothing, out of the corpora in CORPORA and, labeled by Moonshine, the clips in CLIPS
-# (docs/training.md). Hours to days; each part goes on where it stopped.
+# The bundled model from nothing, out of the corpora in CORPORA and, labeled by Moonshine, the clips in CLIPS,
+# and sentences of the articles in ARTICLES (docs/training.md). Hours to days; each part goes on where it stopped.
 CORPORA ?= corpora
 RUNS ?= runs
 LABELED := $(CORPORA)/speech/cv_en_labeled.jsonl
+SENTENCES := $(CORPORA)/text/en_articles.txt.gz
 WEIGHTS := model/model.safetensors
 LONGER = $(BIN)/nim4 train nano-longer --data $(CORPORA) --output $(@D:/model=) --init-model $(<D) --start-stage pretraining
 
 .PHONY: nano
 nano: $(RUNS)/nano-mean/encoder_chunk.onnx
 
-$(RUNS)/nano/$(WEIGHTS): | $(VENV)/.installed-dev
+$(SENTENCES): | $(VENV)/.installed-dev
+	$(BIN)/python tools/collect_sentences.py $(ARTICLES) -o $@ --apart-from $(CORPORA)/speech/cv_en.jsonl $(CORPORA)/speech/speechocean762.jsonl
+
+$(RUNS)/nano/$(WEIGHTS): | $(VENV)/.installed-dev $(if $(ARTICLES),$(SENTENCES))
 	$(BIN)/nim4 train nano --data $(CORPORA) --output $(RUNS)/nano
 
 # Nothing but a head that hears English can tell which labels to trust.

@@ -155,20 +155,20 @@ def test_sound_never_flows_up() -> None:
                 assert other not in rooms[place + 1 :], f"{file} imports {other}"
 
 
-@pytest.mark.parametrize("labeled", [True, False])
-def test_the_commands_of_make_nano_are_commands(tmp_path: Path, labeled: bool) -> None:
+@pytest.mark.parametrize("everything", [True, False])
+def test_the_commands_of_make_nano_are_commands(tmp_path: Path, everything: bool) -> None:
     # The environment counts as made.
     arguments = ["make", "-n", "-o", ".venv/.installed-dev", "nano", f"RUNS={tmp_path}", "CORPORA=corpora"]
-    if labeled:
-        arguments.append("CLIPS=clips")
+    if everything:
+        arguments += ["CLIPS=clips", "ARTICLES=articles"]
     told = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     lines = [shlex.split(line) for line in told.splitlines()]
     ours = [words for words in lines if words[0].endswith("/nim4")]
     parsed = [parser().parse_args(words[1:]) for words in ours]
     assert [options.command for options in parsed] == ["train"] * 4 + ["average", "export"]
-    assert [words[1] for words in lines if words[0].endswith("/python") and words[1].startswith("tools")] == (
-        ["tools/label_speech.py", "tools/filter_labels.py"] if labeled else []
-    )
+    tools = [words[1] for words in lines if words[0].endswith("/python") and words[1].startswith("tools/")]
+    before = ["collect_sentences", "label_speech", "filter_labels"]
+    assert tools == ([f"tools/{name}.py" for name in before] if everything else [])
     # Each begins with what the one before it writes, and the mean is of the last two.
     written = [options.output / "model" for options in parsed[:4]]
     assert [Path(options.init_model) for options in parsed[1:4]] == written[:3]

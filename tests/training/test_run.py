@@ -312,6 +312,10 @@ def test_more_hours_for_a_model_that_is_trained(tmp_path: Path) -> None:
     (tmp_path / "speech/cv_en_labeled.jsonl").write_text("")
     labeled = training_recipe("nano-longer", tmp_path).corpora
     assert labeled.keys() - whole.corpora.keys() == {"cv_en_labeled"}
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/en_articles.txt.gz").write_bytes(b"")
+    more = training_recipe("nano-longer", tmp_path).texts
+    assert [path.name for path in more if path not in whole.texts] == ["en_articles.txt.gz"]
     assert longer.corpora["fsdd"].dev_speakers == ("lucas",)
     stage = longer.stages["pretraining"]
     assert isinstance(stage, Pretraining) and stage.views == 2

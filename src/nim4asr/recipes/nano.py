@@ -179,7 +179,7 @@ def longer(data: Path) -> Recipe:
     }
     labeled = data / "speech/cv_en_labeled.jsonl"
     if labeled.is_file():
-        corpora["cv_en_labeled"] = CorpusConfig(labeled, 1.5)
+        corpora["cv_en_labeled"] = CorpusConfig(labeled, 2.5)
     # Telephones too: without any of them, half the bandwidth doubles the errors.
     varied = AugmentationConfig(narrowband_share=0.15, noise_speeds=(0.5, 2.0))
     spoken = SpeechData(64.0, 13.0, long_s=6.0, empty_share=0.08, augmentation=varied)
@@ -195,7 +195,7 @@ def longer(data: Path) -> Recipe:
                 dual_mode=True,
             ),
             "joint-sft": replace(
-                joint, speech=replace(joint.speech, loop=loop(2500, 8e-4, 1.0), data=spoken), text_share=0.4
+                joint, speech=replace(joint.speech, loop=loop(2500, 8e-4, 1.0), data=spoken), text_share=0.55
             ),
         },
         bootstrap_stages=(),

@@ -103,7 +103,7 @@ def recipe(data: Path) -> Recipe:
     # What text the stages have that go in turns with it; the loop is theirs.
     texts = TextPretraining(loop(1, 1e-3), 2600, 110, hints=hints)
     # Sentences out of English articles (tools/collect_sentences.py, docs/training.md), where there are any.
-    articles = [path for path in [text / "en_articles.txt.gz"] if path.is_file()]
+    articles = text / "en_articles.txt.gz"
     return Recipe(
         network=network,
         vocabulary=VOCABULARY,
@@ -116,7 +116,10 @@ def recipe(data: Path) -> Recipe:
             "fsdd": CorpusConfig(speech / "fsdd.jsonl", 0.2, dev_speakers=("lucas",)),
             "cv_en": CorpusConfig(speech / "cv_en.jsonl", 3.0),
         },
-        texts=[text / "zh.txt.gz", text / "en.txt.gz", text / "en_books.txt.gz", *articles],
+        texts=[
+            *(text / name for name in ("zh.txt.gz", "en.txt.gz", "en_books.txt.gz")),
+            *([articles] if articles.is_file() else []),
+        ],
         noises=data / "noise/noise.tar",
         noises_left_out=("esc10/rain", "esc10/dog_bark", "background/kitchen", "background/dude_miaowing"),
         synthetic=SyntheticCorpus(

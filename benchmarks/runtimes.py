@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import VoiceActivityConfig, cut_speech
 from nim4asr.data.manifest import read_manifest
 from nim4asr.model.decoding import DecodingConfig

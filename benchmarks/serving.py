@@ -27,8 +27,8 @@ import numpy as np
 from runtimes import processor
 from websockets.asyncio.client import connect
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 
 BLOCK_S = 0.1
 PAUSE_S = 1.2

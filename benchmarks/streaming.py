@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from runtimes import spread, without_pauses
 
-from nim4asr.audio.features import FRAMES_PER_SECOND, SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig
 from nim4asr.data.manifest import read_manifest
 from nim4asr.evaluation.latency import (
@@ -281,8 +281,9 @@ def one_chunk(network: Nim4, chunks: ChunkScheme, seconds: int, device: str) -> 
     cache.extend([slot], [rand(30 + round(seconds * 6.25), dim)])
     held = cache.lengths[slot]
     state = network.encoder.initial_state(1, chunks)
-    features, lengths = rand(1, 4 * chunks.size + 3, 80), torch.tensor([chunks.size], device=device)
-    whole = rand(1, seconds * FRAMES_PER_SECOND, 80)
+    clock, bins = network.config.clock, network.config.features.bins
+    features, lengths = rand(1, clock.window(chunks.size), bins), torch.tensor([chunks.size], device=device)
+    whole = rand(1, seconds * clock.feature_hz, bins)
 
     def listen() -> torch.Tensor:
         assert network.adaptor is not None and network.phoneme_head is not None

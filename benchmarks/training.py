@@ -28,7 +28,7 @@ from numpy.random import Generator, default_rng
 from streaming import processor
 from torch.utils.flop_counter import FlopCounterMode
 
-from nim4asr.audio.features import FRAMES_PER_SECOND, MEL_BINS
+from nim4asr.acoustics.frontend import FeatureConfig
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.model.checkpoint import load
@@ -115,7 +115,7 @@ def measured(recipe: Recipe, name: str, steps: int, device: torch.device) -> dic
     model = TrainableModel(network, tokenizer, keywords=KeywordSet([COMMON[:2], COMMON[4:6]]))
     objective = stage.objective(model)
     optimizer = build_optimizer(objective.named_parameters(), stage.loop.optimizer)
-    batch = batch_of(stage, default_rng(0)).to(device)
+    batch = batch_of(stage, model.network.config.features, default_rng(0)).to(device)
     objective.open()
     half = in_half(recipe, device)
     dtype = torch.bfloat16 if half else torch.float32
@@ -164,25 +164,26 @@ def in_half(recipe: Recipe, device: torch.device) -> bool:
     return device.type == "cuda" and recipe.precision == "bf16"
 
 
-def batch_of(stage: Any, random: Generator) -> SpeechBatch:
+def batch_of(stage: Any, features: FeatureConfig, random: Generator) -> SpeechBatch:
     """Noise in the place of features, and characters at random."""
     rows = max(1, round(stage.data.batch_seconds / SECONDS))
     views = stage.views if isinstance(stage, Pretraining) else 1
-    frames, said = round(SECONDS * FRAMES_PER_SECOND), round(SECONDS * PHONEMES)
+    frames, said = round(SECONDS * features.hz), round(SECONDS * PHONEMES)
     return SpeechBatch(
-        torch.from_numpy(random.standard_normal((views, rows, frames, MEL_BINS), "float32")),
+        torch.from_numpy(random.standard_normal((views, rows, frames, features.bins), "float32")),
         torch.full((rows,), frames),
         torch.from_numpy(random.integers(1, len(TABLE), rows * said)),
         torch.full((rows,), said),
         tuple("".join(random.choice(list(COMMON), round(SECONDS * CHARACTERS))) for _ in range(rows)),
         tuple(map(str, range(rows))),
+        features.hz,
     )
 
 
 def places(stage: Any, network: Nim4, batch: SpeechBatch) -> int:
     """The places that a step's loss is over: encoder frames in pre-training, else speech and text tokens."""
     rows = len(batch.texts) * len(batch.features)
-    frames = rows * int(SECONDS * FRAMES_PER_SECOND) // 4
+    frames = rows * int(SECONDS / network.config.clock.frame_s)
     if isinstance(stage, Pretraining):
         return frames
     copies = stage.samples if isinstance(stage, Rl) else 1

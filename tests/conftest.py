@@ -1,15 +1,19 @@
 """A toy model and toy sounds: everything the tests need, made in memory in seconds."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
+from nim4asr.acoustics.normalization import Cmvn
+from nim4asr.acoustics.whisper import WhisperFeatures
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.prompt import PromptConfig
-from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
+from nim4asr.model.shapes import AdaptorConfig, ConformerConfig, PhonemeHeadConfig, WhisperConfig
 
 # What needs torch is imported where it is used: an installation without it is tested as well (make lowest).
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ TEXTS = ["今天天气很好", "我想去北京", "how are you today", "the weat
 def toy_config(vocabulary: int) -> Nim4Config:
     return Nim4Config(
         name="toy",
-        encoder=EncoderConfig(model_dim=16, blocks=2, heads=2, kernel_size=7, subsampling_channels=4),
+        encoder=ConformerConfig(model_dim=16, blocks=2, heads=2, kernel_size=7, subsampling_channels=4),
         adaptor=AdaptorConfig(encoder_dim=16, llm_dim=32),
         phoneme_head=PhonemeHeadConfig(encoder_dim=16, hidden_dim=16),
         llm={
@@ -52,8 +56,29 @@ def toy_config(vocabulary: int) -> Nim4Config:
     )
 
 
+def toy_whisper_config(vocabulary: int) -> Nim4Config:
+    """The toy, hearing by Whisper's encoder."""
+    return replace(
+        toy_config(vocabulary),
+        name="toy-whisper",
+        encoder=WhisperConfig(model_dim=16, blocks=2, heads=2, feedforward_dim=32),
+        features=WhisperFeatures(),
+        adaptor=AdaptorConfig(encoder_dim=32, llm_dim=32),
+        phoneme_head=PhonemeHeadConfig(encoder_dim=32, hidden_dim=16),
+    )
+
+
 @pytest.fixture(scope="session")
 def toy_checkpoint() -> "Checkpoint":
+    return _checkpoint(toy_config)
+
+
+@pytest.fixture(scope="session")
+def toy_whisper_checkpoint() -> "Checkpoint":
+    return _checkpoint(toy_whisper_config)
+
+
+def _checkpoint(config: Callable[[int], Nim4Config]) -> "Checkpoint":
     import torch
 
     from nim4asr.model.checkpoint import Checkpoint
@@ -62,8 +87,9 @@ def toy_checkpoint() -> "Checkpoint":
 
     tokenizer = train_tokenizer(TEXTS, 120)
     torch.manual_seed(0)
-    network = Nim4(toy_config(len(tokenizer))).eval()
-    return Checkpoint(network, Cmvn(np.full(80, 8, np.float32), np.full(80, 0.2, np.float32)), tokenizer)
+    network = Nim4(config(len(tokenizer))).eval()
+    cmvn = Cmvn(np.full(80, 8, np.float32), np.full(80, 0.2, np.float32))
+    return Checkpoint(network, network.config.features.normalization or cmvn, tokenizer)
 
 
 @pytest.fixture(scope="session")

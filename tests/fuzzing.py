@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from nim4asr.acoustics.kaldi import KaldiFeatures
 from nim4asr.errors import InputError
 
 Target = Callable[[Random, Path], None]
@@ -128,7 +129,10 @@ def hear_file(random: Random, folder: Path) -> None:
 
 def hear_samples(random: Random, folder: Path) -> None:
     """Samples, rates and channels of any kind, for the front end of a stream."""
-    from nim4asr.audio.features import Cmvn
+    from nim4asr.acoustics.clock import FrameClock
+    from nim4asr.acoustics.frontend import Frontend
+    from nim4asr.acoustics.kaldi import KaldiFeatures
+    from nim4asr.acoustics.normalization import Cmvn
     from nim4asr.audio.voice_activity import VoiceActivityConfig
     from nim4asr.recognition.frontend import StreamFrontend
 
@@ -148,8 +152,8 @@ def hear_samples(random: Random, folder: Path) -> None:
             np.zeros((2, 2, 2)),
         )
     )
-    cmvn = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
-    ear = StreamFrontend(cmvn, 16, VoiceActivityConfig(), rate, channels)
+    acoustics = Frontend(KaldiFeatures(), Cmvn.neutral(80), FrameClock(100, 4, 3))
+    ear = StreamFrontend(acoustics, 16, VoiceActivityConfig(), rate, channels)
     ear.feed(samples)
     ear.finish()
 
@@ -214,7 +218,7 @@ def open_model(random: Random, folder: Path) -> None:
     path = folder / name
     path.write_bytes(damaged(data, random) if random.random() < 0.2 else data)
     if name == "cmvn.json":
-        load_cmvn(path)
+        load_cmvn(path, 80)
         return
     config = Nim4Config.from_json(path.read_text(encoding="utf-8", errors="replace"), name)
     with torch.device("meta"):
@@ -239,7 +243,7 @@ def read_a_manifest(random: Random, folder: Path) -> None:
     path = folder / "a.jsonl"
     path.write_bytes(rows(random, row))
     utterances = read_manifest(path)
-    Recordings(utterances, RobustnessConfig(), None)
+    Recordings(utterances, KaldiFeatures(), RobustnessConfig(), None)
     for one in utterances:
         one.source()
 
@@ -272,7 +276,7 @@ def give_hints(random: Random, folder: Path) -> None:
 
     hints = tuple(text(random) for _ in range(random.randint(0, 22)))
     hinting = HintPolicy(None, hints)
-    hinting.listen().feed(np.zeros((3, 256), np.float32))
+    hinting.listen(0.04).feed(np.zeros((3, 256), np.float32))
     guide = HintBooster(
         hinting.given, 1.0, lambda tokens: "".join(map(chr, tokens)), lambda one: [*map(ord, one)], 0
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.model.folder import bundled
 from nim4asr.recipes.nano import network
 from nim4asr.recognition.offline import Recognizer

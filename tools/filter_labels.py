@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.audio.voice_activity import SpeechSegment
 from nim4asr.errors import InputError
 from nim4asr.evaluation.error_rate import ErrorCount

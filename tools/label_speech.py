@@ -24,8 +24,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.data.manifest import read_manifest
 from nim4asr.errors import InputError
 from nim4asr.files import append_line, mended_log

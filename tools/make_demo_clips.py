@@ -12,7 +12,7 @@ from random import Random
 import numpy as np
 import soundfile
 
-from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.data.synthesis.kokoro import Kokoro
 
 SEED = 2026

@@ -15,7 +15,7 @@ from nim4asr.analysis.entropy import (
     measure,
     spectral_entropy,
 )
-from nim4asr.audio.features import Floats
+from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load
 from nim4asr.model.folder import bundled

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nim4asr.audio import reading
-from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import Resampler, from_array, read_audio, stream_audio
+from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 
 

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import (
     Activity,
     Endpointer,

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from conftest import CLIP_FOLDER
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.cli.main import main
 from nim4asr.data.manifest import read_manifest
 from nim4asr.model.checkpoint import Checkpoint, load

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import EndReason
 from nim4asr.cli import live as command
 from nim4asr.cli.live import Screen, to_json

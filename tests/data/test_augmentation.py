@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
+from nim4asr.acoustics.frontend import features_of
+from nim4asr.acoustics.kaldi import KaldiFeatures
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.augmentation import (
-    SILENCE,
     AugmentationConfig,
     add_noise,
     limit_band,
@@ -49,32 +50,35 @@ def test_features_played_faster_are_those_of_the_sound_played_faster(speed: floa
         time = np.arange(round(2 * SAMPLE_RATE / speed)) / SAMPLE_RATE * speed
         return np.sin(2 * np.pi * (500 * time + 250 * time**2)).astype(np.float32) / 2
 
-    played, expected = play(log_mel(glide(1.0)), speed), log_mel(glide(speed))
+    played, expected = (
+        play(features_of(glide(1.0), KaldiFeatures()), speed, KaldiFeatures()),
+        features_of(glide(speed), KaldiFeatures()),
+    )
     assert abs(len(played) - len(expected)) <= 3
     loudest = [
         features[10:-10].argmax(axis=1) for features in (played[: len(expected)], expected[: len(played)])
     ]
     assert np.abs(loudest[0] - loudest[1]).max() <= 2
-    np.testing.assert_array_equal(play(sound(), 1.0), sound())
+    np.testing.assert_array_equal(play(sound(), 1.0, KaldiFeatures()), sound())
 
 
 def test_noise_has_its_ratio_and_silence_before_it() -> None:
     config = NoiseConfig(snr_db=(10.0, 1e-9))
     noise = np.full((50, 80), 3.0, np.float32)
     speech = np.full((200, 80), 8.0, np.float32)
-    mixed = add_noise(speech, [noise], config, np.random.default_rng(0))
+    mixed = add_noise(speech, [noise], config, KaldiFeatures(), np.random.default_rng(0))
     assert 200 <= len(mixed) <= 400
     # Around the speech there is noise alone, 10 dB below it.
     gap = 10 * np.log10(np.e) * (8.0 - mixed.min())
     assert gap == pytest.approx(10.0, abs=0.01)
-    assert mixed.min() > SILENCE
+    assert mixed.min() > KaldiFeatures.silence
 
 
 def test_silence_is_beta_1_3() -> None:
     config = NoiseConfig()
     noise, speech = np.zeros((50, 80), np.float32), np.zeros((100, 80), np.float32)
     random = np.random.default_rng(0)
-    extra = [len(add_noise(speech, [noise], config, random)) - 100 for _ in range(400)]
+    extra = [len(add_noise(speech, [noise], config, KaldiFeatures(), random)) - 100 for _ in range(400)]
     # Two draws of mean 1/4 second, 100 frames each.
     assert np.mean(extra) == pytest.approx(50, rel=0.1)
     assert max(extra) <= 200
@@ -82,29 +86,39 @@ def test_silence_is_beta_1_3() -> None:
 
 def test_masks_hide_bands_and_stretches() -> None:
     features = np.ones((400, 80), np.float32)
-    masked = mask(features, AugmentationConfig(), np.random.default_rng(1))
+    masked = mask(features, AugmentationConfig(), KaldiFeatures(), np.random.default_rng(1))
     assert features.all()
     assert 0.3 < masked.mean() < 1.0
-    more = [mask(features, AugmentationConfig(), np.random.default_rng(i), 2.5).mean() for i in range(30)]
-    once = [mask(features, AugmentationConfig(), np.random.default_rng(i)).mean() for i in range(30)]
+    more = [
+        mask(features, AugmentationConfig(), KaldiFeatures(), np.random.default_rng(i), 2.5).mean()
+        for i in range(30)
+    ]
+    once = [
+        mask(features, AugmentationConfig(), KaldiFeatures(), np.random.default_rng(i)).mean()
+        for i in range(30)
+    ]
     assert np.mean(more) < np.mean(once)
 
 
 def loudest_band(hz: float) -> int:
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    return int(log_mel((0.1 * np.sin(2 * np.pi * hz * time)).astype(np.float32)).mean(axis=0).argmax())
+    return int(
+        features_of((0.1 * np.sin(2 * np.pi * hz * time)).astype(np.float32), KaldiFeatures())
+        .mean(axis=0)
+        .argmax()
+    )
 
 
 def test_a_limited_band_keeps_what_a_telephone_passes_on() -> None:
     features = sound()
     cut_low = 0
     for seed in range(60):
-        limited = limit_band(features, np.random.default_rng(seed))
+        limited = limit_band(features, KaldiFeatures(), np.random.default_rng(seed))
         passed = slice(loudest_band(450.0), loudest_band(3200.0))
         np.testing.assert_allclose(limited[:, passed], features[:, passed], atol=1e-3)
         # Whatever the cutoff, nothing is left at the upper end, and silence is the least that can be.
         assert (features - limited)[:, loudest_band(7900.0)].min() > 2.0
-        assert limited.min() >= SILENCE
+        assert limited.min() >= KaldiFeatures.silence
         cut_low += bool((features - limited)[:, 0].min() > 2.0)
     assert 0.2 < cut_low / 60 < 0.6
 
@@ -114,7 +128,7 @@ def test_a_band_is_limited_in_its_share_of_the_samples(tmp_path: Path) -> None:
         hiss = 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
         return LabeledUtterance("hiss", text, "en", (1, 2)), hiss.astype(np.float32)
 
-    build_store(tmp_path / "store", ["hiss"], listen, workers=1)
+    build_store(tmp_path / "store", ["hiss"], listen, KaldiFeatures(), workers=1)
     store = FeatureStore(tmp_path / "store")
     random = np.random.default_rng(0)
 

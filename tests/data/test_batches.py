@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from nim4asr.audio.features import SAMPLE_RATE, Cmvn, Floats
-from nim4asr.data.augmentation import SILENCE, AugmentationConfig
+from nim4asr.acoustics.clock import FrameClock
+from nim4asr.acoustics.frontend import Frontend
+from nim4asr.acoustics.kaldi import KaldiFeatures
+from nim4asr.acoustics.normalization import Cmvn
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
+from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.batches import Collator, Prefetcher, SampledUtterance, Sampler, WeightedCorpus
 from nim4asr.data.store import FeatureStore, LabeledUtterance, LeftOut, build_store
 from nim4asr.errors import InputError
 
-CMVN = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
+FRONTEND = Frontend(KaldiFeatures(), Cmvn.neutral(80), FrameClock(100, 4, 3))
 
 
 def listen(number: int) -> tuple[LabeledUtterance, Floats] | LeftOut:
@@ -26,18 +30,19 @@ def listen(number: int) -> tuple[LabeledUtterance, Floats] | LeftOut:
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    assert build_store(tmp_path / "store", range(5, 45), listen, workers=1) == 36
+    assert build_store(tmp_path / "store", range(5, 45), listen, KaldiFeatures(), workers=1) == 36
     return FeatureStore(tmp_path / "store")
 
 
 def test_a_store_keeps_features_and_labels(store: FeatureStore) -> None:
-    from nim4asr.audio.features import log_mel
+    from nim4asr.acoustics.frontend import features_of
+    from nim4asr.acoustics.kaldi import KaldiFeatures
 
     entry = store.utterances[3]
     assert (entry.id, entry.text, entry.phonemes) == ("u8", "text 8", (8, 1))
     heard = listen(8)
     assert not isinstance(heard, LeftOut)
-    np.testing.assert_allclose(store.features(entry), log_mel(heard[1]), atol=0.02)
+    np.testing.assert_allclose(store.features(entry), features_of(heard[1], KaldiFeatures()), atol=0.02)
     assert np.isfinite(store.cmvn().mean).all()
 
 
@@ -50,11 +55,11 @@ def test_a_store_is_built_once(store: FeatureStore, tmp_path: Path) -> None:
     def never(number: int) -> LeftOut:
         raise AssertionError
 
-    assert build_store(tmp_path / "store", range(3), never) == 36
+    assert build_store(tmp_path / "store", range(3), never, KaldiFeatures()) == 36
 
 
 def test_processes_make_the_same_store(store: FeatureStore, tmp_path: Path) -> None:
-    build_store(tmp_path / "again", range(5, 45), listen, workers=2)
+    build_store(tmp_path / "again", range(5, 45), listen, KaldiFeatures(), workers=2)
     again = FeatureStore(tmp_path / "again")
     assert again.utterances == store.utterances
     assert all((again.features(one) == store.features(one)).all() for one in store.utterances)
@@ -112,7 +117,7 @@ def test_no_draw_of_an_utterance_repeats_its_augmentation(store: FeatureStore) -
 
 
 def test_augmentation_depends_on_the_sample_and_its_turn_alone(store: FeatureStore) -> None:
-    collator = Collator(CMVN, AugmentationConfig(), [np.zeros((200, 80), np.float32)])
+    collator = Collator(FRONTEND, AugmentationConfig(), [np.zeros((200, 80), np.float32)])
     one, other = store.utterances[20], store.utterances[10]
     alone = collator([SampledUtterance(store, one, 3)])
     among = collator([SampledUtterance(store, other, 1), SampledUtterance(store, one, 3)])
@@ -129,7 +134,7 @@ def test_lengths_bound_what_is_drawn(store: FeatureStore) -> None:
 
 
 def test_a_batch_is_padded_and_labeled(store: FeatureStore) -> None:
-    batch = Collator(CMVN)(
+    batch = Collator(FRONTEND)(
         [SampledUtterance(store, store.utterances[0]), SampledUtterance(store, store.utterances[5])]
     )
     assert batch.features.shape[:2] == (1, 2)
@@ -140,7 +145,7 @@ def test_a_batch_is_padded_and_labeled(store: FeatureStore) -> None:
 
 
 def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
-    collator = Collator(CMVN, AugmentationConfig(), views=2)
+    collator = Collator(FRONTEND, AugmentationConfig(), views=2)
     batch = collator([SampledUtterance(store, e) for e in store.utterances[-4:]])
     assert batch.features.shape[0] == 2
     assert (batch.features[0] != batch.features[1]).any()
@@ -148,7 +153,7 @@ def test_two_views_differ_and_are_as_long(store: FeatureStore) -> None:
 
 def test_a_share_is_noise_with_nothing_said(store: FeatureStore) -> None:
     noise = np.zeros((100, 80), np.float32)
-    collator = Collator(CMVN, AugmentationConfig(), [noise], empty_share=0.5)
+    collator = Collator(FRONTEND, AugmentationConfig(), [noise], empty_share=0.5)
     batch = collator([SampledUtterance(store, e, turn) for e in store.utterances for turn in range(4)])
     empty = [text == "" for text in batch.texts]
     assert 0.3 < np.mean(empty) < 0.7
@@ -157,12 +162,12 @@ def test_a_share_is_noise_with_nothing_said(store: FeatureStore) -> None:
 
 def test_noise_alone_is_played_at_many_speeds(store: FeatureStore) -> None:
     # A tone in one band: where it lies tells the speed.
-    noise = np.full((4000, 80), SILENCE, np.float32)
+    noise = np.full((4000, 80), KaldiFeatures.silence, np.float32)
     noise[:, 40] = 10.0
     drawn = [SampledUtterance(store, e, turn) for e in store.utterances for turn in range(10)]
 
     def bands(config: AugmentationConfig) -> set[int]:
-        batch = Collator(CMVN, config, [noise], empty_share=1.0)(drawn)
+        batch = Collator(FRONTEND, config, [noise], empty_share=1.0)(drawn)
         return {
             int(row[:length].mean(0).argmax())
             for row, length in zip(batch.features[0], batch.lengths, strict=True)
@@ -193,7 +198,7 @@ def test_no_utterance_of_such_a_length(store: FeatureStore) -> None:
 
 
 def test_a_store_keeps_texts_with_line_separators(tmp_path: Path) -> None:
-    build_store(tmp_path, ["你\u2028好", "a\x85b"], labeled, workers=1)
+    build_store(tmp_path, ["你\u2028好", "a\x85b"], labeled, KaldiFeatures(), workers=1)
     assert [entry.text for entry in FeatureStore(tmp_path).utterances] == ["你\u2028好", "a\x85b"]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.lhotse import convert
 from nim4asr.data.manifest import read_manifest
 from nim4asr.errors import InputError

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.acoustics.kaldi import KaldiFeatures
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.noise import NoiseArchive, NoiseConfig
 from nim4asr.data.preparation import prepare_noises
 from nim4asr.errors import InputError
@@ -51,7 +52,7 @@ def test_an_archive_of_nothing(tmp_path: Path) -> None:
 def test_prepared_noises_are_the_recordings_and_babble(tmp_path: Path, tone: Floats) -> None:
     members: dict[str, Floats | bytes] = {f"babble_sources/{n}.wav": tone * n / 10 for n in range(8)}
     tar = archive(tmp_path / "noise.tar", {**members, "hum.wav": np.tile(tone, 3), "broken.wav": b"no sound"})
-    noises = prepare_noises(tar, tmp_path / "features", babbles=2)
+    noises = prepare_noises(tar, tmp_path / "features", KaldiFeatures(), babbles=2)
     # Three seconds of hum, and two times twenty seconds of babble.
     assert [len(noise) for noise in noises] == [298, 1998, 1998]
     assert not np.allclose(noises[1], noises[2])

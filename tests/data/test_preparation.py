@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from nim4asr.audio.features import Floats
+from nim4asr.acoustics.kaldi import KaldiFeatures
+from nim4asr.audio.samples import Floats
 from nim4asr.data.noise import NoiseArchive
 from nim4asr.data.preparation import prepare_noises
 from nim4asr.errors import InputError
@@ -26,7 +27,7 @@ def archive(tmp_path: Path, tone: Floats) -> Path:
 
 
 def test_noises_to_be_judged_on_are_left_out(archive: Path, tmp_path: Path) -> None:
-    noises = prepare_noises(archive, tmp_path / "features", left_out=("hum/1", "other/"))
+    noises = prepare_noises(archive, tmp_path / "features", KaldiFeatures(), left_out=("hum/1", "other/"))
     assert [len(noise) for noise in noises] == [198, 398]
     assert NoiseArchive(str(archive), left_out=("hum/1",)).names == ("hum/0.flac", "hum/2.flac")
 
@@ -41,10 +42,10 @@ def test_noises_that_could_not_be_written_are_made_again(
     with monkeypatch.context() as context:
         context.setattr(np, "savez", torn)
         with pytest.raises(InputError, match="No space left"):
-            prepare_noises(archive, tmp_path / "features")
+            prepare_noises(archive, tmp_path / "features", KaldiFeatures())
     # Half of it would have been trusted for ever.
     assert list((tmp_path / "features").iterdir()) == []
-    noises = prepare_noises(archive, tmp_path / "features")
+    noises = prepare_noises(archive, tmp_path / "features", KaldiFeatures())
     assert [len(noise) for noise in noises] == [198, 298, 398]
     archive.unlink()
-    assert len(prepare_noises(archive, tmp_path / "features")) == 3
+    assert len(prepare_noises(archive, tmp_path / "features", KaldiFeatures())) == 3

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
+from nim4asr.acoustics.frontend import features_of
+from nim4asr.acoustics.kaldi import KaldiFeatures
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.manifest import Utterance
 from nim4asr.data.recordings import Recordings
@@ -22,11 +24,13 @@ def utterance(tmp_path: Path, tone: Floats) -> Utterance:
 
 
 def test_a_recording_is_read_as_it_is_or_varied(utterance: Utterance) -> None:
-    recordings = Recordings([utterance])
+    recordings = Recordings([utterance], KaldiFeatures())
     (entry,) = recordings.utterances
     assert entry.frames == 100
     assert entry.phonemes == tuple(TABLE.encode(pronounce("你好")))
-    np.testing.assert_allclose(recordings.features(entry), log_mel(read_audio(Path(utterance.audio))))
+    np.testing.assert_allclose(
+        recordings.features(entry), features_of(read_audio(Path(utterance.audio)), KaldiFeatures())
+    )
     varied = [
         recordings.augmented(entry, AugmentationConfig(), (), np.random.default_rng(seed))
         for seed in (1, 1, 2)
@@ -43,15 +47,15 @@ def test_absurd_utterances_are_left_out_and_listed(utterance: Utterance) -> None
         replace(utterance, id="too slow", duration=60.0),
     ]
     noise = replace(utterance, id="noise", text="")
-    recordings = Recordings([utterance, *absurd, noise])
+    recordings = Recordings([utterance, *absurd, noise], KaldiFeatures())
     assert [entry.id for entry in recordings.utterances] == ["one", "noise"]
     assert recordings.left_out.keys() == {one.id for one in absurd}
     assert recordings.left_out["too fast"] == "240 phonemes in 1 s"
     with pytest.raises(InputError, match="none of 4 utterances"):
-        Recordings(absurd)
+        Recordings(absurd, KaldiFeatures())
 
 
 def test_a_recording_that_cannot_be_read(utterance: Utterance, tmp_path: Path) -> None:
-    recordings = Recordings([replace(utterance, audio=str(tmp_path / "gone.wav"))])
+    recordings = Recordings([replace(utterance, audio=str(tmp_path / "gone.wav"))], KaldiFeatures())
     with pytest.raises(InputError, match=r"gone\.wav"):
         recordings.features(recordings.utterances[0])

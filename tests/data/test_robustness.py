@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.noise import NoiseConfig
 from nim4asr.data.robustness import (
     RobustnessConfig,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.data.manifest import Utterance
 from nim4asr.errors import InputError
 from nim4asr.evaluation.error_rate import ErrorCount

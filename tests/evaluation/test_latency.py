@@ -3,7 +3,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import EndReason
 from nim4asr.evaluation.latency import (
     ProgressReporter,

@@ -37,7 +37,7 @@ def test_a_hit_tells_where_how_well_and_with_which_tones() -> None:
     names.add([Name("北京", weight=3.0, category="city"), Name("背景")])
     hits = {hit.text: hit for hit in names.search_phonemes(TABLE.encode("uo3 z ai4 b ei3 j ing1".split()))}
     right, wrong = hits["北京"], hits["背景"]
-    assert (right.start, right.end) == pytest.approx((7 * 0.04, 14 * 0.04))
+    assert (right.start, right.end) == (3.5, 7.0)
     assert right.score == wrong.score == 1.0
     assert right.tones and not wrong.tones
     assert (right.weight, right.category, right.phonemes) == (3.0, "city", 4)
@@ -82,12 +82,12 @@ def test_lists_without_a_name(tmp_path: Path) -> None:
 def test_frames_as_they_come() -> None:
     names = index("天安门广场")
     log_probs = certain(TABLE.encode(pronounce("我在天安门广场")))
-    listener = names.listen()
+    listener = names.listen(0.04)
     assert listener.hits() == []
     for frame in log_probs:
         listener.feed(frame[None])
-    assert listener.hits() == names.search(log_probs)
-    assert names.search(np.zeros((0, len(TABLE)), np.float32)) == []
+    assert listener.hits() == names.search(log_probs, 0.04)
+    assert names.search(np.zeros((0, len(TABLE)), np.float32), 0.04) == []
 
 
 def test_the_longer_name_wins_unless_it_fits_worse() -> None:
@@ -110,12 +110,12 @@ def test_evidence_is_the_formula_of_its_module() -> None:
     said = TABLE.encode("b ei3 j ing1".split())
     log_probs = certain(said)
     log_probs[1, said[0]], log_probs[1, TABLE.encode(["p"])[0]] = math.log(0.4), math.log(0.6)
-    (hit,) = names.search(log_probs)
+    (hit,) = names.search(log_probs, 0.04)
     cost = math.log(0.6 / 0.4)
     # 1.2 a phoneme, 0.4 log P, 0.2 of both costs, half the log of two names, the log of its weight.
     expected = 1.2 * 4 + 0.4 * math.log(0.4) - 0.2 * 2 * cost - 0.5 * math.log(2) + 1
     assert hit.evidence == pytest.approx(expected, abs=1e-4)
-    (again,) = names.search(log_probs, EvidenceConfig(bias=0.7))
+    (again,) = names.search(log_probs, 0.04, EvidenceConfig(bias=0.7))
     assert again.evidence == pytest.approx(expected + 0.7, abs=1e-4)
     assert hit.score == pytest.approx(math.exp(-cost / 4), abs=1e-4)
 
@@ -126,8 +126,8 @@ def test_what_cannot_have_been_said_by_more_than_chance_is_not_told() -> None:
     names = HotwordIndex([assemble([pronounce_name(name)[0] for name in crowd])])
     blurred = certain(said)
     blurred[1, said[0]], blurred[1, TABLE.encode(["p"])[0]] = math.log(0.2), math.log(0.8)
-    assert [h.text for h in names.search(certain(said))] == ["西安"]
-    assert names.search(blurred) == []
+    assert [h.text for h in names.search(certain(said), 0.04)] == ["西安"]
+    assert names.search(blurred, 0.04) == []
     # Asked for by its sounds, a name is found in any crowd.
     assert [h.text for h in names.search_phonemes(said)] == ["西安"]
 
@@ -138,24 +138,24 @@ def test_under_a_name_there_must_be_voice() -> None:
     log_probs = np.full((2 * len(said), len(TABLE)), -20.0, np.float32)
     log_probs[:, 0] = math.log(0.55)
     log_probs[np.arange(1, 2 * len(said), 2), said] = math.log(0.45)
-    assert names.search(log_probs) == []
+    assert names.search(log_probs, 0.04) == []
     log_probs[np.arange(1, 2 * len(said), 2), said] = math.log(0.6)
-    assert [h.text for h in names.search(log_probs)] == ["天安门广场"]
+    assert [h.text for h in names.search(log_probs, 0.04)] == ["天安门广场"]
 
 
 def test_who_listens_goes_on_with_the_names_there_were() -> None:
     index = HotwordIndex()
     index.add([Name("北京大学")])
-    before, hinting = index.listen(), HintPolicy(index)
+    before, hinting = index.listen(0.04), HintPolicy(index)
     log_probs = certain(TABLE.encode([*pronounce("北京大学"), *pronounce("上海市")]))
     before.feed(log_probs[:9])
     index.remove(["北京大学"])
     index.add([Name("上海市")])
     before.feed(log_probs[9:])
     assert [hit.text for hit in before.hits()] == ["北京大学"]
-    assert [hit.text for hit in index.search(log_probs)] == ["上海市"]
+    assert [hit.text for hit in index.search(log_probs, 0.04)] == ["上海市"]
     # A stream's list is that of the moment it was given in, for all its segments.
-    later = hinting.listen()
+    later = hinting.listen(0.04)
     later.feed(log_probs)
     assert [hit.text for hit in later.heard().hits] == ["北京大学"]
 
@@ -166,7 +166,7 @@ def test_a_models_evidence_counts_where_the_index_has_none_of_its_own() -> None:
 
     def found(index: HotwordIndex, evidence: EvidenceConfig | None) -> float:
         index.add([Name("北京大学")])
-        (hit,) = index.search(log_probs, evidence)
+        (hit,) = index.search(log_probs, 0.04, evidence)
         return hit.evidence
 
     plain = found(HotwordIndex(), None)
@@ -175,6 +175,6 @@ def test_a_models_evidence_counts_where_the_index_has_none_of_its_own() -> None:
     assert found(HotwordIndex(evidence=own), models) == found(HotwordIndex(evidence=own), None)
     index = HotwordIndex()
     index.add([Name("北京大学")])
-    tracker = HintPolicy(index).listen(models)
+    tracker = HintPolicy(index).listen(0.04, models)
     tracker.feed(log_probs)
     assert tracker.heard().hits[0].evidence == found(HotwordIndex(), models)

@@ -66,7 +66,7 @@ def test_compiled_and_interpreted_find_the_same(seed: int, monkeypatch: pytest.M
         for one in (WALKING, WEIGHING):
             monkeypatch.setitem(one.__dict__, "_installed", installed)
             monkeypatch.setattr(one, "compile_now", installed)
-        found.append(index.search(log_probs))
+        found.append(index.search(log_probs, 0.04))
     assert [hit.text for hit in found[0]] and len(found[0]) == len(found[1])
     for compiled, interpreted in zip(*found, strict=True):
         assert (compiled.text, compiled.start, compiled.end) == (

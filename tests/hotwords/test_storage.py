@@ -130,7 +130,7 @@ def test_forged_check_sums_lead_nowhere(data: st.DataObject) -> None:
             return
         random = np.random.default_rng(0)
         log_probs = np.log(random.dirichlet(np.full(len(TABLE), 0.02), 40) + 1e-9).astype(np.float32)
-        index.search(log_probs)
+        index.search(log_probs, 0.04)
         index.search_phonemes(TABLE.encode(pronounce("北京大学")))
         assert len(list(index.texts())) <= len(index)
 

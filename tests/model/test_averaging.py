@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conftest import toy_config
-from nim4asr.audio.features import Cmvn
+from nim4asr.acoustics.normalization import Cmvn
 from nim4asr.errors import InputError
 from nim4asr.model.averaging import average
 from nim4asr.model.checkpoint import Checkpoint, load, save, stored_dtype
@@ -57,7 +57,7 @@ def test_what_cannot_be_averaged(toy_checkpoint: Checkpoint, toy_model: Path, tm
             toy_checkpoint, tokenizer=train_tokenizer(["other words"] * 9 + ["一二三四五六七八九十"] * 9, 120)
         ),
         "normalizations": replace(
-            toy_checkpoint, cmvn=Cmvn(np.zeros(80, np.float32), toy_checkpoint.cmvn.scale)
+            toy_checkpoint, normalization=Cmvn(np.zeros(80, np.float32), toy_checkpoint.normalization.scale)
         ),
     }
     for what, other in others.items():

@@ -28,7 +28,7 @@ def test_round_trip(toy_checkpoint: Checkpoint, toy_model: Path) -> None:
     assert loaded.config == toy_checkpoint.config
     assert loaded.tokenizer is not None and toy_checkpoint.tokenizer is not None
     assert loaded.tokenizer.encode("今天 how") == toy_checkpoint.tokenizer.encode("今天 how")
-    assert (loaded.cmvn.mean == toy_checkpoint.cmvn.mean).all()
+    assert (loaded.normalization.mean == toy_checkpoint.normalization.mean).all()
     assert not loaded.network.training
 
 

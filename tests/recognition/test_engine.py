@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig
 from nim4asr.errors import InputError, OverloadedError
 from nim4asr.model.checkpoint import Checkpoint
@@ -248,7 +248,7 @@ def test_calls_are_shared(model: Model, talks: list[Floats]) -> None:
 def test_a_front_end_may_run_elsewhere(model: Model, talks: list[Floats]) -> None:
     engine = Engine(model)
     handle, away = engine.open(), engine.open()
-    own = StreamFrontend(model.cmvn, 16, VoiceActivityConfig())
+    own = StreamFrontend(model.frontend, 16, VoiceActivityConfig())
     handle.feed(talks[0])
     away.add(own.feed(talks[0]))
     handle.finish()

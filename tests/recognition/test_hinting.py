@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.hotwords.building import assemble
 from nim4asr.hotwords.hints import HintConfig
@@ -46,9 +46,9 @@ def heard_as(
 ) -> tuple[Segment, Any]:
     """A segment in which ``said`` was heard for certain and ``text`` was written with ``hints``."""
     log_probs = certain(TABLE.encode(pronounce(said)))
-    listener = HintPolicy(index, tuple(hints)).listen()
+    listener = HintPolicy(index, tuple(hints)).listen(0.04)
     listener.feed(log_probs)
-    segment = to_segment(5.0, 5.0 + 0.04 * len(log_probs), Hypothesis(text, 1.0), log_probs)
+    segment = to_segment(5.0, 5.0 + 0.04 * len(log_probs), Hypothesis(text, 1.0), log_probs, 0.04)
     return with_hits(segment, listener.heard()), log_probs
 
 
@@ -78,11 +78,11 @@ def test_names_that_were_heard_become_hints(names: HotwordIndex) -> None:
 )
 def test_a_hint_stands_where_it_was_heard(said: str, text: str, hints: list[str], stands: bool) -> None:
     segment, log_probs = heard_as(said, text, hints)
-    assert confirmed_by_audio(segment, log_probs) is stands
+    assert confirmed_by_audio(segment, log_probs, 0.04) is stands
 
 
 def test_no_voice_no_hint(names: HotwordIndex) -> None:
-    listener = HintPolicy(names, ("北京",)).listen()
+    listener = HintPolicy(names, ("北京",)).listen(0.04)
     silence = np.full((100, len(TABLE)), -12.0, np.float32)
     silence[:, 0] = -0.001
     listener.feed(silence)
@@ -176,7 +176,7 @@ def test_a_stream_writes_again_what_the_sound_contradicts(
     monkeypatch.setattr(
         utterance,
         "confirmed_by_audio",
-        lambda segment, log_probs: asked.append(segment.hints) or len(asked) > 1,
+        lambda segment, log_probs, frame_s: asked.append(segment.hints) or len(asked) > 1,
     )
 
     def final(stream: Stream) -> Segment:
@@ -281,7 +281,7 @@ def test_a_partial_is_written_again_where_a_hint_was_not_said(
         return [e for e in [*stream.feed(read_audio(CLIP)), *stream.finish()] if isinstance(e, Partial)]
 
     plain = partials([])
-    monkeypatch.setattr(utterance, "contradicted", lambda segment, log_probs: True)
+    monkeypatch.setattr(utterance, "contradicted", lambda segment, log_probs, frame_s: True)
     assert partials(["中国人"]) == plain
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
-from nim4asr.model.shapes import ChunkScheme, EncoderConfig
+from nim4asr.model.shapes import ChunkScheme, ConformerConfig
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.runtime.torch_network import TorchCache, torch_model
@@ -67,9 +67,9 @@ def test_the_encoder_may_see_what_a_live_stream_would(toy_checkpoint: Checkpoint
 
 
 def test_an_encoder_alone_cannot_transcribe(toy_checkpoint: Checkpoint) -> None:
-    network = Nim4(Nim4Config("half", EncoderConfig(16, 1, 2)))
+    network = Nim4(Nim4Config("half", ConformerConfig(16, 1, 2)))
     with pytest.raises(InputError, match="cannot transcribe"):
-        torch_model(Checkpoint(network, toy_checkpoint.cmvn))
+        torch_model(Checkpoint(network, toy_checkpoint.normalization))
 
 
 def test_segments_come_as_they_are_done(recognizer: Recognizer, speech: Floats) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nim4asr.audio.features import Floats
+from nim4asr.audio.samples import Floats
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import tokens_after, tokens_before

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import EndReason, VoiceActivityConfig
 from nim4asr.errors import InputError
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
-from nim4asr.model.shapes import ChunkScheme, output_length
+from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.offline import Recognizer
@@ -85,7 +85,7 @@ def test_the_final_is_what_the_same_chunks_give_offline(
     nano: Recognizer, talk: Floats, mode: Any, milliseconds: int
 ) -> None:
     live = StreamingConfig(mode, milliseconds / 1000)
-    chunks = live.chunks(4)
+    chunks = live.chunks(4, 0.04)
     assert chunks == ChunkScheme(milliseconds // 40, 64 // (milliseconds // 40))
     offline = Recognizer(nano.model, RecognitionConfig(chunks=chunks))
     expected = offline.transcribe(talk, sample_rate=SAMPLE_RATE).segments
@@ -145,11 +145,12 @@ def test_segments_of_any_length_are_heard_again_to_their_end(
     stream.feed(said)
     (segment,) = finals(stream.commit())
     samples = said[round(segment.start * SAMPLE_RATE) : round(segment.end * SAMPLE_RATE)]
-    expected = recognizer.model.cmvn(log_mel(samples))
+    expected = recognizer.model.frontend(samples)
     (found,) = calls
     # But for features at the end that make no frame.
     assert 0 <= len(expected) - len(found) < 4
-    assert output_length(len(found)) == output_length(len(expected))
+    clock = recognizer.model.frontend.clock
+    assert clock.output_length(len(found)) == clock.output_length(len(expected))
     np.testing.assert_allclose(found, expected[: len(found)], atol=1e-5)
 
 
@@ -297,7 +298,7 @@ def test_hints_reach_the_second_pass(nano: Recognizer, talk: Floats) -> None:
 def test_several_beams_write_the_final(nano: Recognizer, talk: Floats) -> None:
     decoding = DecodingConfig(beam_size=4)
     config = StreamingConfig(decoding=decoding)
-    offline = Recognizer(nano.model, RecognitionConfig(decoding=decoding, chunks=config.chunks(4)))
+    offline = Recognizer(nano.model, RecognitionConfig(decoding=decoding, chunks=config.chunks(4, 0.04)))
     expected = offline.transcribe(talk, sample_rate=SAMPLE_RATE).segments
     events = listen(Stream(nano.model, config), talk)
     assert [s.text for s in finals(events)] == [s.text for s in expected]

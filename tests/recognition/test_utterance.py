@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nim4asr.acoustics.clock import FrameClock
 from nim4asr.audio.voice_activity import EndReason
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
@@ -42,8 +43,8 @@ def opened(
     """A segment from 5 s on in which ``said`` was heard for certain, in one chunk."""
     index = HotwordIndex()
     index.add(Name(name) for name in names)
-    listener = HintPolicy(index).listen()
-    utterance = Utterance(config, tokenizer, 4, 5.0, listener, 0, 3, None, recorded)
+    listener = HintPolicy(index).listen(0.04)
+    utterance = Utterance(config, tokenizer, 4, FrameClock(100, 4, 3), 5.0, listener, 0, 3, None, recorded)
     log_probs = certain(TABLE.encode(pronounce(said)))
     chunk = FeatureChunk(np.zeros((1, 80), np.float32), len(log_probs), last)
     utterance.hear(chunk, Encoded(log_probs, np.zeros((len(log_probs) // 4, 32), np.float32)))
@@ -141,7 +142,9 @@ def test_a_live_final_is_written_again_without_the_hints_that_were_not_said(toke
 
 def test_nobody_spoke_nobody_is_asked(tokenizer: Tokenizer) -> None:
     utterance = opened(tokenizer, "今天", last=True)
-    silent = Utterance(CONFIG, tokenizer, 4, 5.0, HintPolicy().listen(), 0, 3, None, False)
+    silent = Utterance(
+        CONFIG, tokenizer, 4, FrameClock(100, 4, 3), 5.0, HintPolicy().listen(0.04), 0, 3, None, False
+    )
     silence = np.full((40, len(TABLE)), -12.0, np.float32)
     silence[:, 0] = -0.001
     chunk = FeatureChunk(np.zeros((1, 80), np.float32), 40, True)
@@ -175,7 +178,9 @@ def heard_with(tokenizer: Tokenizer, entropy: float, frames: int, config: Stream
     blank = np.full(len(TABLE), -np.inf)
     blank[BLANK] = 0.0
     log_probs = np.stack([row, blank] * frames).astype(np.float32)
-    utterance = Utterance(config, tokenizer, 4, 5.0, HintPolicy().listen(), 0, 3, None, whole=False)
+    utterance = Utterance(
+        config, tokenizer, 4, FrameClock(100, 4, 3), 5.0, HintPolicy().listen(0.04), 0, 3, None, whole=False
+    )
     chunk = FeatureChunk(np.zeros((1, 80), np.float32), len(log_probs), last=False)
     utterance.hear(chunk, Encoded(log_probs, np.zeros((len(log_probs) // 4, 32), np.float32)))
     return utterance

@@ -16,7 +16,7 @@ def certain(phonemes: list[str], each: int = 5) -> np.ndarray:
 
 def test_word_times_are_those_of_their_phonemes() -> None:
     log_probs = certain("n i3 h ao3 HH AH L OW".split())
-    words = time_words("你好 hello", log_probs, 10.0, 12.0)
+    words = time_words("你好 hello", log_probs, 10.0, 12.0, 0.04)
     assert [w.text for w in words] == ["你", "好", "hello"]
     assert [round(w.start - 10, 2) for w in words] == [0.2, 0.6, 1.0]
     assert words[2].end == pytest.approx(10 + 41 * 0.04)
@@ -24,11 +24,11 @@ def test_word_times_are_those_of_their_phonemes() -> None:
 
 
 def test_words_that_do_not_fit_are_spread() -> None:
-    words = time_words("你好世界", certain([])[:3], 1.0, 3.0)
+    words = time_words("你好世界", certain([])[:3], 1.0, 3.0, 0.04)
     assert [w.start for w in words] == [1.0, 1.5, 2.0, 2.5]
     assert {w.confidence for w in words} == {0.0}
 
 
 def test_a_word_without_sound_takes_no_time() -> None:
-    words = time_words("你Щ好", certain("n i3 h ao3".split()), 0.0, 1.0)
+    words = time_words("你Щ好", certain("n i3 h ao3".split()), 0.0, 1.0, 0.04)
     assert words[1].start == words[1].end == words[0].end

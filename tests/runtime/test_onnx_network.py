@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from tests.conftest import CLIP_FOLDER
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, save
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.folder import bundled
-from nim4asr.model.shapes import ChunkScheme, output_length
+from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final
 from nim4asr.recognition.offline import Recognizer
@@ -34,9 +34,20 @@ def exported(toy_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-@pytest.fixture(scope="session")
-def pair(toy_checkpoint: Checkpoint, exported: Path) -> tuple[Model, Model]:
-    return torch_model(toy_checkpoint), onnx_model(exported)
+@pytest.fixture(scope="session", params=["conformer", "whisper"])
+def pair(
+    request: pytest.FixtureRequest,
+    toy_checkpoint: Checkpoint,
+    toy_whisper_checkpoint: Checkpoint,
+    exported: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Model, Model]:
+    if request.param == "conformer":
+        return torch_model(toy_checkpoint), onnx_model(exported)
+    folder = tmp_path_factory.mktemp("exported") / "toy-whisper"
+    save(toy_whisper_checkpoint, folder)
+    export(toy_whisper_checkpoint.network, folder)
+    return torch_model(toy_whisper_checkpoint), onnx_model(folder)
 
 
 def test_whole_segments_of_any_length(pair: tuple[Model, Model]) -> None:
@@ -44,7 +55,8 @@ def test_whole_segments_of_any_length(pair: tuple[Model, Model]) -> None:
     features = [random.standard_normal((frames, 80), np.float32) for frames in (3, 7, 10, 11, 64, 301)]
     for one in features:
         (expected,), (found,) = (model.network.encode([one], None) for model in pair)
-        assert len(found.log_probs) == output_length(len(one)) and found.speech.shape == expected.speech.shape
+        assert len(found.log_probs) == pair[0].frontend.clock.output_length(len(one))
+        assert found.speech.shape == expected.speech.shape
         np.testing.assert_allclose(found.log_probs, expected.log_probs, atol=1e-4)
         np.testing.assert_allclose(found.speech, expected.speech, atol=1e-4)
     together = pair[1].network.encode(features, None)
@@ -60,10 +72,11 @@ def test_chunks_of_any_size(pair: tuple[Model, Model], size: int) -> None:
     random = np.random.default_rng(size)
     states = [model.network.initial_state(chunks) for model in pair]
     for number in range(5):
-        features = random.standard_normal((4 * size + 3, 80), np.float32)
+        clock = pair[0].frontend.clock
+        features = random.standard_normal((clock.window(size), 80), np.float32)
         frames = size if number < 4 else size - 1
         if number == 4:
-            features[4 * frames + 3 :] = 0
+            features[clock.window(frames) :] = 0
         found = []
         for place, model in enumerate(pair):
             ((encoded, states[place]),) = model.network.encode_chunks(

@@ -9,8 +9,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from conftest import CLIP_FOLDER
-from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import Floats
 from serving.conftest import Running
 
 FUNASR: Any = ["binary"]

@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from conftest import CLIP_FOLDER
-from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.offline import Recognizer

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from conftest import CLIP_FOLDER
-from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError, OverloadedError
 from nim4asr.recognition.events import Event, Final, Marked
 from nim4asr.runtime.network import Model

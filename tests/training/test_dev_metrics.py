@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nim4asr.acoustics.kaldi import KaldiFeatures
 from nim4asr.data.batches import Collator
 from nim4asr.data.manifest import Utterance
 from nim4asr.data.preparation import prepare_speech
@@ -32,14 +33,14 @@ def model() -> TrainableModel:
 
 @pytest.fixture(scope="module")
 def clean() -> Collator:
-    return Collator(load(bundled()).cmvn)
+    return Collator(load(bundled()).frontend)
 
 
 def store_of(folder: Path, said: dict[str, str]) -> FeatureStore:
     utterances = [
         Utterance(name, str(CLIP_FOLDER / f"{name}.flac"), text, name[:2]) for name, text in said.items()
     ]
-    prepare_speech(utterances, folder)
+    prepare_speech(utterances, folder, KaldiFeatures())
     return FeatureStore(folder)
 
 

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from conftest import toy_config
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
@@ -227,7 +227,7 @@ def test_beginning_from_another_model(recipe: Recipe, toy_model: Path, tmp_path:
     run_recipe(short, tmp_path / "run", RunOptions(toy_model))
     assert not (tmp_path / "run/words").exists()
     begun, ended = load(toy_model), load(tmp_path / "run/model")
-    assert (begun.cmvn.mean == ended.cmvn.mean).all()
+    assert (begun.normalization.mean == ended.normalization.mean).all()
     weights = ended.network.encoder.state_dict()
     for name, value in begun.network.encoder.state_dict().items():
         np.testing.assert_allclose(weights[name], value, atol=1e-3)

@@ -33,6 +33,7 @@ def batch(views: int = 1) -> SpeechBatch:
         target_lengths=torch.tensor([len(one) for one in phonemes]),
         texts=TEXTS,
         ids=("a", "b"),
+        feature_hz=100,
     )
 
 

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nim4asr.audio.features import Floats, log_mel
+from nim4asr.acoustics.frontend import features_of
+from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.phonemes import BLANK, TABLE, tokenize
@@ -90,7 +91,7 @@ class Said:
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """One utterance: its features (T, 80), where each phoneme was said (phoneme, frame), and its words."""
+    """One utterance: its features (T, bins), where each phoneme was said (phoneme, frame), and its words."""
 
     features: Floats
     phonemes: tuple[tuple[int, int], ...]
@@ -119,7 +120,7 @@ def align_utterance(checkpoint: Checkpoint, samples: Floats, text: str) -> Align
         raise InputError(f"{checkpoint.config.name!r} has no phoneme head to place phonemes with")
     tokens = [token for token in tokenize(spoken_form(text)) if token.phonemes]
     labels = TABLE.encode(p for token in tokens for p in token.phonemes)
-    features = log_mel(samples)
+    features = features_of(samples, checkpoint.config.features)
     if not len(features):
         return None
     frames = frames_of_one(checkpoint, features)
@@ -142,8 +143,8 @@ def align_utterance(checkpoint: Checkpoint, samples: Floats, text: str) -> Align
 
 @torch.no_grad()
 def frames_of_one(checkpoint: Checkpoint, features: Floats) -> Tensor:
-    """The encoder's frames (T', D) of features (T, 80)."""
-    normalized = torch.from_numpy(checkpoint.cmvn(features))[None]
+    """The encoder's frames (T', D) of features (T, bins)."""
+    normalized = torch.from_numpy(checkpoint.normalization(features))[None]
     frames, lengths = checkpoint.network.encoder(normalized, torch.tensor([normalized.shape[1]]))
     out: Tensor = frames[0, : int(lengths[0])].float()
     return out

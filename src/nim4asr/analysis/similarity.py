@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nim4asr.data.batches import Collator, SampledUtterance, SpeechBatch
 from nim4asr.data.store import FeatureStore
-from nim4asr.model.encoder import Encoder
+from nim4asr.model.encoders import Encoder
 from nim4asr.model.shapes import ChunkScheme
 
 

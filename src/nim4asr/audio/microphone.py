@@ -5,7 +5,7 @@ packages.
 from collections.abc import Generator, Iterator
 from queue import Queue
 
-from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.errors import InputError
 
 

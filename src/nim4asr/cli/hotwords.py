@@ -13,6 +13,7 @@ from nim4asr.files import locked
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.hints import Hit
+    from nim4asr.hotwords.index import HotwordIndex
 
 # So many bad lines are named one by one; the rest are counted.
 SHOWN = 20
@@ -116,16 +117,17 @@ def run_search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _in_audio(index: Any, options: argparse.Namespace) -> "list[Hit]":
+def _in_audio(index: "HotwordIndex", options: argparse.Namespace) -> "list[Hit]":
     from dataclasses import replace
 
     from nim4asr.audio.reading import stream_audio
     from nim4asr.audio.voice_activity import cut_speech
 
     recognizer = load_recognizer(options)
-    hits = []
+    model, hits = recognizer.model, []
     for segment in cut_speech(stream_audio(options.audio)):
-        found = index.search(recognizer.log_posteriors(segment), recognizer.model.config.evidence)
+        log_probs = recognizer.log_posteriors(segment)
+        found = index.search(log_probs, model.frontend.clock.frame_s, model.config.evidence)
         hits += [replace(hit, start=hit.start + segment.start, end=hit.end + segment.start) for hit in found]
     return hits
 

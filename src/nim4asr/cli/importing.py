@@ -1,4 +1,4 @@
-"""``nim4 import firered DIR -o DIR``"""
+"""``nim4 import firered|whisper MODEL -o DIR``"""
 
 import argparse
 from pathlib import Path
@@ -13,22 +13,33 @@ def add_parser(commands: Any) -> None:
         commands,
         "import",
         "make a model folder of another project's weights",
+        "nim4 import whisper openai/whisper-base -o model",
+        "nim4 import whisper faster-whisper-small -o model",
         "nim4 import firered FireRedASR-AED-L -o model",
-        "nim4 import firered FireRedASR-LLM-L -o model",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    whisper = kinds.add_parser(
+        "whisper",
+        help="a Whisper's encoder: Hugging Face's (folder or org/name) or CTranslate2's (folder)",
+    )
+    whisper.add_argument("model", metavar="MODEL")
     firered = kinds.add_parser("firered", help="a FireRedASR-AED or FireRedASR-LLM folder")
-    firered.add_argument("folder", type=Path, metavar="DIR")
-    firered.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    firered.set_defaults(run=run)
+    firered.add_argument("model", metavar="DIR")
+    for kind in (whisper, firered):
+        kind.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+        kind.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Import, and say what came over."""
     from nim4asr.model.checkpoint import save
-    from nim4asr.model.firered import import_firered
+    from nim4asr.model.importers import open_whisper
+    from nim4asr.model.importers.firered import import_firered
 
-    checkpoint = import_firered(options.folder)
+    if options.kind == "whisper":
+        checkpoint = open_whisper(options.model)
+    else:
+        checkpoint = import_firered(Path(options.model))
     save(checkpoint, options.output)
     counts = checkpoint.network.parameter_counts()
     parts = ", ".join(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from nim4asr.errors import InputError
 
 if TYPE_CHECKING:
-    from nim4asr.audio.features import Floats
+    from nim4asr.audio.samples import Floats
     from nim4asr.recognition.events import Event
 
 # As much as a microphone or a telephone line hands over at once.
@@ -53,8 +53,8 @@ def _microphone() -> Iterator["Floats"]:
 
 
 def _file(audio: str, pace: bool) -> Iterator["Floats"]:
-    from nim4asr.audio.features import SAMPLE_RATE
     from nim4asr.audio.reading import stream_audio
+    from nim4asr.audio.samples import SAMPLE_RATE
 
     began, heard = time.monotonic(), 0
     for block in stream_audio(audio, lambda warning: print(f"nim4: {warning}", file=sys.stderr)):

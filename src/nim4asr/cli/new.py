@@ -1,10 +1,16 @@
-"""``nim4 new RECIPE --llm MODEL -o DIR``"""
+"""``nim4 new [RECIPE] [--encoder ENCODER] --llm MODEL -o DIR``"""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nim4asr.cli.options import add_command
+from nim4asr.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from nim4asr.model.checkpoint import Checkpoint
 
 
 def add_parser(commands: Any) -> None:
@@ -12,11 +18,20 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "new",
-        "a recipe's network, untrained, around a public language model",
+        "an untrained network around a public encoder, a public language model, or both",
+        "nim4 new --encoder openai/whisper-base --llm Qwen/Qwen3-0.6B -o model",
         "nim4 new nim4-2.3b --llm Qwen/Qwen3-1.7B -o model",
-        "nim4 new nano --llm folder --dtype bfloat16 -o model",
     )
-    parser.add_argument("recipe", help="nano, nim4-2.3b, or a model folder for its shape")
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        help="nano, nim4-2.3b, or a model folder, for its shape; left out where --encoder gives one",
+    )
+    parser.add_argument(
+        "--encoder",
+        metavar="MODEL",
+        help="folder or org/name of a Whisper, a FireRedASR or a nim4asr model whose encoder is taken",
+    )
     parser.add_argument(
         "--llm", metavar="MODEL", help="folder or org/name of a causal language model (default: the recipe's)"
     )
@@ -29,9 +44,25 @@ def run(options: argparse.Namespace) -> int:
     """Assemble, save, and say where."""
     import torch
 
-    from nim4asr.errors import InputError
-    from nim4asr.model.assembly import assemble
     from nim4asr.model.checkpoint import save
+
+    if (options.recipe is None) == (options.encoder is None):
+        raise InputError("give either a recipe or --encoder: each of them says what the encoder is")
+    dtype: torch.dtype = getattr(torch, options.dtype)
+    make = _of_recipe if options.encoder is None else _of_parts
+    checkpoint = make(options, dtype)
+    save(checkpoint, options.output)
+    print(f"{options.output}: {checkpoint.network.parameter_counts()['total'] / 1e6:.1f} M parameters")
+    if checkpoint.config.chunks is None:
+        print(
+            "its encoder was never trained in chunks: until it is, live speech is recognized "
+            "when each segment ends"
+        )
+    return 0
+
+
+def _of_recipe(options: argparse.Namespace, dtype: "torch.dtype") -> "Checkpoint":
+    from nim4asr.model.assembly import assemble
     from nim4asr.recipes import model_configuration, nim4_2b3
 
     language_model = options.llm
@@ -39,8 +70,14 @@ def run(options: argparse.Namespace) -> int:
         if options.recipe != nim4_2b3.NAME:
             raise InputError(f"{options.recipe}: name the language model with --llm")
         language_model = nim4_2b3.LANGUAGE_MODEL
-    dtype: torch.dtype = getattr(torch, options.dtype)
-    checkpoint = assemble(model_configuration(options.recipe), language_model, dtype)
-    save(checkpoint, options.output)
-    print(f"{options.output}: {checkpoint.network.parameter_counts()['total'] / 1e6:.1f} M parameters")
-    return 0
+    return assemble(model_configuration(options.recipe), language_model, dtype)
+
+
+def _of_parts(options: argparse.Namespace, dtype: "torch.dtype") -> "Checkpoint":
+    from nim4asr.model.assembly import around, assemble
+    from nim4asr.model.importers import open_encoder
+
+    if options.llm is None:
+        raise InputError(f"{options.encoder}: name the language model with --llm")
+    encoder = open_encoder(options.encoder)
+    return assemble(around(encoder.config), options.llm, dtype, encoder)

@@ -2,7 +2,8 @@
 
 All of it works on log-Mel frames out of a feature store, in place of the samples: sound powers add, so
 noise is mixed as log(exp(speech) + exp(noise)), which leaves out only the phase.
-Every function draws from the generator it is given and from nothing else.
+Every function draws from the generator it is given and from nothing else; ``kind`` says what the features
+are.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import FRAMES_PER_SECOND, Floats
+from nim4asr.acoustics.frontend import FeatureConfig
+from nim4asr.audio.samples import Floats
 from nim4asr.data.noise import NoiseConfig
-
-# The log-Mel floor of the front end: the features of digital silence.
-SILENCE = float(np.log(np.finfo(np.float32).eps))
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class AugmentationConfig:
 
 
 def vary(features: Floats, config: AugmentationConfig, random: Generator) -> Floats:
-    """``features`` (T, 80) at another rate, by another voice, at another level: (T', 80)."""
+    """``features`` (T, bins) at another rate, by another voice, at another level: (T', bins)."""
     if random.random() < config.trim_share:
         features = trim(features)
     rate = random.uniform(*config.rates)
@@ -63,7 +62,7 @@ def vary(features: Floats, config: AugmentationConfig, random: Generator) -> Flo
 
 
 def trim(features: Floats, margin: int = 12) -> Floats:
-    """``features`` (T, 80) without the quiet before and after the speech, but for ``margin`` frames.
+    """``features`` (T, bins) without the quiet before and after the speech, but for ``margin`` frames.
 
     Quiet is what stays under 30 % of the way, in log power, from the quietest frames to the loudest.
     """
@@ -90,10 +89,12 @@ def _interpolate(x: Floats, places: NDArray[np.float64]) -> Floats:
     return between
 
 
-def add_noise(features: Floats, noises: Sequence[Floats], config: NoiseConfig, random: Generator) -> Floats:
-    """``features`` with silence put around them and one of ``noises`` (N, 80) mixed in."""
-    before, after = (int(seconds * FRAMES_PER_SECOND) for seconds in config.draw_silences(random))
-    silence = np.full((1, features.shape[1]), SILENCE, np.float32)
+def add_noise(
+    features: Floats, noises: Sequence[Floats], config: NoiseConfig, kind: FeatureConfig, random: Generator
+) -> Floats:
+    """``features`` with silence put around them and one of ``noises`` (N, bins) mixed in."""
+    before, after = (int(seconds * kind.hz) for seconds in config.draw_silences(random))
+    silence = np.full((1, features.shape[1]), kind.silence, np.float32)
     padded = np.concatenate([silence.repeat(before, 0), features, silence.repeat(after, 0)])
     noise = noises[int(random.integers(len(noises)))]
     start = random.integers(len(noise))
@@ -104,48 +105,33 @@ def add_noise(features: Floats, noises: Sequence[Floats], config: NoiseConfig, r
     return mixed
 
 
-def limit_band(features: Floats, random: Generator) -> Floats:
-    """``features`` (T, 80) as a telephone or a low-rate codec would pass them on: nothing above a cutoff of
+def limit_band(features: Floats, kind: FeatureConfig, random: Generator) -> Floats:
+    """``features`` (T, bins) as a telephone or a low-rate codec would pass them on: nothing above a cutoff of
     3.4 to 7 kHz, and in two fifths of the cases little below one of 150 to 400 Hz.
     """
     bands = np.arange(features.shape[1])
     cutoff_hz = random.uniform(3400.0, 4000.0) if random.random() < 0.5 else random.uniform(4000.0, 7000.0)
     slope = random.uniform(1.0, 6.0)
     # Resampled and coded speech loses a factor of e^8 to e^22 of its power above, within a few bands.
-    lost = random.uniform(8.0, 22.0) * np.clip((bands - _band(cutoff_hz)) / slope, 0.0, 1.0)
+    lost = random.uniform(8.0, 22.0) * np.clip((bands - kind.band(cutoff_hz)) / slope, 0.0, 1.0)
     if random.random() < 0.4:
         lowest_hz = random.uniform(150.0, 400.0)
-        lost += random.uniform(3.0, 10.0) * np.clip((_band(lowest_hz) - bands) / 3, 0.0, 1.0)
-    limited: Floats = np.logaddexp(features - lost, SILENCE).astype(np.float32)
+        lost += random.uniform(3.0, 10.0) * np.clip((kind.band(lowest_hz) - bands) / 3, 0.0, 1.0)
+    limited: Floats = np.logaddexp(features - lost, kind.silence).astype(np.float32)
     return limited
 
 
-def play(features: Floats, speed: float) -> Floats:
-    """``features`` (T, 80) as a recording sounds ``speed`` times as fast, pitch and tempo alike:
-    (T / speed, 80), about.
+def play(features: Floats, speed: float, kind: FeatureConfig) -> Floats:
+    """``features`` (T, bins) as a recording sounds ``speed`` times as fast, pitch and tempo alike:
+    (T / speed, bins), about.
 
     Bands whose sound lay beyond the ends of the front end's range hear what was there.
     """
     bands = features.shape[1]
-    sources = np.clip([_band(_center_hz(band) / speed) for band in range(bands)], 0, bands - 1)
+    places = [kind.band(kind.frequency_hz(band) / speed) for band in range(bands)]
+    sources = np.clip(places, 0, bands - 1)
     rows = np.linspace(0, len(features) - 1, max(1, round(len(features) / speed)))
     return _at(features, rows, sources)
-
-
-def _band(hz: float) -> float:
-    """The Mel band whose center is at ``hz``, with fractions: 80 bands from 20 to 8,000 Hz."""
-    low, high, mel = (_mel(f) for f in (20.0, 8000.0, hz))
-    return (mel - low) / (high - low) * 81 - 1
-
-
-def _center_hz(band: float) -> float:
-    """The center of a Mel band, the inverse of ``_band``."""
-    low, high = _mel(20.0), _mel(8000.0)
-    return 700.0 * float(np.expm1((low + (band + 1) / 81 * (high - low)) / 1127.0))
-
-
-def _mel(hz: float) -> float:
-    return 1127.0 * float(np.log1p(hz / 700.0))
 
 
 def _level(features: Floats) -> float:
@@ -153,8 +139,14 @@ def _level(features: Floats) -> float:
     return float(np.log(np.exp(features.astype(np.float64)).mean() + 1e-30))
 
 
-def mask(features: Floats, config: AugmentationConfig, random: Generator, more_time: float = 1.0) -> Floats:
-    """SpecAugment (Park et al. 2019): bands of normalized ``features`` (T, 80) set to zero, their mean.
+def mask(
+    features: Floats,
+    config: AugmentationConfig,
+    kind: FeatureConfig,
+    random: Generator,
+    more_time: float = 1.0,
+) -> Floats:
+    """SpecAugment (Park et al. 2019): bands of normalized ``features`` (T, bins) set to zero.
 
     ``more_time`` multiplies the number of time masks and the share of time they may hide, as CR-CTC asks.
     """
@@ -164,7 +156,7 @@ def mask(features: Floats, config: AugmentationConfig, random: Generator, more_t
         width = random.integers(0, config.frequency_width + 1)
         start = random.integers(0, max(1, bins - width))
         masked[:, start : start + width] = 0.0
-    seconds = frames / FRAMES_PER_SECOND
+    seconds = frames / kind.hz
     count = int(np.ceil(seconds * config.time_masks_per_second * more_time))
     widest = max(1, min(config.time_width, int(frames * config.time_share * more_time / max(1, count))))
     for _ in range(count):

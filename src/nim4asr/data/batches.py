@@ -16,8 +16,9 @@ import torch
 from numpy.random import Generator, default_rng
 from torch import Tensor
 
-from nim4asr.audio.features import FRAMES_PER_SECOND, Cmvn, Floats
-from nim4asr.data.augmentation import SILENCE, AugmentationConfig, mask, play
+from nim4asr.acoustics.frontend import Frontend
+from nim4asr.audio.samples import Floats
+from nim4asr.data.augmentation import AugmentationConfig, mask, play
 from nim4asr.data.corpus import Corpus, CorpusUtterance
 from nim4asr.data.packing import Epochs, pack
 from nim4asr.errors import InputError
@@ -85,15 +86,16 @@ class Sampler:
         if not chosen:
             raise InputError(f"no utterance of {self.min_s:g} to {self.max_s:g} s to train on")
         frames = [drawn.utterance.frames for drawn in chosen]
-        return pack(chosen, frames, self.batch_seconds * FRAMES_PER_SECOND, random)
+        return pack(chosen, frames, self.batch_seconds * chosen[0].corpus.feature_config.hz, random)
 
     def _usable(self, source: WeightedCorpus) -> list[tuple[float, list[CorpusUtterance]]]:
         """The utterances of a length to train on, the short and the long ones, each with their weight."""
-        low, high = self.min_s * FRAMES_PER_SECOND, self.max_s * FRAMES_PER_SECOND
+        hz = source.corpus.feature_config.hz
+        low, high = self.min_s * hz, self.max_s * hz
         usable = [utterance for utterance in source.corpus.utterances if low <= utterance.frames <= high]
         if self.long_weight == 1.0:
             return [(source.weight, usable)]
-        bound = self.long_s * FRAMES_PER_SECOND
+        bound = self.long_s * hz
         return [
             (source.weight, [utterance for utterance in usable if utterance.frames < bound]),
             (
@@ -105,8 +107,8 @@ class Sampler:
 
 @dataclass(frozen=True)
 class SpeechBatch:
-    """``features`` (V, B, T, 80), normalized, in V views; ``lengths`` (B,); phoneme ``targets``
-    (sum of target_lengths,) and ``target_lengths`` (B,).
+    """``features`` (V, B, T, bins), normalized, in V views, ``feature_hz`` frames a second; ``lengths`` (B,);
+    phoneme ``targets`` (sum of target_lengths,) and ``target_lengths`` (B,).
     """
 
     features: Tensor
@@ -115,11 +117,18 @@ class SpeechBatch:
     target_lengths: Tensor
     texts: tuple[str, ...]
     ids: tuple[str, ...]
+    feature_hz: int
 
     @property
     def seconds(self) -> float:
         """Seconds of audio, padding not counted."""
-        return float(self.lengths.sum()) / FRAMES_PER_SECOND
+        return float(self.lengths.sum()) / self.feature_hz
+
+    @property
+    def durations_s(self) -> list[float]:
+        """Seconds of audio of each utterance."""
+        durations: list[float] = (self.lengths / self.feature_hz).tolist()
+        return durations
 
     def to(self, device: torch.device) -> "SpeechBatch":
         """The same batch on ``device``."""
@@ -130,6 +139,7 @@ class SpeechBatch:
             self.target_lengths.to(device),
             self.texts,
             self.ids,
+            self.feature_hz,
         )
 
 
@@ -143,7 +153,7 @@ class Collator:
     JSON each.
     """
 
-    cmvn: Cmvn
+    frontend: Frontend
     augmentation: AugmentationConfig | None = None
     noises: Sequence[Floats] = ()
     views: int = 1
@@ -171,7 +181,7 @@ class Collator:
             texts.append("" if empty else self.text(utterance.text))
             phonemes.append(() if empty else utterance.phonemes)
             ids.append(utterance.id)
-            views.append(self._views(self.cmvn(features), random))
+            views.append(self._views(self.frontend.normalization(features), random))
         if not views:
             raise InputError(f"no utterance of a whole batch can be read, among them {batch[0].utterance.id}")
         lengths = torch.tensor([len(row[0]) for row in views])
@@ -186,6 +196,7 @@ class Collator:
             target_lengths=torch.tensor([len(row) for row in phonemes]),
             texts=tuple(texts),
             ids=tuple(ids),
+            feature_hz=self.frontend.features.hz,
         )
 
     def _features(self, drawn: SampledUtterance, random: Generator) -> Floats:
@@ -196,7 +207,8 @@ class Collator:
     def _views(self, features: Floats, random: Generator) -> list[Floats]:
         if self.augmentation is None:
             return [features] * self.views
-        return [mask(features, self.augmentation, random, self.more_time_masks) for _ in range(self.views)]
+        augmentation, kind = self.augmentation, self.frontend.features
+        return [mask(features, augmentation, kind, random, self.more_time_masks) for _ in range(self.views)]
 
     def _skip(self, utterance: CorpusUtterance, error: InputError) -> None:
         if self.skipped is not None:
@@ -206,14 +218,16 @@ class Collator:
     def _noise(self, random: Generator) -> Floats:
         """Noise alone, 0.5 to 5 s of it, from inaudible to loud."""
         noise = self.noises[int(random.integers(len(self.noises)))]
-        frames = int(random.uniform(0.5, 5.0) * FRAMES_PER_SECOND)
+        frames = int(random.uniform(0.5, 5.0) * self.frontend.features.hz)
         start = int(random.integers(len(noise)))
         slowest, fastest = (1.0, 1.0) if self.augmentation is None else self.augmentation.noise_speeds
         speed = slowest if slowest == fastest else float(np.exp(random.uniform(*np.log([slowest, fastest]))))
         part = noise[(start + np.arange(max(1, round(frames * speed)))) % len(noise)]
         if speed != 1.0:
-            part = play(part, speed)
-        quieter: Floats = np.maximum(part - random.uniform(0.0, 12.0), SILENCE).astype(np.float32)
+            part = play(part, speed, self.frontend.features)
+        quieter: Floats = np.maximum(part - random.uniform(0.0, 12.0), self.frontend.features.silence).astype(
+            np.float32
+        )
         return quieter
 
 

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import Cmvn, Floats
+from nim4asr.acoustics.frontend import FeatureConfig
+from nim4asr.acoustics.normalization import Cmvn
+from nim4asr.audio.samples import Floats
 from nim4asr.data.augmentation import AugmentationConfig
 
 
@@ -40,8 +42,13 @@ class Corpus(Protocol):
         """All of them, by their rows."""
         ...
 
+    @property
+    def feature_config(self) -> FeatureConfig:
+        """What its features are."""
+        ...
+
     def features(self, utterance: CorpusUtterance) -> NDArray[Any]:
-        """Its log-Mel features (T, 80), before normalization. Raises ``InputError`` if they cannot be
+        """Its log-Mel features (T, bins), before normalization. Raises ``InputError`` if they cannot be
         read.
         """
         ...
@@ -53,7 +60,7 @@ class Corpus(Protocol):
         noises: Sequence[Floats],
         random: Generator,
     ) -> Floats:
-        """Its features (T, 80), varied as this kind of corpus is. Raises ``InputError`` as ``features``
+        """Its features (T, bins), varied as this kind of corpus is. Raises ``InputError`` as ``features``
         does.
         """
         ...

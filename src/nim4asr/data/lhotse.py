@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import from_array, read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.manifest import Utterance, read_manifest
 from nim4asr.errors import InputError
 from nim4asr.files import (

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.random import Generator
 
-from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import Floats
 from nim4asr.data.manifest import member_names, read_member
 from nim4asr.errors import InputError
 

@@ -8,8 +8,9 @@ from random import Random
 
 import numpy as np
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
+from nim4asr.acoustics.frontend import FeatureConfig, features_of
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.corpus import LabeledUtterance
 from nim4asr.data.manifest import Utterance
 from nim4asr.data.noise import NoiseArchive
@@ -25,6 +26,7 @@ from nim4asr.progress import ProgressReporter, no_progress
 def prepare_speech(
     utterances: Sequence[Utterance],
     folder: Path,
+    features: FeatureConfig,
     longest: float = 20.0,
     name: str = "utterances",
     progress: ProgressReporter = no_progress,
@@ -34,6 +36,7 @@ def prepare_speech(
         folder,
         utterances,
         _Recorded(longest),
+        features,
         what=f"reading {name}",
         total=len(utterances),
         progress=progress,
@@ -43,6 +46,7 @@ def prepare_speech(
 def prepare_synthetic(
     texts: Sequence[tuple[str, str]],
     folder: Path,
+    features: FeatureConfig,
     seed: int,
     longest: float = 12.0,
     progress: ProgressReporter = no_progress,
@@ -50,7 +54,13 @@ def prepare_synthetic(
     """Store ``texts``, (text, language) each, said by a voice drawn for each."""
     spoken = [_Spoken(i, text, language, seed) for i, (text, language) in enumerate(texts)]
     return build_store(
-        folder, spoken, _Synthetic(longest), what="synthesizing", total=len(spoken), progress=progress
+        folder,
+        spoken,
+        _Synthetic(longest),
+        features,
+        what="synthesizing",
+        total=len(spoken),
+        progress=progress,
     )
 
 
@@ -119,20 +129,26 @@ def _problem(phonemes: Sequence[int], samples: Floats, longest: float) -> str | 
 
 
 def prepare_noises(
-    tar: Path, folder: Path, seed: int = 0, babbles: int = 60, left_out: Sequence[str] = ()
+    tar: Path,
+    folder: Path,
+    features: FeatureConfig,
+    seed: int = 0,
+    babbles: int = 60,
+    left_out: Sequence[str] = (),
 ) -> list[Floats]:
-    """Features (N, 80) of noises, up to 20 s each: the recordings in ``tar``, and ``babbles`` of its talkers.
+    """``features`` (N, bins) of noises, up to 20 s each: the recordings in ``tar``, and ``babbles`` of its
+    talkers.
 
     Recordings whose names begin with one of ``left_out`` are passed over. Kept in ``folder``.
     """
-    kept = folder / "noises.npz"
+    kept = folder / f"noises-{features.kind}-{features.bins}.npz"
     if not kept.exists():
         archive, longest = NoiseArchive(str(tar), left_out=left_out), 20 * SAMPLE_RATE
         sounds = list(archive.recordings(longest))
         if archive.has_babble:
             random = np.random.default_rng(seed)
             sounds += [archive.babble(longest, random) for _ in range(babbles)]
-        noises = [log_mel(sound) for sound in sounds if len(sound) > SAMPLE_RATE]
+        noises = [features_of(sound, features) for sound in sounds if len(sound) > SAMPLE_RATE]
         with atomic_file(kept) as file:
             np.savez(file, *noises)
     with np.load(kept) as arrays:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from nim4asr.audio.features import FRAMES_PER_SECOND, MEL_BINS, Cmvn, Floats, log_mel
+from nim4asr.acoustics.frontend import FeatureConfig, features_of
+from nim4asr.acoustics.normalization import Cmvn
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.corpus import CorpusUtterance
 from nim4asr.data.manifest import Utterance
@@ -30,9 +32,11 @@ class Recordings:
     def __init__(
         self,
         utterances: Sequence[Utterance],
+        features: FeatureConfig,
         robustness: RobustnessConfig | None = None,
         noise: Noise | None = None,
     ) -> None:
+        self.feature_config = features
         self._robustness, self._noise = robustness or RobustnessConfig(), noise
         self._sources: list[Utterance] = []
         self.utterances: list[CorpusUtterance] = []
@@ -57,7 +61,7 @@ class Recordings:
         elif phonemes and not SLOWEST <= len(phonemes) / seconds <= FASTEST:
             self.left_out[utterance.id] = f"{len(phonemes)} phonemes in {seconds:g} s"
         else:
-            frames = round(seconds * FRAMES_PER_SECOND)
+            frames = round(seconds * self.feature_config.hz)
             self.utterances.append(
                 CorpusUtterance(
                     utterance.id,
@@ -75,8 +79,8 @@ class Recordings:
         return read_audio(self._sources[utterance.row].source())
 
     def features(self, utterance: CorpusUtterance) -> Floats:
-        """Its features (T, 80), before normalization. Raises ``InputError`` if they cannot be read."""
-        return _features(utterance, self.samples(utterance))
+        """Its features (T, bins), before normalization. Raises ``InputError`` if they cannot be read."""
+        return self._features(utterance, self.samples(utterance))
 
     def augmented(
         self,
@@ -85,15 +89,15 @@ class Recordings:
         noises: Sequence[Floats],
         random: Generator,
     ) -> Floats:
-        """Its features (T, 80), the samples varied (``nim4asr.data.robustness``) as the corpus was told;
+        """Its features (T, bins), the samples varied (``nim4asr.data.robustness``) as the corpus was told;
         ``config`` and ``noises`` are for features that are stored.
         """
         samples = vary_samples(self.samples(utterance), self._robustness, self._noise, random)
-        return _features(utterance, samples)
+        return self._features(utterance, samples)
 
     def cmvn(self, recordings: int = 500) -> Cmvn:
         """Global statistics over evenly spaced ``recordings``. Raises ``InputError`` if none can be read."""
-        total, squares, count = np.zeros(MEL_BINS), np.zeros(MEL_BINS), 0
+        total, squares, count = np.zeros(self.feature_config.bins), np.zeros(self.feature_config.bins), 0
         for utterance in self.utterances[:: max(1, len(self.utterances) // recordings)]:
             try:
                 features = self.features(utterance)
@@ -106,9 +110,8 @@ class Recordings:
             raise InputError("no recording of a corpus can be read; look at the manifest's paths")
         return Cmvn.from_sums(count, total, squares)
 
-
-def _features(utterance: CorpusUtterance, samples: Floats) -> Floats:
-    features = log_mel(samples)
-    if not len(features):
-        raise InputError(f"{utterance.id}: too short for a frame")
-    return features
+    def _features(self, utterance: CorpusUtterance, samples: Floats) -> Floats:
+        features = features_of(samples, self.feature_config)
+        if not len(features):
+            raise InputError(f"{utterance.id}: too short for a frame")
+        return features

@@ -1,8 +1,8 @@
 """A feature store: the features of a corpus, computed once and read at random.
 
-A folder with ``features.f16`` (frames, 80; half precision, before normalization) and ``index.jsonl``
-(one utterance a line, with its first frame and their number). Training on two cores cannot decode and
-transform its audio at every epoch and still keep both cores for the network.
+A folder with ``features.f16`` (frames, bins; half precision, before normalization), ``features.json`` (their
+kind) and ``index.jsonl`` (one utterance a line, with its first frame and their number). Training on two cores
+cannot decode and transform its audio at every epoch and still keep both cores for the network.
 """
 
 import json
@@ -16,17 +16,20 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import MEL_BINS, Cmvn, Floats, log_mel
+from nim4asr.acoustics.frontend import FeatureConfig, features_from_row, features_of, features_to_row
+from nim4asr.acoustics.normalization import Cmvn
+from nim4asr.audio.samples import Floats
 from nim4asr.data.augmentation import AugmentationConfig, add_noise, limit_band, vary
 from nim4asr.data.corpus import CorpusUtterance, LabeledUtterance
 from nim4asr.errors import InputError
-from nim4asr.files import atomic_file, write_json_lines
+from nim4asr.files import atomic_file, write_atomic, write_json_lines
 from nim4asr.processes import parallel_map
 from nim4asr.progress import ProgressReporter, no_progress
 
 Item = TypeVar("Item")
 
 _FEATURES = "features.f16"
+_KIND = "features.json"
 _INDEX = "index.jsonl"
 LEFT_OUT = "left-out.jsonl"
 
@@ -49,6 +52,7 @@ class FeatureStore:
             lines = (folder / _INDEX).read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             raise InputError(f"{folder}: there is no feature store here") from None
+        self.feature_config = _kind_of(folder)
         rows = [json.loads(line) for line in lines if line]
         self._starts = [row.pop("start") for row in rows]
         self.utterances = [
@@ -58,10 +62,10 @@ class FeatureStore:
 
     @cached_property
     def _frames(self) -> NDArray[np.float16]:
-        return np.memmap(self._folder / _FEATURES, np.float16, "r").reshape(-1, MEL_BINS)
+        return np.memmap(self._folder / _FEATURES, np.float16, "r").reshape(-1, self.feature_config.bins)
 
     def features(self, utterance: CorpusUtterance) -> NDArray[np.float16]:
-        """Its features (T, 80), before normalization."""
+        """Its features (T, bins), before normalization."""
         start = self._starts[utterance.row]
         return self._frames[start : start + utterance.frames]
 
@@ -72,12 +76,12 @@ class FeatureStore:
         noises: Sequence[Floats],
         random: Generator,
     ) -> Floats:
-        """Its features (T, 80) varied as features (``nim4asr.data.augmentation``)."""
+        """Its features (T, bins) varied as features (``nim4asr.data.augmentation``)."""
         features = vary(self.features(utterance).astype(np.float32), config, random)
         if config.noise is not None and len(noises) and random.random() < config.noise.share:
-            features = add_noise(features, noises, config.noise, random)
+            features = add_noise(features, noises, config.noise, self.feature_config, random)
         if config.narrowband_share and random.random() < config.narrowband_share:
-            features = limit_band(features, random)
+            features = limit_band(features, self.feature_config, random)
         return features
 
     def cmvn(self, most_frames: int = 2_000_000) -> Cmvn:
@@ -92,32 +96,34 @@ def build_store(
     folder: Path,
     items: Iterable[Item],
     listen: Callable[[Item], tuple[LabeledUtterance, Floats] | LeftOut],
+    features: FeatureConfig,
     workers: int | None = None,
     what: str = "utterances",
     total: int | None = None,
     progress: ProgressReporter = no_progress,
 ) -> int:
-    """Write a store of ``items``; returns how many utterances it holds.
+    """Write a store of the ``features`` of ``items``; returns how many utterances it holds.
 
     ``listen`` runs in worker processes: an item to its labels and samples (N,), or the reason to leave it
-    out, which is listed in ``left-out.jsonl``. The store appears whole or not at all. An existing store is
-    left as it is.
+    out, which is listed in ``left-out.jsonl``. The store appears whole or not at all. An existing store of
+    such features is left as it is.
     """
-    if (folder / _INDEX).exists():
+    if (folder / _INDEX).exists() and _kind_of(folder) == features:
         return len(FeatureStore(folder).utterances)
     kept: list[dict[str, Any]] = []
     left_out: list[LeftOut] = []
     start = 0
-    results = parallel_map(_Listener(listen), items, workers, chunk=32)
+    results = parallel_map(_Listener(listen, features), items, workers, chunk=32)
     with atomic_file(folder / _FEATURES) as file:
         for result in progress(results, what, total):
             if isinstance(result, LeftOut):
                 left_out.append(result)
                 continue
-            labeled, features = result
-            file.write(features.tobytes())
-            kept.append({**asdict(labeled), "start": start, "frames": len(features)})
-            start += len(features)
+            labeled, frames = result
+            file.write(frames.tobytes())
+            kept.append({**asdict(labeled), "start": start, "frames": len(frames)})
+            start += len(frames)
+    write_atomic(folder / _KIND, json.dumps(features_to_row(features)) + "\n")
     write_json_lines(folder / LEFT_OUT, map(asdict, left_out))
     write_json_lines(folder / _INDEX, kept)
     return len(kept)
@@ -126,14 +132,27 @@ def build_store(
 class _Listener(Generic[Item]):
     """``listen`` followed by the features, as one call that a process pool can send."""
 
-    def __init__(self, listen: Callable[[Item], tuple[LabeledUtterance, Floats] | LeftOut]) -> None:
-        self._listen = listen
+    def __init__(
+        self, listen: Callable[[Item], tuple[LabeledUtterance, Floats] | LeftOut], features: FeatureConfig
+    ) -> None:
+        self._listen, self._features = listen, features
 
     def __call__(self, item: Item) -> tuple[LabeledUtterance, NDArray[np.float16]] | LeftOut:
         heard = self._listen(item)
         if isinstance(heard, LeftOut):
             return heard
-        features = log_mel(heard[1])
+        features = features_of(heard[1], self._features)
         if not len(features):
             return LeftOut(heard[0].id, "too short for a frame")
         return heard[0], features.astype(np.float16)
+
+
+def _kind_of(folder: Path) -> FeatureConfig:
+    """The kind of a store's features. Raises ``InputError`` if it says none."""
+    try:
+        row: FeatureConfig = features_from_row(json.loads((folder / _KIND).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise InputError(
+            f"{folder}: the feature store does not say what its features are; delete it"
+        ) from None
+    return row

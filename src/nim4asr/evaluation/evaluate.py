@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.data.manifest import Utterance
 from nim4asr.data.robustness import by_telephone
 from nim4asr.errors import InputError

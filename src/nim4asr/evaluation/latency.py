@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.recognition.events import Event, Final, Partial, SpeechStarted
 from nim4asr.recognition.streaming import Stream
 from nim4asr.text.normalization import tokens

@@ -16,6 +16,8 @@ from nim4asr.hotwords.search import SearchConfig, certain
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.text.normalization import tokens
 
+# Times are in frames; no figure here asks for seconds.
+_FRAME_S = 1.0
 # Evidence at which precision and recall are told; 0 is where hits become hints.
 LEAST = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 
@@ -72,10 +74,10 @@ def _search(index: HotwordIndex, heard: Sequence[NDArray[np.float32]]) -> tuple[
     hits, taken = [], []
     if heard:
         # The compiler's time is not the search's.
-        index.search(heard[0])
+        index.search(heard[0], _FRAME_S)
     for log_probs in heard:
         began = time.perf_counter()
-        hits.append(index.search(log_probs))
+        hits.append(index.search(log_probs, _FRAME_S))
         taken.append(1000 * (time.perf_counter() - began))
     return hits, taken
 

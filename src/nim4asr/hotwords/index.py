@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import FRAME_SECONDS
 from nim4asr.errors import InputError
 from nim4asr.hotwords.building import Built, assemble
 from nim4asr.hotwords.database import Database
@@ -186,24 +185,24 @@ class HotwordIndex:
         for database in self.databases:
             _ = database.sections
 
-    def listen(self, evidence: EvidenceConfig | None = None) -> "HotwordSearch":
-        """A search over frames as they come; ``evidence`` is the model's, for an index without one of its
-        own.
+    def listen(self, frame_s: float, evidence: EvidenceConfig | None = None) -> "HotwordSearch":
+        """A search over frames of ``frame_s`` seconds as they come; ``evidence`` is the model's, for an index
+        without one of its own.
         """
-        return HotwordSearch(self, self.config, evidence)
+        return HotwordSearch(self, self.config, frame_s, evidence)
 
-    def search(self, log_probs: Array, evidence: EvidenceConfig | None = None) -> list[Hit]:
-        """The names in log posteriors (T, phonemes) of one utterance; ``evidence`` as in ``listen``."""
-        listener = self.listen(evidence)
+    def search(self, log_probs: Array, frame_s: float, evidence: EvidenceConfig | None = None) -> list[Hit]:
+        """The names in log posteriors (T, phonemes) of one utterance; the rest as in ``listen``."""
+        listener = self.listen(frame_s, evidence)
         listener.feed(log_probs)
         return listener.hits()
 
     def search_phonemes(self, phonemes: Sequence[int]) -> list[Hit]:
-        """The names in a string of phonemes, table indices, that is certain; each lasts two frames.
+        """The names in a string of phonemes, table indices, that is certain; times are in phonemes.
 
         All of them: here no name is too short.
         """
-        listener = HotwordSearch(self, replace(self.config, min_log_odds=-math.inf))
+        listener = HotwordSearch(self, replace(self.config, min_log_odds=-math.inf), 0.5)
         listener.feed(certain(phonemes))
         return listener.hits()
 
@@ -230,14 +229,18 @@ class HotwordIndex:
 
 
 class HotwordSearch:
-    """A search in progress over one utterance."""
+    """A search in progress over one utterance, in frames of ``frame_s`` seconds."""
 
     def __init__(
-        self, index: HotwordIndex, config: SearchConfig, evidence: EvidenceConfig | None = None
+        self,
+        index: HotwordIndex,
+        config: SearchConfig,
+        frame_s: float,
+        evidence: EvidenceConfig | None = None,
     ) -> None:
         # Of its own: names that are added or removed meanwhile are for those who listen next.
         index = self._index = index.over()
-        self._config = config
+        self._config, self._frame_s = config, frame_s
         evidence = self._evidence = index.evidence or evidence or EvidenceConfig()
         names = max(1, len(index))
         # A path with tones is hardly ever likelier than the one without: this bounds what tones can add.
@@ -289,8 +292,8 @@ class HotwordSearch:
         name = int(database.owner[pronunciation])
         return Hit(
             database.text(name),
-            start * FRAME_SECONDS,
-            end * FRAME_SECONDS,
+            start * self._frame_s,
+            end * self._frame_s,
             math.exp(-cost / phonemes),
             toned <= self._config.cost_budget + self._config.cost_per_phoneme * phonemes + 1e-6,
             int(phonemes),

@@ -5,16 +5,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 
-from nim4asr.audio.features import MEL_BINS, Cmvn
+from nim4asr.acoustics.normalization import Cmvn
 from nim4asr.errors import InputError
 from nim4asr.files import reason
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.prompt import PromptConfig
+from nim4asr.model.shapes import AdaptorConfig, PhonemeHeadConfig
 from nim4asr.model.tokenizer import Tokenizer
+
+# A speech token of the paper lasts so long.
+_TOKEN_S = 0.16
+_WIDEST_HEAD = 1280
 
 
 def portable_config(config: Any) -> dict[str, Any]:
@@ -35,15 +40,32 @@ def public_tokenizer(place: str | Path) -> Tokenizer:
         return Tokenizer.load(Path(folder))
 
 
+def around(encoder: Nim4Config) -> Nim4Config:
+    """The configuration of a network around another's encoder: that one's own phoneme head if it has one, an
+    adaptor of four frames (160 ms) a speech token, and no language model yet.
+    """
+    frame_dim, stack = encoder.encoder.frame_dim, max(1, round(_TOKEN_S / encoder.clock.frame_s))
+    return replace(
+        encoder,
+        adaptor=AdaptorConfig(frame_dim, llm_dim=frame_dim, stack=stack),
+        phoneme_head=encoder.phoneme_head or PhonemeHeadConfig(frame_dim, min(frame_dim, _WIDEST_HEAD)),
+        llm=None,
+        prompt=PromptConfig(),
+    )
+
+
 def assemble(
-    config: Nim4Config, language_model: str | Path, dtype: torch.dtype = torch.float32
+    config: Nim4Config,
+    language_model: str | Path,
+    dtype: torch.dtype = torch.float32,
+    encoder: Checkpoint | None = None,
 ) -> Checkpoint:
-    """The network of ``config`` with the weights and the tokenizer of ``language_model``, everything else
-    fresh.
+    """The network of ``config`` with the weights and the tokenizer of ``language_model``, and those of
+    ``encoder`` and its phoneme head if they are given; everything else is fresh.
 
     ``language_model`` is the folder or hub name of any Hugging Face causal language model; the adaptor is
-    made to fit its width. The feature normalization is neutral until training measures one. Raises
-    ``InputError`` if there is no such model, or if the configuration has no adaptor.
+    made to fit its width. The feature normalization is the encoder's or, without one, neutral until training
+    measures it. Raises ``InputError`` if there is no such model, or if the configuration has no adaptor.
     """
     from transformers import AutoModelForCausalLM
 
@@ -57,8 +79,14 @@ def assemble(
     width = llm.get_input_embeddings().embedding_dim
     shape = config.adaptor
     adaptor = replace(shape, llm_dim=width)
-    network = Nim4(replace(config, adaptor=adaptor, llm=None)).to(dtype)
+    network = Nim4(replace(config, adaptor=adaptor, llm=None))
+    normalization = config.features.normalization or Cmvn.neutral(config.features.bins)
+    if encoder is not None:
+        network.encoder.load_state_dict(encoder.network.encoder.state_dict())
+        if encoder.network.phoneme_head is not None and network.phoneme_head is not None:
+            network.phoneme_head.load_state_dict(encoder.network.phoneme_head.state_dict())
+        normalization = encoder.normalization
+    network = network.to(dtype)
     network.llm = llm
     network.config = replace(config, adaptor=adaptor, llm=portable_config(llm.config))
-    neutral = Cmvn(np.zeros(MEL_BINS, np.float32), np.ones(MEL_BINS, np.float32))
-    return Checkpoint(network.eval(), neutral, tokenizer)
+    return Checkpoint(network.eval(), normalization, tokenizer)

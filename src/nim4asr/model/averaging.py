@@ -8,7 +8,6 @@ and Better Generalization", 2018). Models trained from different beginnings have
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nim4asr.errors import InputError
@@ -47,12 +46,11 @@ def _weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 def _difference(one: Checkpoint, other: Checkpoint) -> str | None:
     """What keeps two models from being averaged, if something does."""
-    for name in ("encoder", "adaptor", "phoneme_head", "llm", "prompt", "phonemes"):
+    for name in ("encoder", "features", "adaptor", "phoneme_head", "llm", "prompt", "phonemes"):
         if getattr(one.config, name) != getattr(other.config, name):
             return f"configurations of {name}"
     if one.tokenizer is not None and other.tokenizer is not None and one.tokenizer != other.tokenizer:
         return "tokenizers"
-    pairs = ((one.cmvn.mean, other.cmvn.mean), (one.cmvn.scale, other.cmvn.scale))
-    if not all(np.allclose(a, b, rtol=1e-3) for a, b in pairs):
+    if not one.normalization.is_close(other.normalization):
         return "normalizations of features"
     return None

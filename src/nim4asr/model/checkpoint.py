@@ -11,22 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nim4asr.audio.features import Cmvn
+from nim4asr.acoustics.frontend import Frontend
+from nim4asr.acoustics.normalization import Cmvn, Normalization
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_folder, reason
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.folder import (
-    CMVN,
-    CONFIG,
-    SUMS,
-    check_sum,
-    check_weights,
-    load_cmvn,
-    locate,
-    read_config,
-    save_cmvn,
-    weight_files,
-)
+from nim4asr.model.folder import CMVN, CONFIG, SUMS, ModelFolder, check_sum, save_cmvn
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.tokenizer import Tokenizer
 
@@ -38,12 +28,17 @@ class Checkpoint:
     """A network with what it needs around it. ``tokenizer`` is None where there is no language model."""
 
     network: Nim4
-    cmvn: Cmvn
+    normalization: Normalization
     tokenizer: Tokenizer | None = None
 
     @property
     def config(self) -> Nim4Config:
         return self.network.config
+
+    @property
+    def frontend(self) -> Frontend:
+        """What its encoder hears by."""
+        return self.config.frontend(self.normalization)
 
 
 def save(
@@ -77,7 +72,8 @@ def save(
         for weights in new.glob("*.safetensors"):
             # Written for the owner alone; as readable as any other file.
             weights.chmod((new / CONFIG).stat().st_mode)
-        save_cmvn(checkpoint.cmvn, new / CMVN)
+        if isinstance(checkpoint.normalization, Cmvn):
+            save_cmvn(checkpoint.normalization, new / CMVN)
         sums = {file.name: check_sum(file) for file in sorted(new.glob("*.safetensors"))}
         (new / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
         if checkpoint.tokenizer is not None:
@@ -85,23 +81,23 @@ def save(
 
 
 def load(
-    place: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    place: str | Path | ModelFolder, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> Checkpoint:
     """The checkpoint in the folder ``place``, or of the hub's repository ``org/name``.
 
     The network comes in evaluation mode, on ``device``, in ``dtype``. Raises ``InputError`` if there is none,
     or if its weights are missing, damaged or of another shape than its configuration says.
     """
-    folder = locate(place)
-    config = read_config(folder)
+    folder = ModelFolder.open(place)
+    config = folder.config
     try:
         with torch.device("meta"):
             network = Nim4(config)
     except InputError as error:
-        raise InputError(f"{folder / CONFIG}: {error}") from None
+        raise InputError(f"{folder.path / CONFIG}: {error}") from None
     _load_weights(network, folder, device, dtype)
-    tokenizer = None if config.llm is None else Tokenizer.load(folder)
-    return Checkpoint(network.eval(), load_cmvn(folder / CMVN), tokenizer)
+    tokenizer = None if config.llm is None else folder.tokenizer
+    return Checkpoint(network.eval(), folder.normalization, tokenizer)
 
 
 def stored_dtype(place: str | Path) -> torch.dtype:
@@ -110,7 +106,7 @@ def stored_dtype(place: str | Path) -> torch.dtype:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = weight_files(locate(place))[0]
+    path = ModelFolder.open(place).weight_files[0]
     try:
         with safe_open(path, framework="pt") as file:
             # One tensor is read, not all: the first that holds numbers with fractions.
@@ -121,14 +117,14 @@ def stored_dtype(place: str | Path) -> torch.dtype:
     return dtype
 
 
-def _load_weights(network: Nim4, folder: Path, device: str | torch.device, dtype: torch.dtype) -> None:
+def _load_weights(network: Nim4, folder: ModelFolder, device: str | torch.device, dtype: torch.dtype) -> None:
     from safetensors import SafetensorError, safe_open
 
     expected = network.state_dict()
     # Tied weights are stored once: every name of one tensor is filled from whichever is there.
     tied = _tied_names(network)
     loaded: dict[str, torch.Tensor] = {}
-    for path in weight_files(folder):
+    for path in folder.weight_files:
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
@@ -146,19 +142,20 @@ def _load_weights(network: Nim4, folder: Path, device: str | torch.device, dtype
         what = f"lack {missing[0]!r}" if missing else f"hold {unknown[0]!r}, which it has not"
         count = len(missing) + len(unknown)
         raise InputError(
-            f"{folder}: weights and {CONFIG} do not belong together; the weights {what} ({count} such names)"
+            f"{folder.path}: weights and {CONFIG} do not belong together; "
+            f"the weights {what} ({count} such names)"
         )
     for name, value in expected.items():
         if loaded[name].shape != value.shape:
             raise InputError(
-                f"{folder}: weights and {CONFIG} do not belong together; {name!r} has the shape "
+                f"{folder.path}: weights and {CONFIG} do not belong together; {name!r} has the shape "
                 f"{tuple(loaded[name].shape)}, the configuration asks for {tuple(value.shape)}"
             )
         if not loaded[name].is_floating_point() or not bool(torch.isfinite(loaded[name].sum())):
-            raise InputError(f"{folder}: the weights {name!r} are no numbers; the file is damaged")
+            raise InputError(f"{folder.path}: the weights {name!r} are no numbers; the file is damaged")
         if loaded[name].ndim > 1 and not bool(loaded[name].any()):
-            raise InputError(f"{folder}: the weights {name!r} are all zero; the file is damaged")
-    check_weights(folder)
+            raise InputError(f"{folder.path}: the weights {name!r} are all zero; the file is damaged")
+    folder.check_weights()
     network.load_state_dict(loaded, assign=True)
     if network.llm is not None:
         network.llm.tie_weights()

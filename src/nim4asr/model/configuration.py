@@ -7,12 +7,24 @@ from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
 from typing import Any, get_type_hints
 
+from nim4asr.acoustics.clock import FrameClock
+from nim4asr.acoustics.frontend import FeatureConfig, Frontend
+from nim4asr.acoustics.kaldi import KaldiFeatures
+from nim4asr.acoustics.normalization import Normalization
+from nim4asr.acoustics.whisper import WhisperFeatures
 from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.model.prompt import PromptConfig
-from nim4asr.model.shapes import AdaptorConfig, ChunkScheme, EncoderConfig, PhonemeHeadConfig
+from nim4asr.model.shapes import (
+    AdaptorConfig,
+    ChunkScheme,
+    ConformerConfig,
+    EncoderConfig,
+    PhonemeHeadConfig,
+    WhisperConfig,
+)
 from nim4asr.phonemes import TABLE
 
 FORMAT = 1
@@ -22,26 +34,41 @@ FORMAT = 1
 class Nim4Config:
     """Every block's shape. ``llm`` is a Hugging Face model configuration with its ``model_type``.
 
-    ``adaptor``, ``phoneme_head`` and ``llm`` are None in a checkpoint that holds the encoder alone, such as
-    one imported from FireRedASR-AED. ``decoding`` is how texts are searched for where nothing else is asked,
-    ``evidence`` what hits on hotwords say. ``phonemes`` are the symbols of the phoneme head's outputs in
-    order.
+    ``features`` are what the encoder hears. ``adaptor``, ``phoneme_head`` and ``llm`` are None in a
+    checkpoint that holds the encoder alone, such as one imported from FireRedASR-AED. ``chunks`` are those
+    that live speech is heard in; None for an encoder that was never trained in chunks. ``decoding`` is how
+    texts are searched for where nothing else is asked, ``evidence`` what hits on hotwords say. ``phonemes``
+    are the symbols of the phoneme head's outputs in order.
     """
 
     name: str
     encoder: EncoderConfig
+    features: FeatureConfig = field(default_factory=KaldiFeatures)
     adaptor: AdaptorConfig | None = None
     phoneme_head: PhonemeHeadConfig | None = None
     llm: Mapping[str, Any] | None = None
     prompt: PromptConfig = field(default_factory=PromptConfig)
-    chunks: ChunkScheme = field(default_factory=ChunkScheme)
+    chunks: ChunkScheme | None = field(default_factory=ChunkScheme)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     phonemes: tuple[str, ...] = TABLE.symbols
 
     def to_json(self) -> str:
         """The configuration as JSON text."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, indent=1) + "\n"
+        row = {"format": FORMAT, **asdict(self)}
+        for name in _KINDS:
+            row[name] = {"kind": getattr(self, name).kind, **row[name]}
+        return json.dumps(row, ensure_ascii=False, indent=1) + "\n"
+
+    @property
+    def clock(self) -> FrameClock:
+        """When the encoder makes its frames."""
+        encoder = self.encoder
+        return FrameClock(self.features.hz, encoder.stride, encoder.lookahead, encoder.pads_end)
+
+    def frontend(self, normalization: Normalization) -> Frontend:
+        """What the encoder hears by, with a normalization that was measured."""
+        return Frontend(self.features, normalization, self.clock)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "Nim4Config":
@@ -58,7 +85,7 @@ class Nim4Config:
         known = {f.name for f in fields(cls)}
         try:
             values = {
-                key: _block(_BLOCKS[key], value, key) if key in _BLOCKS and value is not None else value
+                key: _block(key, value) if key in _BLOCKS and value is not None else value
                 for key, value in row.items()
                 if key in known
             }
@@ -76,12 +103,16 @@ class Nim4Config:
             raise ValueError("phonemes must be strings")
         if len(set(self.phonemes)) != len(self.phonemes):
             raise ValueError("phonemes must differ")
-        if self.encoder is None or None in (self.prompt, self.chunks, self.decoding, self.evidence):
-            raise ValueError("encoder, prompt, chunks, decoding and evidence must not be missing")
+        if None in (self.encoder, self.features, self.prompt, self.decoding, self.evidence):
+            raise ValueError("encoder, features, prompt, decoding and evidence must not be missing")
+        if self.encoder.input_dim != self.features.bins:
+            raise ValueError(
+                f"the encoder takes {self.encoder.input_dim} bins, and the features have {self.features.bins}"
+            )
         for block in (self.adaptor, self.phoneme_head):
-            if block is not None and block.encoder_dim != self.encoder.model_dim:
+            if block is not None and block.encoder_dim != self.encoder.frame_dim:
                 raise ValueError(
-                    f"the encoder's frames have {self.encoder.model_dim} dimensions, "
+                    f"the encoder's frames have {self.encoder.frame_dim} dimensions, "
                     f"and {type(block).__name__} asks for {block.encoder_dim}"
                 )
         if self.phoneme_head is not None and self.phoneme_head.phonemes != len(self.phonemes):
@@ -90,14 +121,19 @@ class Nim4Config:
             _check_language_model(self.llm, None if self.adaptor is None else self.adaptor.llm_dim)
 
 
-_BLOCKS: dict[str, type] = {
-    "encoder": EncoderConfig,
-    "adaptor": AdaptorConfig,
-    "phoneme_head": PhonemeHeadConfig,
-    "prompt": PromptConfig,
-    "chunks": ChunkScheme,
-    "decoding": DecodingConfig,
-    "evidence": EvidenceConfig,
+# Blocks of which there are several kinds; the first is meant where a file names none.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "encoder": (ConformerConfig, WhisperConfig),
+    "features": (KaldiFeatures, WhisperFeatures),
+}
+_BLOCKS: dict[str, tuple[type, ...]] = {
+    **_KINDS,
+    "adaptor": (AdaptorConfig,),
+    "phoneme_head": (PhonemeHeadConfig,),
+    "prompt": (PromptConfig,),
+    "chunks": (ChunkScheme,),
+    "decoding": (DecodingConfig,),
+    "evidence": (EvidenceConfig,),
 }
 # The sizes in a language model's configuration, and the most that is believed.
 _LLM_SIZES = {
@@ -112,10 +148,19 @@ _LLM_SIZES = {
 }
 
 
-def _block(cls: type, value: Any, name: str) -> Any:
+def _block(name: str, value: Any) -> Any:
     """A block's configuration, each value of the type that it is declared with."""
     if not isinstance(value, dict):
         raise TypeError(f"{name} must be an object")
+    kinds = _BLOCKS[name]
+    cls = kinds[0]
+    if name in _KINDS:
+        value = dict(value)
+        kind = value.pop("kind", cls.kind)  # type: ignore[attr-defined]
+        known = {known.kind: known for known in kinds}  # type: ignore[attr-defined]
+        if kind not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {str(kind)[:40]!r}")
+        cls = known[kind]
     types = get_type_hints(cls)
     for key, setting in value.items():
         if key in types and not _is_of(setting, types[key]):

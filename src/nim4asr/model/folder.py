@@ -8,15 +8,18 @@ needs no tensors; the weights are for the network that runs them (``nim4asr.mode
 
 import json
 import zlib
+from collections.abc import Sequence
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from nim4asr.audio.features import MEL_BINS, Cmvn
+from nim4asr.acoustics.normalization import Cmvn, Normalization
 from nim4asr.errors import InputError
 from nim4asr.files import parse_json, read_text, reason, write_atomic
 from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.tokenizer import Tokenizer
 
 CONFIG = "config.json"
 CMVN = "cmvn.json"
@@ -30,12 +33,14 @@ def bundled() -> Path:
     return Path(str(files("nim4asr").joinpath("bundled/nano")))
 
 
-def locate(place: str | Path) -> Path:
-    """The local folder of a checkpoint, fetched from the hub if ``place`` is an ``org/name`` there."""
+def fetched(place: str | Path, patterns: Sequence[str] | None = None) -> Path:
+    """The folder ``place``, or that of the hub's repository ``org/name``; of the latter only the files that
+    match one of ``patterns``.
+
+    Raises ``InputError`` if there is neither.
+    """
     folder = Path(place)
     if folder.is_dir():
-        if not (folder / CONFIG).exists():
-            raise InputError(f"{folder}: no model here; the folder has no {CONFIG}")
         return folder
     name = str(place)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
@@ -44,35 +49,91 @@ def locate(place: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(name))
+        return Path(snapshot_download(name, allow_patterns=None if patterns is None else list(patterns)))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
             f"{name}: neither a folder nor a model that the hub gives ({reason(error)})"
         ) from None
 
 
-def read_config(folder: Path) -> Nim4Config:
-    """The configuration of the model in ``folder``. Raises ``InputError`` if it cannot be read."""
-    return Nim4Config.from_json(read_text(folder / CONFIG), str(folder / CONFIG))
+def locate(place: str | Path) -> Path:
+    """The local folder of a checkpoint, fetched from the hub if ``place`` is an ``org/name`` there."""
+    folder = fetched(place)
+    if not (folder / CONFIG).exists():
+        raise InputError(f"{folder}: no model here; the folder has no {CONFIG}")
+    return folder
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files with the weights of the model in ``folder``. Raises ``InputError`` if there are none."""
-    if (folder / WEIGHTS).exists():
-        return [folder / WEIGHTS]
-    if (folder / INDEX).exists():
+class ModelFolder:
+    """The files of one model, opened once: each is read at most once, when it is asked for.
+
+    Every member raises ``InputError`` for a file that is missing, damaged or of another kind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, place: "str | Path | ModelFolder") -> "ModelFolder":
+        """The model in a folder, or of the hub's repository ``org/name``; one that is open already."""
+        return place if isinstance(place, ModelFolder) else cls(locate(place))
+
+    @cached_property
+    def config(self) -> Nim4Config:
+        """The configuration of its network."""
+        return Nim4Config.from_json(read_text(self.path / CONFIG), str(self.path / CONFIG))
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """The normalization of its features: their own, or the one that was measured."""
+        fixed = self.config.features.normalization
+        return load_cmvn(self.path / CMVN, self.config.features.bins) if fixed is None else fixed
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its language model's tokenizer."""
+        return Tokenizer.load(self.path)
+
+    @cached_property
+    def weight_files(self) -> list[Path]:
+        """The files with its weights."""
+        if (self.path / WEIGHTS).exists():
+            return [self.path / WEIGHTS]
+        index = self.path / INDEX
+        if not index.exists():
+            raise InputError(f"{self.path}: the model has no weights; {WEIGHTS} is missing")
         try:
-            names = sorted(set(parse_json(read_text(folder / INDEX))["weight_map"].values()))
+            names = sorted(set(parse_json(read_text(index))["weight_map"].values()))
             if not all(name == Path(name).name for name in names):
                 raise ValueError("the weights of a model lie in its own folder")
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{folder / INDEX}: this is no index of weights") from None
-        return [folder / name for name in names]
-    raise InputError(f"{folder}: the model has no weights; {WEIGHTS} is missing")
+            raise InputError(f"{index}: this is no index of weights") from None
+        return [self.path / name for name in names]
+
+    @cached_property
+    def sums(self) -> dict[str, int]:
+        """The check sums of its files; none in a folder that another program has written."""
+        path = self.path / SUMS
+        if not path.exists():
+            return {}
+        try:
+            return {str(name): int(value) for name, value in parse_json(read_text(path)).items()}
+        except (ValueError, TypeError, AttributeError):
+            raise InputError(f"{path}: these are no check sums; fetch the model again") from None
+
+    def is_as_saved(self, path: Path) -> bool:
+        """Whether one of its files is what its check sum says; so is one that has none."""
+        return path.name not in self.sums or check_sum(path) == self.sums[path.name]
+
+    def check_weights(self) -> None:
+        """Raises ``InputError`` if its weights are not those that were saved there."""
+        for path in self.weight_files:
+            if not self.is_as_saved(path):
+                raise InputError(f"{path}: the weights are damaged; they are not what was saved")
 
 
 def check_sum(path: Path) -> int:
-    """CRC-32 of a file."""
+    """CRC-32 of a file. Raises ``InputError`` if it cannot be read."""
     total = 0
     try:
         with path.open("rb") as file:
@@ -83,38 +144,14 @@ def check_sum(path: Path) -> int:
     return total
 
 
-def saved_sums(folder: Path) -> dict[str, int]:
-    """The check sums of a model's files; none in a folder that another program has written."""
-    path = folder / SUMS
-    if not path.exists():
-        return {}
-    try:
-        return {str(name): int(value) for name, value in parse_json(read_text(path)).items()}
-    except (ValueError, TypeError, AttributeError):
-        raise InputError(f"{path}: these are no check sums; fetch the model again") from None
-
-
-def is_as_saved(path: Path) -> bool:
-    """Whether a file of a model is what its check sum says; so is one that has none."""
-    sums = saved_sums(path.parent)
-    return path.name not in sums or check_sum(path) == sums[path.name]
-
-
-def check_weights(folder: Path) -> None:
-    """Raises ``InputError`` if the weights in ``folder`` are not those that were saved there."""
-    for path in weight_files(folder):
-        if not is_as_saved(path):
-            raise InputError(f"{path}: the weights are damaged; they are not what was saved")
-
-
 def save_cmvn(cmvn: Cmvn, path: Path) -> None:
     """Write the statistics as JSON, whole or not at all."""
     row = {"mean": cmvn.mean.tolist(), "scale": cmvn.scale.tolist()}
     write_atomic(path, json.dumps(row) + "\n")
 
 
-def load_cmvn(path: Path) -> Cmvn:
-    """The statistics in ``path``. Raises ``InputError`` if it holds none."""
+def load_cmvn(path: Path, bins: int) -> Cmvn:
+    """The statistics of ``bins`` bins in ``path``. Raises ``InputError`` if it holds none."""
     try:
         row = parse_json(read_text(path))
         with np.errstate(over="ignore"):
@@ -123,8 +160,8 @@ def load_cmvn(path: Path) -> Cmvn:
         raise
     except (ValueError, KeyError, TypeError, OverflowError):
         raise InputError(f"{path}: this is no normalization of features") from None
-    if mean.shape != (MEL_BINS,) or scale.shape != (MEL_BINS,):
-        raise InputError(f"{path}: expected {MEL_BINS} means and scales, got {mean.shape}")
+    if mean.shape != (bins,) or scale.shape != (bins,):
+        raise InputError(f"{path}: expected {bins} means and scales, got {mean.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
         raise InputError(f"{path}: means and scales must be numbers, and scales above 0")
     return Cmvn(mean, scale)

@@ -13,7 +13,7 @@ from nim4asr.errors import InputError
 from nim4asr.files import reason
 from nim4asr.model.adaptor import Adaptor
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.encoder import Encoder
+from nim4asr.model.encoders import Encoder, build_encoder
 from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.model.prompt import tokens_after, tokens_before
 from nim4asr.model.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ class Nim4(nn.Module):
     def __init__(self, config: Nim4Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.encoder)
+        self.encoder: Encoder = build_encoder(config.encoder)
         self.phoneme_head = PhonemeHead(config.phoneme_head) if config.phoneme_head else None
         self.adaptor = Adaptor(config.adaptor) if config.adaptor else None
         self.llm: Any = build_language_model(config.llm) if config.llm is not None else None

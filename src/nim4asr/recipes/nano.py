@@ -9,7 +9,7 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.model.prompt import PromptConfig
-from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
+from nim4asr.model.shapes import AdaptorConfig, ConformerConfig, PhonemeHeadConfig
 from nim4asr.training.async_sft.schedule import SwapConfig
 from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
@@ -37,7 +37,7 @@ def network(vocabulary: int = VOCABULARY) -> Nim4Config:
     """The configuration of the network, for a tokenizer of ``vocabulary`` tokens."""
     return Nim4Config(
         name=NAME,
-        encoder=EncoderConfig(
+        encoder=ConformerConfig(
             model_dim=192,
             blocks=7,
             heads=4,

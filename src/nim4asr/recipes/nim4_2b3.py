@@ -9,7 +9,7 @@ from pathlib import Path
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.shapes import AdaptorConfig, EncoderConfig, PhonemeHeadConfig
+from nim4asr.model.shapes import AdaptorConfig, ConformerConfig, PhonemeHeadConfig
 from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
@@ -35,7 +35,7 @@ def network() -> Nim4Config:
     """The configuration of the network."""
     return Nim4Config(
         name=NAME,
-        encoder=EncoderConfig(model_dim=1280, blocks=14, heads=20, kernel_size=33),
+        encoder=ConformerConfig(model_dim=1280, blocks=14, heads=20, kernel_size=33),
         adaptor=AdaptorConfig(encoder_dim=1280, llm_dim=2048),
         phoneme_head=PhonemeHeadConfig(encoder_dim=1280, hidden_dim=1280),
         llm={

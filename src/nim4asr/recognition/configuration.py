@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nim4asr.audio.features import FRAME_SECONDS
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.errors import InputError
 from nim4asr.hotwords.hints import HintConfig
@@ -67,15 +66,14 @@ class StreamingConfig:
                 "at least one token must be rolled back, and unfixed_chunks must not be negative"
             )
 
-    def chunks(self, stack: int) -> ChunkScheme:
-        """The encoder's chunks, for an adaptor that puts ``stack`` frames together.
+    def chunks(self, stack: int, frame_s: float) -> ChunkScheme:
+        """The encoder's chunks, for an adaptor that puts ``stack`` frames of ``frame_s`` seconds together.
 
         Raises ``InputError`` if ``chunk_s`` holds no whole number of speech tokens.
         """
-        size = round(self.chunk_s / FRAME_SECONDS)
-        if size < stack or size % stack or abs(size * FRAME_SECONDS - self.chunk_s) > 1e-6:
+        size = round(self.chunk_s / frame_s)
+        if size < stack or size % stack or abs(size * frame_s - self.chunk_s) > 1e-6:
             raise InputError(
-                f"a chunk must be a multiple of {stack * FRAME_SECONDS * 1000:g} ms, "
-                f"not {self.chunk_s * 1000:g} ms"
+                f"a chunk must be a multiple of {stack * frame_s * 1000:g} ms, not {self.chunk_s * 1000:g} ms"
             )
         return ChunkScheme(size, round(self.left_context_s / self.chunk_s))

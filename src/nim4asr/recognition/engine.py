@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nim4asr.audio.features import FRAME_SECONDS, SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.errors import InputError, OverloadedError
 from nim4asr.model.prompt import tokens_after
@@ -65,24 +65,21 @@ class StreamHandle:
     """One stream of an engine: a live one, or a segment of a recording.
 
     ``feed``, ``commit`` and ``finish`` run the front end and return at once; the engine's ``step`` does the
-    work. ``add`` takes the tasks of a front end that runs elsewhere.
+    work. ``add`` takes the tasks of a front end that runs elsewhere. A frame lasts ``frame_s`` seconds.
     """
 
     config: StreamingConfig
     hinting: HintPolicy
     frontend: StreamFrontend | None
+    frame_s: float
     # None: whole segments; then as ``mask`` has it.
-    chunks: ChunkScheme | None
+    chunks: ChunkScheme | None = None
     mask: ChunkScheme | None = None
+    recorded: bool = False
     tasks: deque[Task] = field(default_factory=deque)
     events: list[Event] = field(default_factory=list)
     utterance: Utterance | None = None
     finished: bool = False
-
-    @property
-    def recorded(self) -> bool:
-        """Whether it is a recording's."""
-        return self.chunks is None
 
     @property
     def scheme(self) -> ChunkScheme | None:
@@ -101,7 +98,7 @@ class StreamHandle:
         if tasks and isinstance(tasks[0], FeatureChunk) and utterance is not None and utterance.again:
             # It has been heard, in chunks.
             del tasks[0]
-        return FRAME_SECONDS * sum(task.frames for task in tasks if isinstance(task, FeatureChunk))
+        return self.frame_s * sum(task.frames for task in tasks if isinstance(task, FeatureChunk))
 
     def feed(self, samples: Samples) -> None:
         """Listen to the next samples, (N,) or (N, channels) of any type, or bytes of 16-bit PCM.
@@ -178,9 +175,15 @@ class Engine:
         if self.most_streams is not None and self.live_streams >= self.most_streams:
             raise OverloadedError(f"all {self.most_streams} streams are in use; try again later")
         config = self._complete(config or StreamingConfig())
-        chunks = config.chunks(self._stack)
-        frontend = StreamFrontend(self.model.cmvn, chunks.size, config.voice_activity, sample_rate, channels)
-        handle = StreamHandle(config, HintPolicy(hotwords, tuple(hints), config.hints), frontend, chunks)
+        acoustics = self.model.frontend
+        # An encoder that was never trained in chunks hears each segment whole, when it has ended.
+        frame_s, chunks, size = acoustics.clock.frame_s, None, None
+        if self.model.config.chunks is not None:
+            chunks = config.chunks(self._stack, frame_s)
+            size = chunks.size
+        frontend = StreamFrontend(acoustics, size, config.voice_activity, sample_rate, channels)
+        hinting = HintPolicy(hotwords, tuple(hints), config.hints)
+        handle = StreamHandle(config, hinting, frontend, frame_s, chunks)
         self._streams.append(handle)
         return handle
 
@@ -194,7 +197,15 @@ class Engine:
     ) -> StreamHandle:
         """A segment of a recording, as one chunk of all its features; its ``Final`` comes from ``step``."""
         live = self._complete(StreamingConfig("final", decoding=config.decoding, hints=config.hints))
-        handle = StreamHandle(live, hinting, None, None, config.chunks, deque([start, chunk, end]))
+        handle = StreamHandle(
+            live,
+            hinting,
+            None,
+            self.model.frontend.clock.frame_s,
+            mask=config.chunks,
+            recorded=True,
+            tasks=deque([start, chunk, end]),
+        )
         handle.finished = True
         self._streams.append(handle)
         return handle
@@ -269,7 +280,7 @@ class Engine:
                 return
             stream.tasks.popleft()
             if isinstance(task, SpeechStart):
-                stream.utterance = self._begin(stream, task.time, whole=stream.recorded)
+                stream.utterance = self._begin(stream, task.time, whole=stream.chunks is None)
                 stream.events.append(SpeechStarted(task.time))
             elif isinstance(task, Mark):
                 stream.events.append(Marked(task.token))
@@ -289,7 +300,8 @@ class Engine:
     ) -> Utterance:
         """A segment that begins at ``start``; ``again`` listens to one that has been heard before."""
         # Whatever may fail comes before the slot, which nobody would give back.
-        prefix, listener = self.model.prompt_cache, again or stream.hinting.listen(self.model.config.evidence)
+        prefix, clock = self.model.prompt_cache, self.model.frontend.clock
+        listener = again or stream.hinting.listen(clock.frame_s, self.model.config.evidence)
         state = None if whole or stream.chunks is None else self._network.initial_state(stream.chunks)
         slot = self._cache.allocate()
         self._cache.load(slot, prefix)
@@ -297,6 +309,7 @@ class Engine:
             stream.config,
             self._tokenizer,
             self._stack,
+            clock,
             start,
             listener,
             slot,

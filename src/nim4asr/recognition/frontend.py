@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import SAMPLE_RATE, SUBSAMPLING, Cmvn, FeatureStream, Floats
+from nim4asr.acoustics.frontend import Frontend
 from nim4asr.audio.reading import Resampler, as_array
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import (
     Activity,
     Endpointer,
@@ -21,7 +22,6 @@ from nim4asr.audio.voice_activity import (
     Voiced,
 )
 from nim4asr.errors import InputError
-from nim4asr.model.shapes import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT, output_length
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class SpeechStart:
 
 @dataclass(frozen=True, eq=False)
 class FeatureChunk:
-    """The next normalized ``features`` of the segment, which make ``frames`` encoder frames: (4 * size + 3,
-    80) of live speech, (T, 80) of a whole segment.
+    """The next normalized ``features`` (T, bins) of the segment, which make ``frames`` encoder frames: of
+    live speech a window of the encoder's clock, else a whole segment.
 
     Less than a whole chunk only as its segment's ``last``.
     """
@@ -64,22 +64,24 @@ Samples = NDArray[np.generic] | bytes | bytearray | memoryview
 
 
 class StreamFrontend:
-    """Takes samples of ``rate`` Hz and ``channels``; its chunks are of ``size`` encoder frames."""
+    """Takes samples of ``rate`` Hz and ``channels``; its chunks are of ``size`` encoder frames, or whole
+    segments if that is None.
+    """
 
     def __init__(
         self,
-        cmvn: Cmvn,
-        size: int,
+        acoustics: Frontend,
+        size: int | None,
         voice_activity: VoiceActivityConfig,
         rate: int = SAMPLE_RATE,
         channels: int = 1,
     ) -> None:
-        self._cmvn, self._size = cmvn, size
+        self._acoustics, self._size = acoustics, size
         self._channels = channels
         self._resampler = Resampler(rate, channels)
         self._endpointer = Endpointer(voice_activity)
-        self._stream = FeatureStream()
-        self._features = np.zeros((0, 80), np.float32)
+        self._stream = acoustics.stream()
+        self._features = acoustics.nothing
 
     def feed(self, samples: Samples) -> list[Task]:
         """The tasks that ``samples`` (N,) or (N, channels) complete; bytes are 16-bit little-endian PCM.
@@ -123,30 +125,34 @@ class StreamFrontend:
         for activity in activities:
             match activity:
                 case Onset(time):
-                    self._stream = FeatureStream()
-                    self._features = np.zeros((0, 80), np.float32)
+                    self._stream = self._acoustics.stream()
+                    self._features = self._acoustics.nothing
                     tasks.append(SpeechStart(time))
                 case Voiced(samples):
-                    new = self._cmvn(self._stream.feed(samples))
-                    self._features = np.concatenate([self._features, new])
-                    tasks += self._whole_chunks()
+                    tasks += self._add(self._stream.feed(samples))
                 case Offset(time, reason):
-                    tasks += [*self._rest(), SpeechEnd(time, reason)]
+                    tasks += [*self._add(self._stream.finish()), *self._rest(), SpeechEnd(time, reason)]
         return tasks
 
-    def _whole_chunks(self) -> list[Task]:
+    def _add(self, features: Floats) -> list[Task]:
+        """Take in new features; the chunks that they complete."""
+        self._features = np.concatenate([self._features, features])
+        if self._size is None:
+            return []
+        clock = self._acoustics.clock
         chunks: list[Task] = []
-        step = SUBSAMPLING * self._size
-        while len(self._features) >= step + LOOKAHEAD_FRAMES:
-            chunks.append(FeatureChunk(self._features[: step + LOOKAHEAD_FRAMES], self._size, last=False))
-            self._features = self._features[step:]
+        while len(self._features) >= clock.window(self._size):
+            chunks.append(FeatureChunk(self._features[: clock.window(self._size)], self._size, last=False))
+            self._features = self._features[clock.stride * self._size :]
         return chunks
 
     def _rest(self) -> list[Task]:
-        """What is left at a segment's end, filled up with zeros, which are the mean."""
-        left = len(self._features)
-        if left < SUBSAMPLING_CONTEXT:
+        """What is left at a segment's end; of a chunk, filled up with zeros, as the encoder pads."""
+        clock, left = self._acoustics.clock, self._features
+        frames = clock.output_length(len(left))
+        if not frames:
             return []
-        features = np.zeros((SUBSAMPLING * self._size + LOOKAHEAD_FRAMES, 80), np.float32)
-        features[:left] = self._features
-        return [FeatureChunk(features, output_length(left), last=True)]
+        if self._size is not None:
+            left = np.zeros((clock.window(self._size), left.shape[1]), np.float32)
+            left[: len(self._features)] = self._features
+        return [FeatureChunk(left, frames, last=True)]

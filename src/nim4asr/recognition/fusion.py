@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import Floats
+from nim4asr.audio.samples import Floats
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, settled, tokenize

@@ -53,9 +53,11 @@ class HintPolicy:
             # The names that there are now, whatever becomes of the caller's index.
             object.__setattr__(self, "hotwords", self.hotwords.over())
 
-    def listen(self, evidence: EvidenceConfig | None = None) -> "HintTracker":
-        """A tracker for one segment, as heard by a model whose hits say what ``evidence`` has them say."""
-        return HintTracker(self, evidence)
+    def listen(self, frame_s: float, evidence: EvidenceConfig | None = None) -> "HintTracker":
+        """A tracker for one segment, as heard by a model whose frames last ``frame_s`` seconds and whose hits
+        say what ``evidence`` has them say.
+        """
+        return HintTracker(self, frame_s, evidence)
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,18 @@ class HintTracker:
     ``voiced`` says whether any phoneme was heard.
     """
 
-    def __init__(self, hinting: HintPolicy, evidence: EvidenceConfig | None = None) -> None:
-        self._hinting, self._evidence = hinting, evidence
+    def __init__(self, hinting: HintPolicy, frame_s: float, evidence: EvidenceConfig | None = None) -> None:
+        self._hinting, self._frame_s, self._evidence = hinting, frame_s, evidence
         self.given = hinting.given
         self._config = hinting.config
         self._search: HotwordSearch | None = (
-            None if hinting.hotwords is None else hinting.hotwords.listen(evidence)
+            None if hinting.hotwords is None else hinting.hotwords.listen(frame_s, evidence)
         )
         self.voiced = False
 
     def again(self) -> "HintTracker":
         """A tracker for the same names that has heard nothing."""
-        fresh = HintTracker(self._hinting, self._evidence)
+        fresh = HintTracker(self._hinting, self._frame_s, self._evidence)
         fresh.given = self.given
         return fresh
 
@@ -113,17 +115,17 @@ def with_hits(segment: Segment, heard: HintResult) -> Segment:
     return replace(segment, hits=tuple(hits), hints=heard.hints)
 
 
-def confirmed_by_audio(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
+def confirmed_by_audio(segment: Segment, log_probs: NDArray[np.float32], frame_s: float) -> bool:
     """Whether a text that was written with hints may stand: it holds one, and none where nothing like it is
     heard.
 
-    ``log_probs`` (T, phonemes) are the segment's log posteriors. A text in which no hint stands has no use
-    for them, and is better written without.
+    ``log_probs`` (T, phonemes) are the segment's log posteriors, one every ``frame_s`` seconds. A text in
+    which no hint stands has no use for them, and is better written without.
     """
-    return bool(segment.hints_used) and not contradicted(segment, log_probs)
+    return bool(segment.hints_used) and not contradicted(segment, log_probs, frame_s)
 
 
-def contradicted(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
+def contradicted(segment: Segment, log_probs: NDArray[np.float32], frame_s: float) -> bool:
     """Whether a hint stands in the text where nothing like it is heard.
 
     A hint without a pronunciation cannot be contradicted.
@@ -131,7 +133,7 @@ def contradicted(segment: Segment, log_probs: NDArray[np.float32]) -> bool:
     printed = {hint: list(_printed(hint, segment.words)) for hint in segment.hints_used}
     if not printed:
         return False
-    spots = _spots(segment, list(printed), log_probs)
+    spots = _spots(segment, list(printed), log_probs, frame_s)
     return not all(
         any(word_start - _BESIDE < end and start - _BESIDE < word_end for start, end in spots[hint])
         for hint, places in printed.items()
@@ -150,7 +152,7 @@ def _printed(hint: str, words: Sequence[Word]) -> Iterator[tuple[float, float]]:
 
 
 def _spots(
-    segment: Segment, hints: Sequence[str], log_probs: NDArray[np.float32]
+    segment: Segment, hints: Sequence[str], log_probs: NDArray[np.float32], frame_s: float
 ) -> dict[str, list[tuple[float, float]]]:
     """Where each hint may have been said, heard with a much wider tolerance than a search; none that has no
     sound.
@@ -170,7 +172,7 @@ def _spots(
     unpronounceable = index.add(Name(hint) for hint in hints)
     spots: dict[str, list[tuple[float, float]]] = {hint: [] for hint in hints if hint not in unpronounceable}
     start = segment.start
-    heard = [(hit.text, hit.start + start, hit.end + start) for hit in index.search(log_probs)]
+    heard = [(hit.text, hit.start + start, hit.end + start) for hit in index.search(log_probs, frame_s)]
     for text, begin, end in [*heard, *((hit.text, hit.start, hit.end) for hit in segment.hits)]:
         if text in spots:
             spots[text].append((begin, end))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats, log_mel
 from nim4asr.audio.reading import Source, from_array, stream_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
@@ -116,8 +116,10 @@ class Recognizer:
         )
 
     def log_posteriors(self, segment: SpeechSegment) -> Floats:
-        """What the phoneme head heard in a segment: log posteriors (T, phonemes), 25 frames a second."""
-        features = self.model.cmvn(log_mel(segment.samples))
+        """What the phoneme head heard in a segment: log posteriors (T, phonemes), a row a frame of the
+        encoder.
+        """
+        features = self.model.frontend(segment.samples)
         return self.model.network.encode([features], self.config.chunks)[0].log_probs
 
     def recognize(

@@ -5,9 +5,9 @@ order.
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from nim4asr.audio.features import SAMPLE_RATE, Cmvn, log_mel
+from nim4asr.acoustics.frontend import Frontend
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.audio.voice_activity import EndReason, SpeechSegment
-from nim4asr.model.shapes import output_length
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.engine import Engine, StreamHandle
 from nim4asr.recognition.events import Event, Failed, Final
@@ -74,16 +74,16 @@ class Recording:
             longest = max([seconds, *(other for _, other in self._under_way)])
             if self._under_way and (len(self._under_way) + 1) * longest > self._config.batch_seconds:
                 return
-            tasks = as_tasks(self._next, self._engine.model.cmvn)
+            tasks = as_tasks(self._next, self._engine.model.frontend)
             handle = self._engine.open_segment(self._config, self._hinting, *tasks)
             self._under_way.append((handle, seconds))
             self._next = next(self._segments, None)
 
 
-def as_tasks(segment: SpeechSegment, cmvn: Cmvn) -> tuple[SpeechStart, FeatureChunk, SpeechEnd]:
+def as_tasks(segment: SpeechSegment, frontend: Frontend) -> tuple[SpeechStart, FeatureChunk, SpeechEnd]:
     """A whole segment as the engine's tasks."""
-    features = cmvn(log_mel(segment.samples))
-    chunk = FeatureChunk(features, output_length(len(features)), last=True)
+    features = frontend(segment.samples)
+    chunk = FeatureChunk(features, frontend.clock.output_length(len(features)), last=True)
     return SpeechStart(segment.start), chunk, SpeechEnd(segment.end, EndReason.END_OF_STREAM)
 
 

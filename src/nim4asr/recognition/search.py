@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nim4asr.audio.features import Floats
+from nim4asr.audio.samples import Floats
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.recognition.fusion import FusedScorer

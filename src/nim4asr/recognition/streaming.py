@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nim4asr.audio.features import SAMPLE_RATE
 from nim4asr.audio.reading import Source, stream_audio
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.engine import ComputeStats, Engine
 from nim4asr.recognition.events import Event, Failed, Final

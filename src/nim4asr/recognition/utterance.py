@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nim4asr.audio.features import FRAME_SECONDS, SUBSAMPLING, Floats
-from nim4asr.model.shapes import LOOKAHEAD_FRAMES
+from nim4asr.acoustics.clock import FrameClock
+from nim4asr.audio.samples import Floats
 from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import BLANK, TABLE
 from nim4asr.recognition.configuration import StreamingConfig
@@ -72,6 +72,7 @@ class Utterance:
         config: StreamingConfig,
         tokenizer: Tokenizer,
         stack: int,
+        clock: FrameClock,
         start: float,
         listener: HintTracker,
         slot: int,
@@ -81,7 +82,7 @@ class Utterance:
         again: bool = False,
     ) -> None:
         assert config.decoding is not None
-        self._config, self._tokenizer, self._stack = config, tokenizer, stack
+        self._config, self._tokenizer, self._stack, self._clock = config, tokenizer, stack, clock
         self._decoding = config.decoding
         self.whole, self.again = whole, again
         self.start, self.listener = start, listener
@@ -107,7 +108,7 @@ class Utterance:
     @property
     def seconds(self) -> float:
         """How much of it the encoder has heard."""
-        return self._frames * FRAME_SECONDS
+        return self._frames * self._clock.frame_s
 
     @property
     def wants_whole(self) -> bool:
@@ -179,8 +180,9 @@ class Utterance:
         enough.
         """
         if self._features:
-            self._features[-1] = self._features[-1][:-LOOKAHEAD_FRAMES]
-        self._features.append(chunk.features[: SUBSAMPLING * chunk.frames + LOOKAHEAD_FRAMES])
+            last = self._features[-1]
+            self._features[-1] = last[: len(last) - self._clock.lookahead]
+        self._features.append(chunk.features[: self._clock.window(chunk.frames)])
 
     def open_search(self, cache: KvCache, order: Order) -> TextSearch:
         """The search for the text that was ordered."""
@@ -207,7 +209,7 @@ class Utterance:
             return self._conclude_final(order, order.end, written)
         if order.hinted:
             segment = self._segment(self.start + self.seconds, written, order.heard)
-            if contradicted(segment, self._posteriors()):
+            if contradicted(segment, self._posteriors(), self._clock.frame_s):
                 self.order = Order(order.tokens, order.log_probs, order.heard)
                 return None
         return self._conclude_partial(order, written)
@@ -221,7 +223,7 @@ class Utterance:
                 self._unhinted = written
                 self.order = Order(heard=heard, hinted=True, end=end)
                 return None
-        elif order.hinted and not confirmed_by_audio(segment, self._posteriors()):
+        elif order.hinted and not confirmed_by_audio(segment, self._posteriors(), self._clock.frame_s):
             if self._unhinted is None:
                 self.order = Order(order.tokens, order.log_probs, order.heard, end=end)
                 return None
@@ -275,5 +277,5 @@ class Utterance:
             hypothesis = to_hypothesis(
                 self._tokenizer, written.tokens, written.log_probs, self._decoding, least
             )
-        segment = to_segment(self.start, end, hypothesis, self._posteriors())
+        segment = to_segment(self.start, end, hypothesis, self._posteriors(), self._clock.frame_s)
         return with_hits(segment, heard)

@@ -4,13 +4,14 @@ Three graphs, of which none holds a weight. Each names the tensors that it needs
 model's safetensors, from which they are filled when it is loaded (``nim4asr.runtime.onnx_network``): the
 graphs of a shape serve all weights of that shape, and nothing is stored twice.
 
-- ``encoder``: features (B, T, 80) and lengths (B,) to log_probs (B, T', phonemes) and speech (B, S, D_llm);
-- ``encoder_chunk``: features (B, 4c + 3, 80), lengths (B,) and a state to the same and the next state;
+- ``encoder``: features (B, T, bins) and lengths (B,) to log_probs (B, T', phonemes) and speech (B, S, D_llm);
+- ``encoder_chunk``: features (B, window, bins), lengths (B,) and a state to the same and the next state;
 - ``language_model``: embeddings (B, n, D_llm), keys and values (layers, B, heads, p, d) to log_probs
   (B, vocabulary), keys and values (layers, B, heads, p + n, d).
 
-One ``encoder_chunk`` serves chunks of any size; its state is the encoder's ``EncoderState``. The language
-model is written here once more, for no cache of Hugging Face's can be exported; only Qwen3's architecture is.
+One ``encoder_chunk`` serves chunks of any size; its state is the encoder's, by the names of its tensors.
+The language model is written here once more, for no cache of Hugging Face's can be exported; only Qwen3's
+architecture is.
 """
 
 import json
@@ -23,11 +24,10 @@ from torch import Tensor, nn
 
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file, write_atomic
-from nim4asr.model.encoder import EncoderState
-from nim4asr.model.folder import SUMS, check_sum, saved_sums
+from nim4asr.model.folder import SUMS, ModelFolder, check_sum
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.shapes import ChunkScheme
-from nim4asr.runtime.graphs import GRAPHS, PLACE, Graph
+from nim4asr.runtime.graphs import PLACE, Graph, graphs_of
 
 _OPSET = 20
 
@@ -44,18 +44,17 @@ class _Whole(nn.Module):
 
 
 class _Chunk(_Whole):
+    def __init__(self, network: Nim4) -> None:
+        super().__init__(network)
+        self.names = tuple(network.config.encoder.state(ChunkScheme()))
+
     def forward(  # type: ignore[override]
-        self,
-        features: Tensor,
-        lengths: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        convolution: Tensor,
-        past: Tensor,
+        self, features: Tensor, lengths: Tensor, *state: Tensor
     ) -> tuple[Tensor, ...]:
-        state = EncoderState(keys, values, convolution, past)
-        frames, state = self.encoder.forward_chunk(features, lengths, state)
-        return (self.phoneme_head(frames), self.adaptor(frames, lengths)[0], *state)  # type: ignore[misc]
+        past = dict(zip(self.names, state, strict=True))
+        frames, new = self.encoder.forward_chunk(features, lengths, past)
+        states = (new[name] for name in self.names)
+        return (self.phoneme_head(frames), self.adaptor(frames, lengths)[0], *states)  # type: ignore[misc]
 
 
 class _LanguageModel(nn.Module):
@@ -126,23 +125,30 @@ def export(network: Nim4, folder: Path) -> list[Path]:
         raise InputError("only a network with a language model of the architecture qwen3 can be exported")
     network = network.float().eval()
     written = []
-    for graph in GRAPHS:
+    for graph in graphs_of(network.config):
         path = folder / graph.file
         data = _graph(graph, network)
         with atomic_file(path) as file:
             file.write(data)
         written.append(path)
-    sums = saved_sums(folder) | {path.name: check_sum(path) for path in written}
+    sums = ModelFolder(folder).sums | {path.name: check_sum(path) for path in written}
     write_atomic(folder / SUMS, json.dumps(dict(sorted(sums.items())), indent=1) + "\n")
     return written
 
 
 def _graph(graph: Graph, network: Nim4) -> bytes:
     examples = _examples(network)[graph.name]
-    module: nn.Module = {"encoder": _Whole, "encoder_chunk": _Chunk}.get(graph.name, _Whole)(network)
+    shapes: tuple[Any, ...] = tuple(
+        {axis: torch.export.Dim.DYNAMIC for axis in axes} for axes in graph.dynamic
+    )
+    module: nn.Module
     if graph.name == "language_model":
         module = _LanguageModel(network.llm)
-    shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in axes} for axes in graph.dynamic)
+    elif graph.name == "encoder":
+        module = _Whole(network)
+    else:
+        module = _Chunk(network)
+        shapes = (*shapes[:2], shapes[2:])
     with warnings.catch_warnings():
         # Of the exporter about itself.
         warnings.simplefilter("ignore")
@@ -165,12 +171,17 @@ def _graph(graph: Graph, network: Nim4) -> bytes:
 def _examples(network: Nim4) -> dict[str, tuple[Tensor, ...]]:
     """Inputs of every graph: two rows, for a size of one would be taken for a constant."""
     chunks = ChunkScheme()
+    bins, clock = network.config.features.bins, network.config.clock
     config = network.llm.config
     cached = torch.zeros(config.num_hidden_layers, 2, config.num_key_value_heads, 5, config.head_dim)
     state = network.encoder.initial_state(2, chunks)
     return {
-        "encoder": (torch.zeros(2, 160, 80), torch.tensor([160, 120])),
-        "encoder_chunk": (torch.zeros(2, 4 * chunks.size + 3, 80), torch.tensor([16, 12]), *state),
+        "encoder": (torch.zeros(2, 160, bins), torch.tensor([160, 120])),
+        "encoder_chunk": (
+            torch.zeros(2, clock.window(chunks.size), bins),
+            torch.tensor([16, 12]),
+            *state.values(),
+        ),
         "language_model": (torch.zeros(2, 3, config.hidden_size), cached, cached.clone()),
     }
 

@@ -2,8 +2,12 @@
 
 from typing import NamedTuple
 
+from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.shapes import ChunkScheme
+
 # Where a graph says that its weights lie: nowhere; they are given to it by their names.
 PLACE = "model.safetensors"
+NAMES = ("encoder", "encoder_chunk", "language_model")
 
 
 class Graph(NamedTuple):
@@ -19,25 +23,37 @@ class Graph(NamedTuple):
 
     @property
     def file(self) -> str:
-        return f"{self.name}.onnx"
+        return file_of(self.name)
+
+
+def file_of(name: str) -> str:
+    """The file of the graph ``name``."""
+    return f"{name}.onnx"
 
 
 _HEARING = ("encoder.", "phoneme_head.", "adaptor.")
-_STATE = ("keys", "values", "convolution", "frames")
-GRAPHS = (
-    Graph("encoder", ("features", "lengths"), ("log_probs", "speech"), ((0, 1), (0,)), _HEARING),
-    Graph(
-        "encoder_chunk",
-        ("features", "lengths", *_STATE),
-        ("log_probs", "speech", *(f"next_{name}" for name in _STATE)),
-        ((0, 1), (0,), (1, 3), (1, 3), (1,), (0,)),
-        _HEARING,
-    ),
-    Graph(
-        "language_model",
-        ("embeddings", "keys", "values"),
-        ("log_probs", "all_keys", "all_values"),
-        ((0, 1), (1, 3), (1, 3)),
-        ("llm.",),
-    ),
-)
+
+
+def graphs_of(config: Nim4Config) -> tuple[Graph, ...]:
+    """The graphs of a network; one whose encoder was never trained in chunks has none for chunks."""
+    state = config.encoder.state(ChunkScheme())
+    dynamic = [(tensor.batch_axis, *tensor.chunk_axes) for tensor in state.values()]
+    whole, chunk, language_model = NAMES
+    graphs = [
+        Graph(whole, ("features", "lengths"), ("log_probs", "speech"), ((0, 1), (0,)), _HEARING),
+        Graph(
+            chunk,
+            ("features", "lengths", *state),
+            ("log_probs", "speech", *(f"next_{name}" for name in state)),
+            ((0, 1), (0,), *dynamic),
+            _HEARING,
+        ),
+        Graph(
+            language_model,
+            ("embeddings", "keys", "values"),
+            ("log_probs", "all_keys", "all_values"),
+            ((0, 1), (1, 3), (1, 3)),
+            ("llm.",),
+        ),
+    ]
+    return tuple(graph for graph in graphs if graph.name != chunk or config.chunks is not None)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nim4asr.errors import InputError
-from nim4asr.model.folder import bundled, locate
-from nim4asr.runtime.graphs import GRAPHS
+from nim4asr.model.folder import ModelFolder, bundled
+from nim4asr.runtime.graphs import NAMES, file_of
 from nim4asr.runtime.network import Model
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def load(
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise InputError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
-    folder = locate(bundled() if place is None else place)
+    folder = ModelFolder.open(bundled() if place is None else place)
     if device == "auto":
         device = _best_device()
     plain = device == "cpu" and dtype == "float32"
     if runtime is None:
-        runtime = "onnx" if plain and has_graphs(folder) and _installed("onnxruntime") else "torch"
+        runtime = "onnx" if plain and has_graphs(folder.path) and _installed("onnxruntime") else "torch"
     if vllm is not None or runtime == "vllm":
         if vllm is None:
             raise InputError("vLLM runs in an environment of its own: say which Python has it")
@@ -76,17 +76,18 @@ def _best_device() -> str:
 
 def has_graphs(folder: Path) -> bool:
     """Whether the model in ``folder`` comes with graphs for onnxruntime."""
-    return any((folder / graph.file).exists() for graph in GRAPHS)
+    return any((folder / file_of(name)).exists() for name in NAMES)
 
 
 def _installed(*packages: str) -> bool:
     return all(find_spec(package) is not None for package in packages)
 
 
-def _load_onnx(folder: Path, threads: int | None) -> Model:
-    if not has_graphs(folder):
+def _load_onnx(folder: ModelFolder, threads: int | None) -> Model:
+    if not has_graphs(folder.path):
         raise InputError(
-            f"{folder}: the model has no graphs for onnxruntime; write them with: nim4 export {folder}"
+            f"{folder.path}: the model has no graphs for onnxruntime; "
+            f"write them with: nim4 export {folder.path}"
         )
     if not _installed("onnxruntime"):
         raise InputError("onnxruntime is not installed: pip install onnxruntime")
@@ -95,7 +96,7 @@ def _load_onnx(folder: Path, threads: int | None) -> Model:
     return onnx_model(folder, threads)
 
 
-def _load_vllm(folder: Path, device: str, dtype: str, options: "VllmOptions") -> Model:
+def _load_vllm(folder: ModelFolder, device: str, dtype: str, options: "VllmOptions") -> Model:
     if not _installed("torch", "transformers"):
         raise InputError("beside vLLM the encoder runs on torch: pip install 'nim4asr[torch]'")
     import torch
@@ -106,7 +107,7 @@ def _load_vllm(folder: Path, device: str, dtype: str, options: "VllmOptions") ->
     return vllm_model(load_checkpoint(folder, device, getattr(torch, dtype)), options)
 
 
-def _load_torch(folder: Path, device: str, dtype: str, threads: int | None) -> Model:
+def _load_torch(folder: ModelFolder, device: str, dtype: str, threads: int | None) -> Model:
     if not _installed("torch", "transformers"):
         raise InputError("this model runs on torch, which is not installed: pip install 'nim4asr[torch]'")
     import torch

@@ -9,22 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nim4asr.audio.features import Cmvn
+from nim4asr.acoustics.frontend import Frontend
+from nim4asr.acoustics.normalization import Normalization
+from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.prompt import tokens_before
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.model.tokenizer import Tokenizer
 
-Floats = NDArray[np.float32]
-
 
 class Encoded(NamedTuple):
-    """What the encoder made of some sound: log posteriors ``log_probs`` (T', phonemes), 25 frames a second,
-    and ``speech`` embeddings of the language model (S, D_llm), 6.25 a second.
+    """What the encoder made of some sound: log posteriors ``log_probs`` (T', phonemes), one a frame of the
+    encoder, and ``speech`` embeddings of the language model (S, D_llm), one every few of them.
     """
 
     log_probs: Floats
@@ -32,8 +29,8 @@ class Encoded(NamedTuple):
 
 
 class ChunkInput(NamedTuple):
-    """A chunk's normalized ``features`` (4 * size + 3, 80), of which ``frames`` encoder frames are speech,
-    and the ``state`` that the chunk before it left.
+    """A chunk's normalized ``features`` (T, bins), the window of its clock (``FrameClock.window``), of which
+    ``frames`` encoder frames are speech, and the ``state`` that the chunk before it left.
     """
 
     features: Floats
@@ -83,7 +80,7 @@ class Network(Protocol):
         """The configuration of its blocks."""
 
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
-        """Encode whole segments of normalized features (T, 80), every frame seeing all of its own or, with
+        """Encode whole segments of normalized features (T, bins), every frame seeing all of its own or, with
         ``chunks``, what it would see live.
         """
 
@@ -107,12 +104,17 @@ class Model:
     """A network ready to run, with what it needs around it."""
 
     network: Network
-    cmvn: Cmvn
+    normalization: Normalization
     tokenizer: Tokenizer
 
     @property
     def config(self) -> Nim4Config:
         return self.network.config
+
+    @cached_property
+    def frontend(self) -> Frontend:
+        """What the encoder hears by."""
+        return self.config.frontend(self.normalization)
 
     @cached_property
     def prompt_cache(self) -> Any:

@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
-from nim4asr.audio.features import SUBSAMPLING
+from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 from nim4asr.files import reason
-from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.folder import CMVN, check_weights, is_as_saved, load_cmvn, read_config, weight_files
-from nim4asr.model.shapes import LOOKAHEAD_FRAMES, SUBSAMPLING_CONTEXT, ChunkScheme, output_length
-from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.runtime.graphs import GRAPHS, Graph
-from nim4asr.runtime.network import ChunkInput, Encoded, Floats, Model, check_complete
+from nim4asr.model.folder import ModelFolder
+from nim4asr.model.shapes import ChunkScheme
+from nim4asr.runtime.graphs import Graph, graphs_of
+from nim4asr.runtime.network import ChunkInput, Encoded, Model, check_complete
 
 _EMBEDDINGS = "llm.model.embed_tokens.weight"
 _HEAD = "llm.lm_head.weight"
@@ -29,15 +28,8 @@ _HEAD = "llm.lm_head.weight"
 _SEVERITY = 3
 
 
-class State(NamedTuple):
-    """What one chunk leaves to the next: a ``nim4asr.model.encoder.EncoderState`` of one stream and numpy's
-    arrays.
-    """
-
-    keys: Floats
-    values: Floats
-    convolution: Floats
-    frames: np.ndarray[Any, np.dtype[np.int64]]
+# What one chunk leaves to the next: the tensors of the encoder's state, by name, for one stream.
+State = dict[str, NDArray[Any]]
 
 
 class KvPrefix(NamedTuple):
@@ -56,21 +48,23 @@ class KvPrefix(NamedTuple):
 class OnnxNetwork:
     """Graphs and weights behind the calls of ``nim4asr.runtime.network.Network``."""
 
-    def __init__(self, config: Nim4Config, folder: Path, threads: int) -> None:
+    def __init__(self, folder: ModelFolder, threads: int) -> None:
+        config = folder.config
         check_complete(config)
         assert config.llm is not None and config.adaptor is not None
         self.config = config
+        self._clock = config.clock
         self._stack = config.adaptor.stack
         self._folder, self._threads = folder, threads
         self._embeddings = _weights(folder, (_EMBEDDINGS,))[_EMBEDDINGS]
-        self._graphs = {graph.name: graph for graph in GRAPHS}
+        self._graphs = {graph.name: graph for graph in graphs_of(config)}
         self._sessions: dict[str, Any] = {}
         # A model without one of its graphs is told of now; each is made ready when it is first needed.
-        for graph in GRAPHS:
-            if not (folder / graph.file).exists():
+        for graph in self._graphs.values():
+            path = folder.path / graph.file
+            if not path.exists():
                 raise InputError(
-                    f"{folder / graph.file}: this graph of the model is missing; "
-                    f"write all with: nim4 export {folder}"
+                    f"{path}: this graph of the model is missing; write all with: nim4 export {folder.path}"
                 )
 
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
@@ -79,11 +73,10 @@ class OnnxNetwork:
         return [self._whole(feature) for feature in features]
 
     def initial_state(self, chunks: ChunkScheme) -> State:
-        shape = self.config.encoder
-        cache = (shape.blocks, 1, shape.heads, chunks.left * chunks.size, shape.model_dim // shape.heads)
-        convolution = (shape.blocks, 1, shape.kernel_size // 2, 2 * shape.model_dim)
-        keys, values = np.zeros(cache, np.float32), np.zeros(cache, np.float32)
-        return State(keys, values, np.zeros(convolution, np.float32), np.zeros(1, np.int64))
+        return {
+            name: np.zeros(tensor.shape, np.int64 if tensor.counts else np.float32)
+            for name, tensor in self.config.encoder.state(chunks).items()
+        }
 
     def encode_chunks(self, inputs: Sequence[ChunkInput]) -> list[tuple[Encoded, Any]]:
         return [self._chunk(chunk) for chunk in inputs]
@@ -118,9 +111,9 @@ class OnnxNetwork:
         return found
 
     def _whole(self, features: Floats) -> Encoded:
-        frames = output_length(len(features))
+        frames = self._clock.output_length(len(features))
         # Two frames at least: of one the graph's sizes could not be told from constants.
-        longest = max(len(features), SUBSAMPLING_CONTEXT + SUBSAMPLING)
+        longest = max(len(features), self._clock.window(2))
         padded = np.zeros((1, longest, features.shape[1]), np.float32)
         padded[0, : len(features)] = features
         inputs = {"features": padded, "lengths": np.array([len(features)], np.int64)}
@@ -131,20 +124,21 @@ class OnnxNetwork:
         inputs = {
             "features": chunk.features[None],
             "lengths": np.array([chunk.frames], np.int64),
-            **chunk.state._asdict(),
+            **chunk.state,
         }
         log_probs, speech, *state = self._run("encoder_chunk", inputs)
+        left = dict(zip(chunk.state, state, strict=True))
         encoded = Encoded(log_probs[0, : chunk.frames], speech[0, : chunk.frames // self._stack])
-        return encoded, State(*state)
+        return encoded, left
 
     def _in_chunks(self, features: Floats, chunks: ChunkScheme) -> Encoded:
         """A whole segment as a live stream would hear it."""
         state = self.initial_state(chunks)
-        frames, step = output_length(len(features)), SUBSAMPLING * chunks.size
+        frames, window_length = self._clock.output_length(len(features)), self._clock.window(chunks.size)
         parts = []
         for first in range(0, max(frames, 1), chunks.size):
-            window = np.zeros((step + LOOKAHEAD_FRAMES, features.shape[1]), np.float32)
-            own = features[SUBSAMPLING * first :][: len(window)]
+            window = np.zeros((window_length, features.shape[1]), np.float32)
+            own = features[self._clock.stride * first :][: len(window)]
             window[: len(own)] = own
             encoded, state = self._chunk(ChunkInput(window, min(chunks.size, frames - first), state))
             parts.append(encoded)
@@ -219,22 +213,22 @@ def _joined(rows: tuple[Floats, ...]) -> Floats:
     return np.concatenate(rows, axis=1)
 
 
-def onnx_model(folder: Path, threads: int | None = None) -> Model:
-    """The model in ``folder`` with its graphs. Raises ``InputError`` if anything is missing, damaged or
-    another's.
+def onnx_model(place: str | Path | ModelFolder, threads: int | None = None) -> Model:
+    """The model in the folder ``place`` with its graphs. Raises ``InputError`` if anything is
+    missing, damaged or another's.
     """
-    config = read_config(folder)
-    check_weights(folder)
-    network = OnnxNetwork(config, folder, threads or 1)
-    return Model(network, load_cmvn(folder / CMVN), Tokenizer.load(folder))
+    folder = ModelFolder.open(place)
+    folder.check_weights()
+    network = OnnxNetwork(folder, threads or 1)
+    return Model(network, folder.normalization, folder.tokenizer)
 
 
-def _weights(folder: Path, blocks: tuple[str, ...]) -> dict[str, Floats]:
+def _weights(folder: ModelFolder, blocks: tuple[str, ...]) -> dict[str, Floats]:
     """The weights whose names begin with one of ``blocks``, as float32. Tied ones have both their names."""
     from safetensors import SafetensorError, safe_open
 
     weights: dict[str, Floats] = {}
-    for path in weight_files(folder):
+    for path in folder.weight_files:
         try:
             with safe_open(path, framework="numpy") as file:
                 names = set(file.keys())
@@ -246,15 +240,15 @@ def _weights(folder: Path, blocks: tuple[str, ...]) -> dict[str, Floats]:
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
     if _EMBEDDINGS.startswith(blocks) and _EMBEDDINGS not in weights:
-        raise InputError(f"{folder}: the weights lack {_EMBEDDINGS!r}")
+        raise InputError(f"{folder.path}: the weights lack {_EMBEDDINGS!r}")
     return weights
 
 
-def _session(graph: Graph, folder: Path, threads: int) -> Any:
+def _session(graph: Graph, folder: ModelFolder, threads: int) -> Any:
     """The graph, ready to run with its weights, which it alone holds from now on."""
-    path = folder / graph.file
-    if not is_as_saved(path):
-        raise InputError(f"{path}: the graph is damaged; write all again with: nim4 export {folder}")
+    path = folder.path / graph.file
+    if not folder.is_as_saved(path):
+        raise InputError(f"{path}: the graph is damaged; write all again with: nim4 export {folder.path}")
     weights = _weights(folder, graph.blocks)
     # Tokens are embedded by the network, not by its graphs.
     weights.pop(_EMBEDDINGS, None)
@@ -271,5 +265,5 @@ def _session(graph: Graph, folder: Path, threads: int) -> Any:
     except Exception as error:  # Its own classes of errors have no common base.
         raise InputError(
             f"{path}: onnxruntime cannot run this graph with the model's weights ({reason(error)}); "
-            f"write the graphs again with: nim4 export {folder}"
+            f"write the graphs again with: nim4 export {folder.path}"
         ) from None

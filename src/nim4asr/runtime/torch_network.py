@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nim4asr.audio.samples import Floats
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.encoder import EncoderState
+from nim4asr.model.encoders import State
 from nim4asr.model.nim4 import Nim4
-from nim4asr.model.shapes import SUBSAMPLING_CONTEXT, ChunkScheme
+from nim4asr.model.shapes import ChunkScheme
 from nim4asr.model.slot_cache import SlotCache
-from nim4asr.runtime.network import ChunkInput, Encoded, Floats, Model, check_complete
+from nim4asr.runtime.network import ChunkInput, Encoded, Model, check_complete
 
 
 class TorchNetwork:
@@ -30,31 +31,29 @@ class TorchNetwork:
 
     @cached_property
     def _weight(self) -> Tensor:
-        weight: Tensor = self.network.encoder.input_preprocessor.out.weight
-        return weight
+        return self.network.encoder.weight
 
     @torch.no_grad()
     def encode(self, features: Sequence[Floats], chunks: ChunkScheme | None) -> list[Encoded]:
-        # The encoder needs one frame of its own to stand on, whatever the segment's length.
-        longest = max(SUBSAMPLING_CONTEXT, *map(len, features))
-        padded = np.zeros((len(features), longest, features[0].shape[1]), np.float32)
+        padded = np.zeros((len(features), max(1, *map(len, features)), features[0].shape[1]), np.float32)
         for row, matrix in enumerate(features):
             padded[row, : len(matrix)] = matrix
         lengths = torch.tensor([len(feature) for feature in features], device=self._weight.device)
         frames, frame_lengths = self.network.encoder(self._tensor(padded), lengths, chunks)
         return self._heads(frames, frame_lengths)
 
-    def initial_state(self, chunks: ChunkScheme) -> EncoderState:
+    def initial_state(self, chunks: ChunkScheme) -> State:
         return self.network.encoder.initial_state(1, chunks)
 
     @torch.no_grad()
     def encode_chunks(self, inputs: Sequence[ChunkInput]) -> list[tuple[Encoded, Any]]:
         features = self._tensor(np.stack([chunk.features for chunk in inputs]))
         lengths = torch.tensor([chunk.frames for chunk in inputs], device=self._weight.device)
-        state = EncoderState.joined([chunk.state for chunk in inputs])
-        frames, state = self.network.encoder.forward_chunk(features, lengths, state)
+        encoder = self.network.encoder
+        state = encoder.joined([chunk.state for chunk in inputs])
+        frames, state = encoder.forward_chunk(features, lengths, state)
         encoded = self._heads(frames, lengths)
-        return [(frames, state.of_row(row)) for row, frames in enumerate(encoded)]
+        return [(frames, encoder.of_row(state, row)) for row, frames in enumerate(encoded)]
 
     @torch.no_grad()
     def embed(self, tokens: Sequence[int]) -> Floats:
@@ -91,7 +90,7 @@ def torch_model(checkpoint: Checkpoint) -> Model:
     """The checkpoint, ready to run. Raises ``InputError`` if it holds an encoder alone."""
     network = TorchNetwork(checkpoint.network)
     assert checkpoint.tokenizer is not None
-    return Model(network, checkpoint.cmvn, checkpoint.tokenizer)
+    return Model(network, checkpoint.normalization, checkpoint.tokenizer)
 
 
 def _numpy(tensor: Tensor) -> Floats:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nim4asr.audio.samples import Floats
 from nim4asr.model.checkpoint import Checkpoint
-from nim4asr.runtime.network import Floats, Model
+from nim4asr.runtime.network import Model
 from nim4asr.runtime.torch_network import TorchNetwork
 from nim4asr.runtime.vllm_process import WORKER, VllmProcess
 
@@ -117,4 +118,4 @@ class VllmCache:
 def vllm_model(checkpoint: Checkpoint, options: VllmOptions) -> Model:
     """The checkpoint, its language model run by vLLM. Raises ``InputError`` if that does not start."""
     assert checkpoint.tokenizer is not None
-    return Model(VllmNetwork(checkpoint, options), checkpoint.cmvn, checkpoint.tokenizer)
+    return Model(VllmNetwork(checkpoint, options), checkpoint.normalization, checkpoint.tokenizer)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.errors import InputError
 from nim4asr.recognition.events import Event, Failed, Final, Partial
 from nim4asr.recognition.result import Segment

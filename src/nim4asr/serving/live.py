@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nim4asr.audio.features import SAMPLE_RATE
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Failed, Final, SpeechEnded

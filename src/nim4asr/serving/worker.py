@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
 from nim4asr.audio.reading import stream_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import VoiceActivityConfig, cut_speech
 from nim4asr.errors import InputError, OverloadedError
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
@@ -259,7 +259,7 @@ class EngineWorker:
                     under_way and sum(waiting for *_, waiting in under_way) + seconds > config.batch_seconds
                 ):
                     yield under_way.popleft()[0].result()
-                tasks = as_tasks(segment, self.model.cmvn)
+                tasks = as_tasks(segment, self.model.frontend)
                 found: Future[Segment] = Future()
 
                 def opened(tasks: Any = tasks, found: "Future[Segment]" = found) -> StreamHandle:

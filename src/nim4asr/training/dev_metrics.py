@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nim4asr.audio.features import FRAMES_PER_SECOND
 from nim4asr.data.batches import Collator, SampledUtterance, SpeechBatch
 from nim4asr.data.store import FeatureStore
 from nim4asr.evaluation.error_rate import ErrorCount
@@ -68,7 +67,7 @@ def _transcripts(model: TrainableModel, batch: SpeechBatch, frames: Tensor, leng
     prompt = network.embed_prompts(tokenizer, speech, speech_lengths)
     cache = TorchCache(network.llm)
     slots = [cache.allocate() for _ in batch.texts]
-    budgets = [config.max_new_tokens(seconds) for seconds in (batch.lengths / FRAMES_PER_SECOND).tolist()]
+    budgets = [config.max_new_tokens(seconds) for seconds in batch.durations_s]
     searches = [
         TextSearch(cache, tokenizer, config, slot, budget)
         for slot, budget in zip(slots, budgets, strict=True)

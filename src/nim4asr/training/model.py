@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nim4asr.data.keywords import KeywordSet
-from nim4asr.model.encoder import Encoder
+from nim4asr.model.encoders import Encoder
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.model.tokenizer import Tokenizer

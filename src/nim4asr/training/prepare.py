@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nim4asr.audio.features import Cmvn
+from nim4asr.acoustics.frontend import FeatureConfig
+from nim4asr.acoustics.normalization import Cmvn, Normalization
 from nim4asr.data.batches import WeightedCorpus
 from nim4asr.data.keywords import KeywordSet, filtered, keywords_of
 from nim4asr.data.manifest import Utterance, read_manifest
@@ -55,7 +56,7 @@ def prepare_data(
     progress: ProgressReporter = no_progress,
     start: Checkpoint | None = None,
 ) -> PreparedData:
-    """The prepared of ``recipe``; a model to ``start`` from lends its normalization and, if whole, its
+    """The prepared data of ``recipe``; a model to ``start`` from lends its normalization and, if whole, its
     tokenizer.
 
     Raises ``InputError`` if data are missing or cannot be read.
@@ -68,6 +69,8 @@ class _Preparation:
         self, recipe: Recipe, folder: Path, progress: ProgressReporter, start: Checkpoint | None
     ) -> None:
         self.recipe, self.folder, self.progress, self.start = recipe, folder, progress, start
+        self.network = recipe.network(1)
+        self.features: FeatureConfig = self.network.features
         self.sources: list[WeightedCorpus] = []
         self.dev: dict[str, FeatureStore] = {}
         self.transcripts: list[str] = []
@@ -84,11 +87,14 @@ class _Preparation:
         noises = (
             ()
             if recipe.noises is None
-            else prepare_noises(recipe.noises, self.folder / "features", left_out=recipe.noises_left_out)
+            else prepare_noises(
+                recipe.noises, self.folder / "features", self.features, left_out=recipe.noises_left_out
+            )
         )
         form = recipe.text_form
         formed = sorted({formed_text for text in texts if (formed_text := in_form(text, form))})
-        data = TrainingData(self.sources, self._cmvn(), noises, formed, self.folder / SKIPPED, form)
+        frontend = self.network.frontend(self._normalization())
+        data = TrainingData(self.sources, frontend, noises, formed, self.folder / SKIPPED, form)
         return PreparedData(data, self.dev, self._tokenizer(formed), self._keywords())
 
     def _corpus(self, name: str, corpus: CorpusConfig) -> None:
@@ -105,13 +111,14 @@ class _Preparation:
 
     def _store(self, name: str, utterances: Sequence[Utterance]) -> FeatureStore:
         folder = self.folder / "features" / name
-        prepare_speech(utterances, folder, name=name, progress=self.progress)
+        prepare_speech(utterances, folder, self.features, name=name, progress=self.progress)
         return FeatureStore(folder)
 
     def _recordings(self, name: str, utterances: Sequence[Utterance]) -> Recordings:
         noises = self.recipe.noises
         recordings = Recordings(
             utterances,
+            self.features,
             self.recipe.robustness,
             None if noises is None else NoiseArchive(str(noises), left_out=self.recipe.noises_left_out),
         )
@@ -127,18 +134,21 @@ class _Preparation:
         prepare_synthetic(
             sentences,
             folder,
+            self.features,
             corpus.seed,
             progress=self.progress,
         )
         self.sources.append(WeightedCorpus(FeatureStore(folder), corpus.weight))
 
-    def _cmvn(self) -> Cmvn:
+    def _normalization(self) -> Normalization:
         if self.start is not None:
-            return self.start.cmvn
+            return self.start.normalization
+        if self.features.normalization is not None:
+            return self.features.normalization
         kept = self.folder / "cmvn.json"
         if not kept.exists():
             save_cmvn(_pooled([source.corpus.cmvn() for source in self.sources]), kept)
-        return load_cmvn(kept)
+        return load_cmvn(kept, self.features.bins)
 
     def _tokenizer(self, texts: Sequence[str]) -> Tokenizer:
         if self.start is not None and self.start.tokenizer is not None:

@@ -79,7 +79,9 @@ def run_recipe(
             break
     if accelerator.is_main_process and not is_sharded(accelerator):
         model.network.requires_grad_(True)
-        checkpoint = Checkpoint(model.network.cpu().eval(), prepared.data.cmvn, model.tokenizer)
+        checkpoint = Checkpoint(
+            model.network.cpu().eval(), prepared.data.frontend.normalization, model.tokenizer
+        )
         save(checkpoint, folder / MODEL, dtype=getattr(torch, recipe.saved_dtype))
     accelerator.wait_for_everyone()
 

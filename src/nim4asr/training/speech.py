@@ -8,7 +8,8 @@ from typing import Literal
 
 from numpy.random import Generator
 
-from nim4asr.audio.features import Cmvn, Floats
+from nim4asr.acoustics.frontend import Frontend
+from nim4asr.audio.samples import Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.batches import Collator, Sampler, SpeechBatch, WeightedCorpus
 from nim4asr.text.normalization import normalize
@@ -29,7 +30,7 @@ class TrainingData:
     """
 
     sources: Sequence[WeightedCorpus]
-    cmvn: Cmvn
+    frontend: Frontend
     noises: Sequence[Floats] = ()
     texts: Sequence[str] = ()
     skipped: Path | None = None
@@ -71,7 +72,7 @@ class SpeechData:
             self.long_weight,
         )
         collator = Collator(
-            data.cmvn,
+            data.frontend,
             self.augmentation,
             data.noises,
             views,

@@ -98,7 +98,7 @@ class Trainer:
     @cached_property
     def drift_batches(self) -> list[SpeechBatch]:
         """Dev utterances for CKA and NSE, always the same; none where the recipe has no dev corpus."""
-        return evaluation_batches(list(self.dev.values()), Collator(self.data.cmvn), _DRIFT_UTTERANCES)
+        return evaluation_batches(list(self.dev.values()), Collator(self.data.frontend), _DRIFT_UTTERANCES)
 
     def _dev_metrics(self) -> Callable[[], Mapping[str, float]] | None:
         """Errors on the dev corpora, and the encoder's drift from what it was when the stage began.
@@ -115,7 +115,7 @@ class Trainer:
         writes = adaptor is not None and any(p.requires_grad for p in adaptor.parameters())
 
         def measure() -> Mapping[str, float]:
-            clean = Collator(self.data.cmvn)
+            clean = Collator(self.data.frontend)
             rates: dict[str, float | None] = {}
             for corpus, store in self.dev.items():
                 errors = dev_errors(self.model, store, clean, _ERROR_UTTERANCES, writes)

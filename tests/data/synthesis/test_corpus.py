@@ -7,8 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import Floats
 from nim4asr.data.manifest import read_manifest
 from nim4asr.data.synthesis.corpus import draw_texts, synthesize_corpus
 from nim4asr.errors import InputError

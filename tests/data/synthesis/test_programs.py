@@ -5,6 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from nim4asr.acoustics.kaldi import KaldiFeatures
 from nim4asr.data.preparation import prepare_synthetic, read_texts
 from nim4asr.data.store import FeatureStore
 from nim4asr.data.synthesis.programs import Voice, _as_pinyin, available, draw_voice, synthesize
@@ -50,7 +51,7 @@ def test_speech_comes_out(text: str, voice: Voice) -> None:
 @needs_synthesizers
 def test_a_store_of_synthetic_speech_leaves_out_what_cannot_be_said(tmp_path: Path) -> None:
     texts = [("hello", "en"), ("你好", "zh"), ("Щ", "en"), ("。", "zh")]
-    assert prepare_synthetic(texts, tmp_path / "store", seed=1) == 2
+    assert prepare_synthetic(texts, tmp_path / "store", KaldiFeatures(), seed=1) == 2
     assert [entry.text for entry in FeatureStore(tmp_path / "store").utterances] == ["hello", "你好"]
 
 

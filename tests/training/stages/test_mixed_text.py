@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nim4asr.audio.features import Cmvn, Floats
+from nim4asr.acoustics.clock import FrameClock
+from nim4asr.acoustics.frontend import Frontend
+from nim4asr.acoustics.kaldi import KaldiFeatures
+from nim4asr.acoustics.normalization import Cmvn
+from nim4asr.audio.samples import Floats
 from nim4asr.data.batches import SpeechBatch, WeightedCorpus
 from nim4asr.data.corpus import LabeledUtterance
 from nim4asr.data.store import FeatureStore, build_store
@@ -48,9 +52,9 @@ def test_text_and_speech_in_turns(model: TrainableModel, tmp_path: Path) -> None
     for one, kind in ((text, "text"), (said, "speech")):
         parts = objective(one, np.random.default_rng(0))
         assert {name for name, part in parts.items() if float(part.count) > 0} == {kind}
-    cmvn = Cmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
-    build_store(tmp_path / "store", [1, 2], _tone, workers=1)
-    data = TrainingData([WeightedCorpus(FeatureStore(tmp_path / "store"))], cmvn, texts=TEXTS)
+    frontend = Frontend(KaldiFeatures(), Cmvn.neutral(80), FrameClock(100, 4, 3))
+    build_store(tmp_path / "store", [1, 2], _tone, KaldiFeatures(), workers=1)
+    data = TrainingData([WeightedCorpus(FeatureStore(tmp_path / "store"))], frontend, texts=TEXTS)
     make = stage.batches(data, model)
     kinds = [isinstance(make(number, np.random.default_rng(0)), TextBatch) for number in range(200)]
     assert np.mean(kinds) == pytest.approx(0.4, abs=0.08)

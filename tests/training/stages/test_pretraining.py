@@ -61,6 +61,7 @@ def test_cr_ctc_is_its_equation(weight: float) -> None:
         torch.tensor([len(target) for target in TARGETS]),
         ("", ""),
         ("a", "b"),
+        100,
     )
     parts = objective(batch, np.random.default_rng(0))
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -106,7 +107,7 @@ def test_in_dual_mode_one_view_sees_everything_and_the_other_chunks() -> None:
     logits = np.random.default_rng(0).standard_normal((2, 2, 5, PHONEMES)) * 2
     features = torch.tensor(logits, dtype=torch.float32)
     lengths, targets = torch.tensor(LENGTHS), torch.tensor([1, 2, 3])
-    batch = SpeechBatch(features, lengths, targets, torch.tensor([2, 1]), ("", ""), ("a", "b"))
+    batch = SpeechBatch(features, lengths, targets, torch.tensor([2, 1]), ("", ""), ("a", "b"), 100)
     loop = LoopConfig(1, OptimizerConfig(1e-3))
     chunks = ChunkSampling(frames=(7, 7), left=(3, 3))
     dual = CrCtc(Watched(), Head(), Pretraining(loop, chunks=chunks, dual_mode=True))  # type: ignore[arg-type]
@@ -144,7 +145,7 @@ def test_identical_views_have_no_divergence(model: TrainableModel) -> None:
     whole = ChunkSampling(full_context_share=1.0)
     one = batch(1)
     twice = SpeechBatch(
-        one.features.repeat(2, 1, 1, 1), one.lengths, one.targets, one.target_lengths, one.texts, one.ids
+        one.features.repeat(2, 1, 1, 1), one.lengths, one.targets, one.target_lengths, one.texts, one.ids, 100
     )
     parts = Pretraining(LOOP, chunks=whole).objective(model).eval()(twice, np.random.default_rng(0))
     assert float(parts["consistency"].total.detach()) == pytest.approx(0.0, abs=1e-5)

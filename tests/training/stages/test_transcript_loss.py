@@ -20,6 +20,7 @@ def test_an_empty_transcript_can_be_learnt(model: TrainableModel) -> None:
         torch.tensor([0, 0]),
         ("", ""),
         ("a", "b"),
+        100,
     )
     for stage in (JointSft(LOOP), IaSft(LOOP), Rl(LOOP, group_size=2)):
         objective = stage.objective(model)

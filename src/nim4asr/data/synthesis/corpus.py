@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nim4asr.audio.features import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.manifest import read_manifest
 from nim4asr.errors import InputError
 from nim4asr.files import append_line, atomic_file, mended_log, write_json_lines

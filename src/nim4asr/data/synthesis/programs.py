@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from nim4asr.audio.features import Floats
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 
 _ESPEAK_VARIANTS = """

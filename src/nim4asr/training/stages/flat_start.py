@@ -20,11 +20,10 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
-from nim4asr.audio.features import SUBSAMPLING
 from nim4asr.data.batches import SpeechBatch
-from nim4asr.model.encoder import Encoder
+from nim4asr.model.encoders import Encoder
 from nim4asr.model.phoneme_head import PhonemeHead
-from nim4asr.model.shapes import SUBSAMPLING_CONTEXT
+from nim4asr.model.shapes import EncoderConfig
 from nim4asr.phonemes import BLANK
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
@@ -66,17 +65,20 @@ class FlatAlignment(Objective[SpeechBatch]):
         """``frames``."""
         frames, lengths = self.encoder(batch.features[0], batch.lengths)
         log_probs = self.phoneme_head(frames).float()
-        wanted = flat_alignment(batch, lengths.tolist(), log_probs.shape[1])
+        wanted = flat_alignment(batch, lengths.tolist(), log_probs.shape[1], self.encoder.config)
         loss = functional.nll_loss(log_probs.mT, wanted, ignore_index=_PADDING, reduction="sum")
         return {"frames": LossTerm(loss, lengths.sum())}
 
 
-def flat_alignment(batch: SpeechBatch, lengths: list[int], frames: int) -> Tensor:
-    """The alignment a, (B, ``frames``), of rows of ``lengths`` encoder frames; -100 past their ends."""
+def flat_alignment(batch: SpeechBatch, lengths: list[int], frames: int, encoder: EncoderConfig) -> Tensor:
+    """The alignment a, (B, ``frames``), of rows of ``lengths`` frames of the ``encoder``; -100 past their
+    ends.
+    """
     wanted = batch.targets.new_full((len(lengths), frames), _PADDING)
     rows = torch.split(batch.targets, batch.target_lengths.tolist())
     # The middle of what each encoder frame sees.
-    energies = batch.features[0, :, SUBSAMPLING_CONTEXT // 2 :: SUBSAMPLING].mean(-1)
+    middle = (encoder.stride + encoder.lookahead) // 2
+    energies = batch.features[0, :, middle :: encoder.stride].mean(-1)
     for row, (length, phonemes) in enumerate(zip(lengths, rows, strict=True)):
         wanted[row, :length] = BLANK
         if not length or not len(phonemes):

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nim4asr.data.batches import SpeechBatch
-from nim4asr.model.encoder import Encoder
+from nim4asr.model.encoders import Encoder
 from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.phonemes import BLANK

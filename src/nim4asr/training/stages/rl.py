@@ -23,7 +23,6 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from nim4asr.audio.features import FRAMES_PER_SECOND
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.training.loop.loop import LoopConfig
@@ -183,7 +182,7 @@ class Grpo(Objective[SpeechBatch]):
         """Sample and judge K transcripts for every utterance."""
         hints = draw_hints(batch.texts, self.config.hints, random, self._keywords)
         prompt = self._prompt(self.network, batch, hints)
-        seconds = (batch.lengths / FRAMES_PER_SECOND).tolist()
+        seconds = batch.durations_s
         with torch.no_grad():
             detached = Prompt(prompt.embeddings.detach(), prompt.attention_mask)
             written, old = self._sample(detached, seconds)

@@ -19,18 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nim4asr.audio.features import MEL_BINS, Cmvn
+from nim4asr.acoustics.normalization import Cmvn
 from nim4asr.errors import InputError
 from nim4asr.model.assembly import portable_config, public_tokenizer
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
-from nim4asr.model.nim4 import Nim4
+from nim4asr.model.importers.base import filled
 from nim4asr.model.prompt import PromptConfig
-from nim4asr.model.shapes import AdaptorConfig, EncoderConfig
+from nim4asr.model.shapes import AdaptorConfig, ConformerConfig
 
-_MODEL = "model.pth.tar"
+MODEL = "model.pth.tar"
 _LLM_ENCODER = "asr_encoder.pth.tar"
 _CMVN = "cmvn.ark"
+_BINS = 80
 # What FireRedASR-LLM was trained with; its arguments do not say.
 _LORA_ALPHA = 16.0
 # The words before and after the speech in FireRedASR-LLM's training.
@@ -46,19 +47,19 @@ def import_firered(folder: Path) -> Checkpoint:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
-    for name in (_MODEL, _CMVN):
+    for name in (MODEL, _CMVN):
         if not (folder / name).exists():
             raise InputError(f"{folder}: not a FireRedASR folder; {name} is missing")
     cmvn = read_kaldi_cmvn(folder / _CMVN)
-    weights = _read_weights(folder / _MODEL)
+    weights = _read_weights(folder / MODEL)
     if (folder / _LLM_ENCODER).exists():
         return _import_llm(folder, weights, cmvn)
     encoder = _under("encoder.", weights)
     config = Nim4Config(name="FireRedASR-AED encoder", encoder=encoder_config(encoder, folder))
-    return Checkpoint(_filled(config, {f"encoder.{k}": v for k, v in encoder.items()}, folder), cmvn)
+    return Checkpoint(filled(config, {f"encoder.{k}": v for k, v in encoder.items()}, folder), cmvn)
 
 
-def encoder_config(weights: Mapping[str, Tensor], folder: Path) -> EncoderConfig:
+def encoder_config(weights: Mapping[str, Tensor], folder: Path) -> ConformerConfig:
     """The shape of the encoder whose weights, named without prefix, are given."""
     try:
         depthwise = weights["layer_stack.0.conv.depthwise_conv.weight"]
@@ -69,7 +70,7 @@ def encoder_config(weights: Mapping[str, Tensor], folder: Path) -> EncoderConfig
     except (KeyError, ValueError):
         raise InputError(f"{folder}: the weights hold no FireRedASR encoder") from None
     blocks = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("layer_stack."))
-    return EncoderConfig(
+    return ConformerConfig(
         model_dim=model_dim,
         blocks=blocks,
         heads=heads,
@@ -80,16 +81,16 @@ def encoder_config(weights: Mapping[str, Tensor], folder: Path) -> EncoderConfig
 
 
 def read_kaldi_cmvn(path: Path) -> Cmvn:
-    """Kaldi's normalization statistics, a 2 x 81 matrix, binary or text.
+    """Kaldi's normalization statistics, a matrix of two rows, binary or text.
 
-    The first row is the sums of the 80 bins and the number of frames, the second the sums of squares.
+    The first row is the sums of the bins and the number of frames, the second the sums of squares.
     """
     try:
         stats = _kaldi_matrix(path.read_bytes())
     except (ValueError, struct.error, UnicodeDecodeError):
         raise InputError(f"{path}: this is no Kaldi matrix") from None
-    if stats.shape != (2, MEL_BINS + 1):
-        raise InputError(f"{path}: expected a matrix of 2 x {MEL_BINS + 1} statistics, got {stats.shape}")
+    if stats.shape != (2, _BINS + 1):
+        raise InputError(f"{path}: expected a matrix of 2 x {_BINS + 1} statistics, got {stats.shape}")
     try:
         return Cmvn.from_sums(float(stats[0, -1]), stats[0, :-1], stats[1, :-1])
     except ValueError as error:
@@ -145,7 +146,7 @@ def _import_llm(folder: Path, weights: Weights, cmvn: Cmvn) -> Checkpoint:
         hidden, stacked = projector["linear1.weight"].shape
         llm_dim = projector["linear2.weight"].shape[0]
     except KeyError:
-        raise InputError(f"{folder / _MODEL}: the weights hold no encoder_projector") from None
+        raise InputError(f"{folder / MODEL}: the weights hold no encoder_projector") from None
     llm = merge_lora(_read_llm(llm_folder), _under("llm.", weights), _LORA_ALPHA)
     config = Nim4Config(
         name="FireRedASR-LLM",
@@ -159,8 +160,9 @@ def _import_llm(folder: Path, weights: Weights, cmvn: Cmvn) -> Checkpoint:
         **{f"adaptor.{name}": value for name, value in projector.items()},
         **{f"llm.{name}": value for name, value in llm.items()},
     }
+    state.setdefault("llm.lm_head.weight", state["llm.model.embed_tokens.weight"])
     tokenizer = public_tokenizer(llm_folder)
-    return Checkpoint(_filled(config, state, folder), cmvn, tokenizer)
+    return Checkpoint(filled(config, state, folder), cmvn, tokenizer)
 
 
 def _llm_config(path: Path) -> dict[str, Any]:
@@ -200,20 +202,3 @@ def merge_lora(base: Weights, adapters: Mapping[str, Tensor], alpha: float) -> W
         elif "lora_" not in plain:
             merged[plain.replace(".base_layer", "")] = value
     return merged
-
-
-def _filled(config: Nim4Config, state: Weights, folder: Path) -> Nim4:
-    with torch.device("meta"):
-        network = Nim4(config)
-    expected = network.state_dict()
-    if config.llm is not None and "llm.lm_head.weight" not in state:
-        state["llm.lm_head.weight"] = state["llm.model.embed_tokens.weight"]
-    for name, value in expected.items():
-        if name not in state:
-            raise InputError(f"{folder}: the weights lack {name!r}")
-        if state[name].shape != value.shape:
-            raise InputError(
-                f"{folder}: {name!r} has the shape {tuple(state[name].shape)}, expected {tuple(value.shape)}"
-            )
-    network.load_state_dict({name: state[name] for name in expected}, assign=True)
-    return network.eval()

@@ -7,69 +7,24 @@ A block, pre-norm (FFN and attention hold their own residual):
 
     x = x/2 + FFN1(x)/2;  x = MHSA(x);  x = Conv(x);  x = x/2 + FFN2(x)/2;  x = LayerNorm(x)
 
-The same weights run in three ways that agree with one another:
-
-- ``forward``: the whole utterance, every frame seeing every other;
-- ``forward`` with a ``ChunkScheme``: the whole utterance at once, each frame seeing its own chunk and
-  a number of chunks to the left. Training runs so;
-- ``forward_chunk``: one chunk at a time with a cache. Live speech runs so, and nothing is computed
-  twice: an attention cache of keys and values, and a convolution cache of half a kernel.
+Between two chunks it keeps the keys and values of its attention, and half a kernel of what its
+convolutions take in.
 """
-
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nim4asr.model.shapes import SUBSAMPLING_CONTEXT, ChunkScheme, EncoderConfig
+from nim4asr.model.encoders.base import Encoder, State, output_lengths, silence_padding, visible_frames
+from nim4asr.model.shapes import ChunkScheme, ConformerConfig
 
 
-class EncoderState(NamedTuple):
-    """What one chunk leaves to the next, for a batch of B streams.
+class Conformer(Encoder):
+    """Features (B, T, bins) to acoustic frames (B, T', D)."""
 
-    ``keys``, ``values``: (blocks, B, heads, left * size, head dim), the newest frame last;
-    ``convolution``: (blocks, B, kernel // 2, 2 * model dim); ``frames``: (B,), how many frames of the
-    attention cache are filled, counted from its end.
-    """
+    config: ConformerConfig
 
-    keys: Tensor
-    values: Tensor
-    convolution: Tensor
-    frames: Tensor
-
-    @classmethod
-    def joined(cls, states: Sequence["EncoderState"]) -> "EncoderState":
-        """The states of several streams as those of one batch."""
-        if len(states) == 1:
-            return states[0]
-        keys, values, convolutions, frames = zip(*states, strict=True)
-        return cls(torch.cat(keys, 1), torch.cat(values, 1), torch.cat(convolutions, 1), torch.cat(frames))
-
-    def of_row(self, row: int) -> "EncoderState":
-        """The state of one stream of the batch, as its own."""
-        if len(self.frames) == 1:
-            return self
-        # Copies: a view would keep the whole batch in memory for as long as its slowest stream.
-        return EncoderState(
-            self.keys[:, row : row + 1].clone(),
-            self.values[:, row : row + 1].clone(),
-            self.convolution[:, row : row + 1].clone(),
-            self.frames[row : row + 1].clone(),
-        )
-
-
-def output_lengths(lengths: Tensor) -> Tensor:
-    """Encoder frames for each number of feature frames: (L - 3) // 2 + 1, applied twice."""
-    halves = torch.div(lengths - 3, 2, rounding_mode="floor") + 1
-    return (torch.div(halves - 3, 2, rounding_mode="floor") + 1).clamp(min=0)
-
-
-class Encoder(nn.Module):
-    """Features (B, T, 80) to acoustic frames (B, T', D)."""
-
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         self.config = config
         self.input_preprocessor = Subsampling(config)
@@ -78,74 +33,44 @@ class Encoder(nn.Module):
     def forward(
         self, features: Tensor, lengths: Tensor, chunks: ChunkScheme | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Encode whole utterances.
-
-        ``features`` (B, T, 80), normalized; ``lengths`` (B,), frames that count in each row, the rest
-        is padding of any value. Without ``chunks`` every frame sees the whole utterance. Returns the
-        frames (B, T', D) and their lengths (B,); frames past a length are undefined.
-        """
-        features = _silence_padding(features, lengths)
-        features = functional.pad(features, (0, 0, 0, SUBSAMPLING_CONTEXT - 1))
+        features = silence_padding(features, lengths)
+        # However short, it has a frame to stand on.
+        features = functional.pad(features, (0, 0, 0, self.config.stride + self.config.lookahead - 1))
         x = functional.dropout(self.input_preprocessor(features), self.config.dropout, self.training)
         # Under autocast the products are bfloat16; the sums of the residual stream keep the weights'
         # precision.
         x = x.to(self.input_preprocessor.out.weight.dtype)
-        lengths = output_lengths(lengths)
+        lengths = output_lengths(lengths, self.config)
         frames = x.shape[1]
-        index = torch.arange(frames, device=x.device)
-        valid = index < lengths[:, None]
-        visible = valid[:, None, :]
-        if chunks is not None:
-            chunk = torch.div(index, chunks.size, rounding_mode="floor")
-            behind = chunk[:, None] - chunk[None, :]
-            visible = visible & ((behind >= 0) & (behind <= chunks.left))
+        valid = torch.arange(frames, device=x.device) < lengths[:, None]
+        visible = visible_frames(frames, lengths, chunks)
         positions = relative_positions(frames, frames, x)
         for block in self.layer_stack:
             x = block(x, positions, visible[:, None], valid, chunks)
         return x, lengths
 
-    def initial_state(self, batch: int, chunks: ChunkScheme) -> EncoderState:
-        """The state of ``batch`` streams that have heard nothing."""
-        config = self.config
-        like = self.input_preprocessor.out.weight
-        head_dim = config.model_dim // config.heads
-        cache = like.new_zeros(config.blocks, batch, config.heads, chunks.left * chunks.size, head_dim)
-        convolution = like.new_zeros(config.blocks, batch, config.kernel_size // 2, 2 * config.model_dim)
-        frames = torch.zeros(batch, dtype=torch.long, device=like.device)
-        return EncoderState(cache, cache.clone(), convolution, frames)
-
-    def forward_chunk(
-        self, features: Tensor, lengths: Tensor, state: EncoderState
-    ) -> tuple[Tensor, EncoderState]:
-        """Encode the next chunk of each stream.
-
-        ``features`` (B, 4 * size + 3, 80): the chunk's frames and the first three of the next chunk,
-        normalized; ``lengths`` (B,): how many *encoder* frames of the chunk are speech, which is less
-        than ``size`` at the end of a stream only. Past the end of a stream ``features`` must be zero.
-        Returns the frames (B, size, D) and the next state.
-        """
+    def forward_chunk(self, features: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
         x = self.input_preprocessor(features)
-        size, cached = x.shape[1], state.keys.shape[3]
+        size, cached = x.shape[1], state["keys"].shape[3]
         device = x.device
         valid = torch.arange(size, device=device) < lengths[:, None]
-        in_cache = torch.arange(cached, device=device) >= (cached - state.frames)[:, None]
+        in_cache = torch.arange(cached, device=device) >= (cached - state["frames"])[:, None]
         visible = torch.cat([in_cache, valid], dim=1)[:, None, None, :]
         positions = relative_positions(size, cached + size, x)
         keys, values, convolutions = [], [], []
         for index, block in enumerate(self.layer_stack):
             assert isinstance(block, Block)
-            past = (state.keys[index], state.values[index], state.convolution[index])
+            past = (state["keys"][index], state["values"][index], state["convolution"][index])
             x, key, value, convolution = block.forward_chunk(x, positions, visible, valid, past)
             keys.append(key)
             values.append(value)
             convolutions.append(convolution)
-        frames = (state.frames + size).clamp(max=cached)
-        return x, EncoderState(torch.stack(keys), torch.stack(values), torch.stack(convolutions), frames)
-
-
-def _silence_padding(features: Tensor, lengths: Tensor) -> Tensor:
-    index = torch.arange(features.shape[1], device=features.device)
-    return features.masked_fill((index >= lengths[:, None])[..., None], 0.0)
+        return x, {
+            "keys": torch.stack(keys),
+            "values": torch.stack(values),
+            "convolution": torch.stack(convolutions),
+            "frames": (state["frames"] + size).clamp(max=cached),
+        }
 
 
 def relative_positions(queries: int, keys: int, like: Tensor) -> Tensor:
@@ -167,7 +92,7 @@ def relative_positions(queries: int, keys: int, like: Tensor) -> Tensor:
 class Subsampling(nn.Module):
     """Two 3x3 convolutions of stride 2 with ReLU, then a linear layer: 4x fewer frames."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         channels = config.subsampling_channels
         self.conv = nn.Sequential(
@@ -177,7 +102,7 @@ class Subsampling(nn.Module):
         self.out = nn.Linear(channels * bins, config.model_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, T, 80) to (B, ((T - 1) // 2 - 1) // 2, D)."""
+        """(B, T, bins) to (B, ((T - 1) // 2 - 1) // 2, D)."""
         x = self.conv(features[:, None])
         out: Tensor = self.out(x.transpose(1, 2).flatten(2))
         return out
@@ -186,7 +111,7 @@ class Subsampling(nn.Module):
 class Block(nn.Module):
     """One Conformer block."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         self.ffn1 = FeedForward(config)
         self.mhsa = RelativeAttention(config)
@@ -227,7 +152,7 @@ class Block(nn.Module):
 class FeedForward(nn.Module):
     """x + W2 swish(W1 LayerNorm(x))."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         dim, inner = config.model_dim, config.model_dim * config.feedforward_multiplier
         self.net = nn.Sequential(
@@ -251,7 +176,7 @@ class RelativeAttention(nn.Module):
     a LayerNorm of their own over the same input.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         dim, self.heads = config.model_dim, config.heads
         self.head_dim = dim // config.heads
@@ -333,7 +258,7 @@ class Convolution(nn.Module):
     In chunks, the depthwise convolution sees half a kernel of the past and nothing of the next chunk.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         dim, self.reach = config.model_dim, config.kernel_size // 2
         self.pre_layer_norm = nn.LayerNorm(dim)

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
-from nim4asr.model.firered import import_firered, merge_lora, read_kaldi_cmvn
+from nim4asr.model.importers.firered import import_firered, merge_lora, read_kaldi_cmvn
 
-PARITY = Path(__file__).parent.parent / "fixtures/firered_parity.safetensors"
+PARITY = Path(__file__).parents[2] / "fixtures/firered_parity.safetensors"
 COUNT = 1000.0
 
 
@@ -88,8 +88,8 @@ def test_an_aed_folder_gives_the_reference_encoder(aed: Path, tmp_path: Path) ->
     torch.testing.assert_close(
         frames[0, : lengths[0]], io["io.encoder_output"][0, : lengths[0]], atol=1e-5, rtol=0
     )
-    np.testing.assert_allclose(checkpoint.cmvn.mean, np.arange(80), atol=1e-3)
-    np.testing.assert_allclose(checkpoint.cmvn.scale, 0.5, atol=1e-3)
+    np.testing.assert_allclose(checkpoint.normalization.mean, np.arange(80), atol=1e-3)
+    np.testing.assert_allclose(checkpoint.normalization.scale, 0.5, atol=1e-3)
     assert checkpoint.tokenizer is None
 
 

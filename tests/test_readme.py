@@ -135,6 +135,7 @@ def test_architecture_names_every_room_and_file() -> None:
 def test_sound_never_flows_up() -> None:
     rooms = [
         "audio",
+        "acoustics",
         "text",
         "phonemes",
         "model",
@@ -153,6 +154,20 @@ def test_sound_never_flows_up() -> None:
         for file in (ROOT / "src/nim4asr" / room).rglob("*.py"):
             for other in re.findall(r"(?:from|import) nim4asr\.(\w+)", file.read_text(encoding="utf-8")):
                 assert other not in rooms[place + 1 :], f"{file} imports {other}"
+
+
+def test_only_acoustics_and_model_know_what_a_frame_is() -> None:
+    # Bins of a feature, seconds of a frame, features of a frame, and the names they once had.
+    known = re.compile(
+        r"(?<![\w.])0\.04\b|\b(?:frames?|T|B, T|N), 80\)|\(80,\)|MEL_BINS|SUBSAMPLING|FRAME_SECONDS"
+        r"|FRAMES_PER_SECOND|4 \* (?:size|chunks\.size) \+ 3|25 frames a second|100 frames a second"
+    )
+    for file in (ROOT / "src/nim4asr").rglob("*.py"):
+        if file.relative_to(ROOT / "src/nim4asr").parts[0] in ("acoustics", "model", "recipes"):
+            continue
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            found = known.search(line)
+            assert found is None or "deletion_rate" in line, f"{file}:{number}: {line}"
 
 
 @pytest.mark.parametrize("everything", [True, False])

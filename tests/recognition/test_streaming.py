@@ -52,6 +52,38 @@ def finals(events: list[Event]) -> list[Segment]:
 
 
 @pytest.mark.parametrize("mode", ["refresh", "final"])
+def test_whisper_s_encoder_streams_too(toy_whisper_checkpoint: Checkpoint, talk: Floats, mode: Any) -> None:
+    model = torch_model(toy_whisper_checkpoint)
+    whole = listen(Stream(model, StreamingConfig(mode)), talk, len(talk))
+    assert any(isinstance(e, Partial) for e in whole) == (mode == "refresh") and len(finals(whole)) == 2
+    for block in (160, 1601):
+        assert listen(Stream(model, StreamingConfig(mode)), talk, block) == whole
+    chunks = StreamingConfig().chunks(4, model.frontend.clock.frame_s)
+    offline = Recognizer(model, RecognitionConfig(chunks=chunks)).transcribe(talk, sample_rate=SAMPLE_RATE)
+    assert [s.phonemes for s in finals(whole)] == [s.phonemes for s in offline.segments]
+
+
+def test_an_encoder_without_chunks_hears_each_segment_when_it_ends(
+    toy_whisper_checkpoint: Checkpoint, talk: Floats
+) -> None:
+    network = toy_whisper_checkpoint.network
+    config, network.config = network.config, replace(network.config, chunks=None)
+    try:
+        model = torch_model(toy_whisper_checkpoint)
+        events = listen(Stream(model), talk)
+        assert not any(isinstance(event, Partial) for event in events)
+        recorded = Recognizer(model).transcribe(talk, sample_rate=SAMPLE_RATE).segments
+        # A recording's segments share a batch, in which sums round otherwise.
+        assert [(s.start, s.text, s.phonemes) for s in finals(events)] == [
+            (s.start, s.text, s.phonemes) for s in recorded
+        ]
+        for block in (160, len(talk)):
+            assert listen(Stream(model), talk, block) == events
+    finally:
+        network.config = config
+
+
+@pytest.mark.parametrize("mode", ["refresh", "final"])
 def test_any_cutting_gives_the_same_events(recognizer: Recognizer, talk: Floats, mode: Any) -> None:
     whole = listen(Stream(recognizer.model, StreamingConfig(mode)), talk, len(talk))
     assert any(isinstance(e, Partial) for e in whole) == (mode == "refresh")

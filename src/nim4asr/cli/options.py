@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,15 @@ def add_streaming_options(parser: argparse.ArgumentParser) -> None:
         help="maximum length of a segment; it is cut where it is quietest "
         f"(default: {default.voice_activity.max_segment_s:g})",
     )
+
+
+def tell_if_whole(model: "Model") -> None:
+    """Say on stderr that the model's encoder was never trained in chunks, if it was not."""
+    if model.config.chunks is None:
+        print(
+            f"{model.config.name} was never trained in chunks: text comes when a segment ends",
+            file=sys.stderr,
+        )
 
 
 def add_final_context_option(parser: Any) -> None:

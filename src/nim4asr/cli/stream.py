@@ -17,6 +17,7 @@ from nim4asr.cli.options import (
     load_hotwords,
     load_recognizer,
     streaming_config,
+    tell_if_whole,
 )
 
 
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     hotwords = load_hotwords(options)
     config = streaming_config(options)
     recognizer = load_recognizer(options)
+    tell_if_whole(recognizer.model)
     config = replace(config, decoding=decoding_config(options, recognizer.model))
     stream = recognizer.stream(config, hints=options.hint, hotwords=hotwords)
     show = shower(options.json, sys.stdout)

@@ -5,11 +5,12 @@ written under another name beside its place and renamed when whole.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nim4asr.acoustics.frontend import Frontend
 from nim4asr.acoustics.normalization import Cmvn, Normalization
@@ -18,6 +19,7 @@ from nim4asr.files import atomic_folder, reason
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.folder import CMVN, CONFIG, SUMS, ModelFolder, check_sum, save_cmvn
 from nim4asr.model.nim4 import Nim4
+from nim4asr.model.quantization import SCALE, can_be_quantized, dequantized, is_quantized, is_scale, quantized
 from nim4asr.model.tokenizer import Tokenizer
 
 LARGEST_SHARD = 4 * 1000**3
@@ -49,8 +51,9 @@ def save(
 ) -> None:
     """Write ``checkpoint`` as ``folder``, replacing a checkpoint there when the new one is whole.
 
-    ``dtype`` is that of the stored weights, by default as they are. Raises ``InputError`` if ``folder``
-    holds something that is not a checkpoint.
+    ``dtype`` is that of the stored weights, by default as they are; ``torch.int8`` stores matrices in 8 bits
+    by row (``nim4asr.model.quantization``) and the rest as float32. Raises ``InputError`` if ``folder`` holds
+    something that is not a checkpoint.
     """
     from huggingface_hub import save_torch_state_dict
     from safetensors import SafetensorError
@@ -58,10 +61,7 @@ def save(
     folder = folder.absolute()
     if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
         raise InputError(f"{folder}: the folder holds other files; choose an empty or new one")
-    state = {
-        name: value.to(dtype) if dtype and value.is_floating_point() else value
-        for name, value in checkpoint.network.state_dict().items()
-    }
+    state = _stored(checkpoint.network.state_dict(), dtype)
     with atomic_folder(folder) as new:
         try:
             save_torch_state_dict(state, new, max_shard_size=largest_shard)
@@ -78,6 +78,32 @@ def save(
         (new / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
         if checkpoint.tokenizer is not None:
             checkpoint.tokenizer.save(new)
+
+
+def _stored(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """The tensors of ``state`` as they are stored; tied ones stay one tensor, which is stored once."""
+    stored: dict[str, Tensor] = {}
+    known: dict[int, tuple[Tensor, ...]] = {}
+    for name, value in state.items():
+        key = value.data_ptr()
+        if key not in known or known[key][0].shape != value.shape or not key:
+            known[key] = _as_stored(value, dtype)
+        stored[name], *scale = known[key]
+        if scale:
+            stored[name + SCALE] = scale[0]
+    return stored
+
+
+def _as_stored(value: Tensor, dtype: torch.dtype | None) -> tuple[Tensor, ...]:
+    if dtype is None or not value.is_floating_point():
+        return (value,)
+    if dtype != torch.int8:
+        return (value.to(dtype),)
+    plain = value.detach().float().cpu()
+    if not can_be_quantized(tuple(plain.shape)):
+        return (plain,)
+    whole, scale = quantized(plain.numpy())
+    return torch.from_numpy(whole), torch.from_numpy(scale)
 
 
 def load(
@@ -109,8 +135,11 @@ def stored_dtype(place: str | Path) -> torch.dtype:
     path = ModelFolder.open(place).weight_files[0]
     try:
         with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            if any(name.endswith(SCALE) for name in names):
+                return torch.int8
             # One tensor is read, not all: the first that holds numbers with fractions.
-            tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118
+            tensors = (file.get_tensor(name) for name in names)
             dtype: torch.dtype = next(value.dtype for value in tensors if value.is_floating_point())
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
@@ -127,11 +156,13 @@ def _load_weights(network: Nim4, folder: ModelFolder, device: str | torch.device
     for path in folder.weight_files:
         try:
             with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118
-                    value = file.get_tensor(name)
-                    loaded[name] = value.to(device, dtype) if value.is_floating_point() else value
+                loaded |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError) as error:
             raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
+    loaded = {
+        name: value.to(device, dtype) if value.is_floating_point() else value
+        for name, value in _dequantized(loaded, folder).items()
+    }
     for names in tied:
         present = next((loaded[name] for name in names if name in loaded), None)
         if present is not None:
@@ -160,6 +191,20 @@ def _load_weights(network: Nim4, folder: ModelFolder, device: str | torch.device
     if network.llm is not None:
         network.llm.tie_weights()
         _fill_buffers(network.llm, device)
+
+
+def _dequantized(loaded: Mapping[str, Tensor], folder: ModelFolder) -> dict[str, Tensor]:
+    """The weights with those in 8 bits as float32, without their scales."""
+    found = {}
+    for name, value in loaded.items():
+        if is_quantized(loaded, name):
+            try:
+                value = torch.from_numpy(dequantized(value.numpy(), loaded[name + SCALE].float().numpy()))
+            except ValueError as error:
+                raise InputError(f"{folder.path}: the weights {name!r} cannot be read ({error})") from None
+        if not is_scale(loaded, name):
+            found[name] = value
+    return found
 
 
 def _tied_names(network: nn.Module) -> list[list[str]]:

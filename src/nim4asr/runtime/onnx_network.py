@@ -6,7 +6,7 @@ encoder hears is encoded a row at a time: on a processor a batch brings nothing.
 one length, such as the beams of a text, share a call, for each call reads all of its weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 from nim4asr.files import reason
 from nim4asr.model.folder import ModelFolder
+from nim4asr.model.quantization import SCALE, dequantized, is_quantized, is_scale
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.runtime.graphs import Graph, graphs_of
 from nim4asr.runtime.network import ChunkInput, Encoded, Model, check_complete
@@ -231,17 +232,24 @@ def _weights(folder: ModelFolder, blocks: tuple[str, ...]) -> dict[str, Floats]:
     for path in folder.weight_files:
         try:
             with safe_open(path, framework="numpy") as file:
-                names = set(file.keys())
+                names = dict.fromkeys(file.keys())
                 for name in names:
                     twin = {_EMBEDDINGS: _HEAD, _HEAD: _EMBEDDINGS}.get(name, name)
-                    for known in {name} if twin in names else {name, twin}:
-                        if known.startswith(blocks):
-                            weights[known] = np.ascontiguousarray(file.get_tensor(name), np.float32)
+                    wanted = [known for known in {name, twin} if known.startswith(blocks)]
+                    if wanted and not is_scale(names, name):
+                        weights |= dict.fromkeys(wanted, _floats(file, name, names))
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
     if _EMBEDDINGS.startswith(blocks) and _EMBEDDINGS not in weights:
         raise InputError(f"{folder.path}: the weights lack {_EMBEDDINGS!r}")
     return weights
+
+
+def _floats(file: Any, name: str, names: Mapping[str, Any]) -> Floats:
+    stored = file.get_tensor(name)
+    if is_quantized(names, name):
+        return dequantized(stored, file.get_tensor(name + SCALE))
+    return np.ascontiguousarray(stored, np.float32)
 
 
 def _session(graph: Graph, folder: ModelFolder, threads: int) -> Any:

@@ -37,7 +37,7 @@ def test_a_hit_tells_where_how_well_and_with_which_tones() -> None:
     names.add([Name("北京", weight=3.0, category="city"), Name("背景")])
     hits = {hit.text: hit for hit in names.search_phonemes(TABLE.encode("uo3 z ai4 b ei3 j ing1".split()))}
     right, wrong = hits["北京"], hits["背景"]
-    assert (right.start, right.end) == (3.5, 7.0)
+    assert (right.start, right.end) == pytest.approx((3.5 * 0.08, 7 * 0.08))
     assert right.score == wrong.score == 1.0
     assert right.tones and not wrong.tones
     assert (right.weight, right.category, right.phonemes) == (3.0, "city", 4)

@@ -29,6 +29,8 @@ from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.progress import ProgressReporter, no_progress
 
 Array = NDArray[Any]
+# About what a phoneme of running speech lasts; in a string of phonemes it has two frames.
+PHONEME_S = 0.08
 
 
 def build(
@@ -198,11 +200,11 @@ class HotwordIndex:
         return listener.hits()
 
     def search_phonemes(self, phonemes: Sequence[int]) -> list[Hit]:
-        """The names in a string of phonemes, table indices, that is certain; times are in phonemes.
+        """The names in a string of phonemes, table indices, that is certain, each of ``PHONEME_S`` seconds.
 
         All of them: here no name is too short.
         """
-        listener = HotwordSearch(self, replace(self.config, min_log_odds=-math.inf), 0.5)
+        listener = HotwordSearch(self, replace(self.config, min_log_odds=-math.inf), PHONEME_S / 2)
         listener.feed(certain(phonemes))
         return listener.hits()
 

@@ -10,7 +10,11 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nim4asr import telemetry
 from nim4asr.errors import InputError, OverloadedError
+
+# Before anything imports a library that would report on the user.
+telemetry.switch_off()
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -50,6 +50,14 @@ def test_samples_and_their_rate() -> None:
     doubled = np.stack([np.repeat(samples, 2)] * 2, axis=1)
     assert nim4asr.transcribe(doubled, sample_rate=32_000).text == by_path.text
     assert nim4asr.load(device="auto").transcribe(CLIP.read_bytes()).text == by_path.text
+    assert nim4asr.transcribe(bytearray(CLIP.read_bytes())).text == by_path.text
+    assert nim4asr.transcribe(memoryview(CLIP.read_bytes())).text == by_path.text
+    assert nim4asr.transcribe(samples.tolist(), sample_rate=16_000).text == by_path.text
+    pcm = (samples * 32_767).astype(np.int16)
+    assert nim4asr.transcribe(memoryview(pcm), sample_rate=16_000).text == by_path.text
+    # Two channels of one voice, the one with its poles exchanged.
+    turned = np.stack([samples, -samples], axis=1)
+    assert nim4asr.transcribe(turned, sample_rate=16_000).text == by_path.text
 
 
 WAYS: dict[str, Callable[..., Any]] = {
@@ -68,11 +76,35 @@ WAYS: dict[str, Callable[..., Any]] = {
         ({"hints": ["\ud800"]}, "no characters"),
         ({"hints": ["x" * 201]}, "are no name"),
         ({"hints": [""]}, "name"),
+        ({"hints": "公园"}, r"give \['公园'\]"),
+        ({"hints": "one two"}, "a list of names, not one text"),
+        ({"hints": b"x"}, "a list of names, not one text"),
+        ({"hints": [None]}, "a hint is a name, not None"),
+        ({"hints": [["x"]]}, "a hint is a name"),
+        ({"hints": 5}, "not int"),
+        ({"hotwords": "names.txt"}, "HotwordIndex.load"),
+        ({"hotwords": ["x"]}, "HotwordIndex.load"),
     ],
 )
 def test_bad_hints_are_one_sentence_everywhere(way: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(nim4asr.InputError, match=said):
         WAYS[way](**options)
+
+
+def test_hints_may_be_any_collection_of_texts() -> None:
+    for hints in (["公园"], ("公园",), {"公园": 1}, iter(["公园"]), None, []):
+        assert nim4asr.transcribe(CLIP, hints=hints).text  # type: ignore[arg-type]
+
+
+def test_names_are_no_text() -> None:
+    index = nim4asr.HotwordIndex()
+    for wrong in ("公园", ["公园"]):
+        with pytest.raises(nim4asr.InputError, match="give Name"):
+            index.add(wrong)  # type: ignore[arg-type]
+    index.add([nim4asr.Name("公园")])
+    with pytest.raises(nim4asr.InputError, match="a list of texts"):
+        index.remove("公园")
+    assert list(index.texts()) == ["公园"]
 
 
 @pytest.mark.parametrize("way", ["stream", "engine"])
@@ -100,6 +132,11 @@ def test_bad_sounds_are_one_sentence() -> None:
         (CLIP, {"sample_rate": 16_000}, "a file says its own sample rate"),
         ("none.wav", {}, "no such file"),
         (b"no sound", {}, "sound|audio"),
+        (bytearray(b"no sound"), {}, "sound|audio"),
+        (bytes(3200), {"sample_rate": 16_000}, "a file says its own sample rate"),
+        (bytearray(3200), {"sample_rate": 16_000}, "a file says its own sample rate"),
+        ([1, 2, 3], {"sample_rate": 16_000}, "do not say their scale"),
+        (samples + 20_000, {"sample_rate": 16_000}, "float samples lie in"),
     ):
         with pytest.raises(nim4asr.InputError, match=said):
             nim4asr.transcribe(wrong, **options)  # type: ignore[arg-type]

@@ -80,10 +80,11 @@ def test_opus_that_libsndfile_gives_up_on(
     assert np.corrcoef(heard[:470_000], whole[:470_000])[0, 1] > 0.99
 
 
-def test_channels_are_averaged(tmp_path: Path, tone: Floats) -> None:
+def test_channels_are_averaged_and_do_not_cancel(tmp_path: Path, tone: Floats) -> None:
     path = tmp_path / "stereo.wav"
-    soundfile.write(path, np.stack([tone, -tone], 1), 16_000)
-    assert abs(read_audio(path)).max() < 1e-3
+    for other, share in ((tone, 1.0), (0 * tone, 0.5), (-tone, 1.0)):
+        soundfile.write(path, np.stack([tone, other], 1), 16_000, subtype="FLOAT")
+        np.testing.assert_allclose(read_audio(path), share * tone, atol=1e-6)
 
 
 def test_192_khz_and_8_channels(tmp_path: Path, tone: Floats) -> None:
@@ -93,18 +94,6 @@ def test_192_khz_and_8_channels(tmp_path: Path, tone: Floats) -> None:
     heard = read_audio(path)
     assert abs(len(heard) - 16_000) <= 1
     assert correlation(heard, tone) > 0.999
-
-
-@pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "float32", "float64"])
-def test_arrays_of_every_type(tone: Floats, dtype: str) -> None:
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        given = tone.astype(kind)
-    elif kind.kind == "u":
-        given = np.clip(np.round(tone * 128) + 128, 0, 255).astype(kind)
-    else:
-        given = (tone * np.iinfo(kind).max).astype(kind)
-    np.testing.assert_allclose(from_array(given, 16_000), tone, atol=0.01)
 
 
 @settings(max_examples=20, deadline=None)
@@ -166,13 +155,6 @@ def test_absurd_rates(rate: int) -> None:
         from_array(np.zeros(10, np.float32), rate)
 
 
-def test_arrays_that_are_no_sound() -> None:
-    with pytest.raises(InputError, match="shape"):
-        from_array(np.zeros((2, 2, 2), np.float32), 16_000)
-    with pytest.raises(InputError, match="no sound"):
-        from_array(np.array(["a"]), 16_000)
-
-
 @pytest.mark.parametrize(
     ("format", "subtype", "kept"),
     [("WAV", "PCM_16", 0.5), ("AIFF", "PCM_16", 0.5), ("MP3", None, 0.5), ("OGG", "OPUS", 0.7)],
@@ -224,14 +206,6 @@ def test_names_that_no_file_has(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"no such file|cannot be opened"):
         read_audio(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    "samples", [[[1.0], [1.0, 2.0]], ["a"], None, [None], {}, [1e38], [1e300], [[[0.0]]], [1j]]
-)
-def test_what_is_no_sound(samples: object) -> None:
-    with pytest.raises(InputError):
-        from_array(samples, 16_000)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

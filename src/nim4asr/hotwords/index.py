@@ -145,10 +145,15 @@ class HotwordIndex:
         return above
 
     def add(self, names: Iterable[Name]) -> dict[str, str]:
-        """Listen for more names, at once; returns those that will never be heard, each with the reason."""
+        """Listen for more names, at once; returns those that will never be heard, each with the reason.
+
+        Raises ``InputError`` for what is no ``Name``.
+        """
         unpronounceable = {}
         added: dict[str, Pronounced] = {}
         for name in names:
+            if not isinstance(name, Name):
+                raise InputError(f"{name!r} is no Name; give Name({str(name)!r})")
             added[name.text], reason = pronounce_name(name)
             if reason:
                 unpronounceable[name.text] = reason
@@ -158,6 +163,8 @@ class HotwordIndex:
 
     def remove(self, texts: Iterable[str]) -> None:
         """Listen for these no more."""
+        if isinstance(texts, str):
+            raise InputError(f"names are removed by a list of texts, not by one; give [{texts!r}]")
         gone, before = set(texts), self._changes
         added = {text: pronounced for text, pronounced in before.added.items() if text not in gone}
         self._changes = _Changes(added, before.removed | gone)

@@ -37,7 +37,7 @@ from nim4asr.recognition.frontend import (
     StreamFrontend,
     Task,
 )
-from nim4asr.recognition.hinting import HintPolicy, HintTracker
+from nim4asr.recognition.hinting import HintPolicy, HintTracker, as_hints
 from nim4asr.recognition.search import TextSearch, next_log_probs
 from nim4asr.recognition.utterance import Utterance, Written
 from nim4asr.runtime.network import ChunkInput, Encoded, Model
@@ -134,7 +134,7 @@ class StreamHandle:
         segment on, in place of the ones before. Later changes of the index do not reach the stream.
         """
         self._open()
-        self.hinting = HintPolicy(hotwords, tuple(hints), self.config.hints)
+        self.hinting = HintPolicy(hotwords, as_hints(hints), self.config.hints)
         if self.utterance is not None:
             self.utterance.listener.given = self.hinting.given
 
@@ -182,7 +182,7 @@ class Engine:
             chunks = config.chunks(self._stack, frame_s)
             size = chunks.size
         frontend = StreamFrontend(acoustics, size, config.voice_activity, sample_rate, channels)
-        hinting = HintPolicy(hotwords, tuple(hints), config.hints)
+        hinting = HintPolicy(hotwords, as_hints(hints), config.hints)
         handle = StreamHandle(config, hinting, frontend, frame_s, chunks)
         self._streams.append(handle)
         return handle

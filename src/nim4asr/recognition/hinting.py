@@ -8,7 +8,7 @@ does.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,8 @@ _BESIDE = 0.3
 class HintPolicy:
     """``hotwords`` to listen for, names ``given`` as hints outright, and how hits become hints.
 
-    Of the hotwords as they are when it is made: later changes of the index do not reach it.
+    Of the hotwords as they are when it is made: later changes of the index do not reach it. Raises
+    ``InputError`` for hotwords that are no index, and for hints that are no names or too many.
     """
 
     hotwords: "HotwordIndex | None" = None
@@ -50,6 +51,11 @@ class HintPolicy:
             # What makes a name makes a hint.
             Name(hint)
         if self.hotwords is not None:
+            if not callable(getattr(self.hotwords, "over", None)):
+                raise InputError(
+                    f"hotwords are a HotwordIndex, not {type(self.hotwords).__name__}; "
+                    'HotwordIndex.load("names.txt") reads a list'
+                )
             # The names that there are now, whatever becomes of the caller's index.
             object.__setattr__(self, "hotwords", self.hotwords.over())
 
@@ -58,6 +64,23 @@ class HintPolicy:
         say what ``evidence`` has them say.
         """
         return HintTracker(self, frame_s, evidence)
+
+
+def as_hints(hints: object) -> tuple[str, ...]:
+    """Hints as a caller gives them; None is none. Raises ``InputError`` for one text, which is not several of
+    a character each, and for what holds anything but texts.
+    """
+    if hints is None:
+        return ()
+    if isinstance(hints, str | bytes):
+        raise InputError(f"hints are a list of names, not one text; give [{hints!r}]")
+    if not isinstance(hints, Iterable):
+        raise InputError(f"hints are a list of names, not {type(hints).__name__}")
+    names = tuple(hints)
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"a hint is a name, not {name!r}")
+    return names
 
 
 @dataclass(frozen=True)

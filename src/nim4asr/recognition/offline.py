@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.reading import Source, from_array, stream_audio
+from nim4asr.audio.reading import Source, as_array, from_array, stream_audio
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.engine import Engine
-from nim4asr.recognition.hinting import HintPolicy
+from nim4asr.recognition.hinting import HintPolicy, as_hints
 from nim4asr.recognition.recording import recognized
 from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.recognition.streaming import Stream
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
 
 # A file's path or bytes, or samples.
-Sound = Source | NDArray[np.generic]
+Sound = Source | bytearray | memoryview | NDArray[np.generic]
 
 
 class Recognizer:
@@ -131,7 +131,7 @@ class Recognizer:
     def _recognized(
         self, blocks: "_Blocks", hotwords: "HotwordIndex | None", hints: Sequence[str]
     ) -> Iterator[Segment]:
-        hinting = HintPolicy(hotwords, tuple(hints), self.config.hints)
+        hinting = HintPolicy(hotwords, as_hints(hints), self.config.hints)
         segments = cut_speech(blocks, self.config.voice_activity)
         return recognized(Engine(self.model), segments, self.config, hinting)
 
@@ -141,6 +141,8 @@ class _Blocks:
 
     def __init__(self, source: Sound, sample_rate: int | None, warn: Callable[[str], None]) -> None:
         self._blocks: Iterable[Floats]
+        if isinstance(source, bytearray) or (isinstance(source, memoryview) and source.itemsize == 1):
+            source = bytes(source)
         if isinstance(source, str | Path | bytes):
             if sample_rate is not None:
                 raise InputError("a file says its own sample rate; sample_rate= is for arrays of samples")
@@ -148,7 +150,7 @@ class _Blocks:
         elif sample_rate is None:
             raise InputError("give the rate of the samples in Hz, as sample_rate=16_000")
         else:
-            self._blocks = [from_array(source, sample_rate)]
+            self._blocks = [from_array(as_array(source), sample_rate)]
         self._samples = 0
 
     @property

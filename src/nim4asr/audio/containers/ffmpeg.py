@@ -17,6 +17,7 @@ from nim4asr.audio.containers.stretches import (
     Spliced,
     Stretch,
     bounded,
+    gathered,
 )
 from nim4asr.errors import InputError
 from nim4asr.files import reason
@@ -78,7 +79,7 @@ def ffmpeg_sounds(file: Spliced, demuxer: str) -> Iterator[Stretch]:
             if codec is None or codec.name not in DECODERS:
                 name = "its sound" if codec is None else codec.name
                 raise NotAudioError(f"{name} is not decoded here; re-encode it")
-            yield from _Track(container, demuxer).stretches()
+            yield from gathered(_Track(container, demuxer).stretches())
     except (av.error.FFmpegError, ValueError, OSError) as error:
         # ``ValueError``, and ``UnicodeDecodeError`` among them: what PyAV makes of damaged headers.
         raise NotAudioError(getattr(error, "strerror", None) or reason(error)) from None

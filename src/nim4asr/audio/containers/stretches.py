@@ -2,7 +2,7 @@
 
 import io
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -53,6 +53,35 @@ def bounded(samples: Floats) -> Floats:
     """Samples of a decoder of lossy audio, which gives anything where the audio is damaged, in [-1, 1]."""
     whole = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
     return np.asarray(np.clip(whole, -1.0, 1.0), np.float32)
+
+
+def gathered(stretches: Iterator[Stretch], least: int = 1 << 14) -> Iterator[Stretch]:
+    """The same stretches, short ones that follow on one another put together: each costs something further
+    on.
+    """
+    parts: list[Floats] = []
+    count, rate = 0, 0
+
+    def whole() -> Iterator[Sound]:
+        if parts:
+            yield Sound(np.concatenate(parts), rate)
+            parts.clear()
+
+    try:
+        for stretch in stretches:
+            if not isinstance(stretch, Sound):
+                yield from whole()
+                yield stretch
+                continue
+            samples = stretch.samples
+            if parts and (stretch.rate != rate or samples.shape[1] != parts[0].shape[1] or count >= least):
+                yield from whole()
+            count, rate = (count if parts else 0) + len(samples), stretch.rate
+            parts.append(samples)
+    except NotAudioError:
+        yield from whole()
+        raise
+    yield from whole()
 
 
 class Window:

@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -146,17 +145,25 @@ def is_unicode(text: str) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes that lock ``path`` waiting until the block ends.
+    """Keep other processes and threads that lock ``path`` waiting until the block ends.
 
-    The lock is a file of its own among the system's temporary ones, for ``path`` itself is another file after
-    every write. It holds on one machine.
+    The lock is a file of its own beside it, which stays there: ``path`` itself is another file after every
+    write. Raises ``InputError`` if it cannot be made.
     """
-    import fcntl
+    from filelock import FileLock
 
-    key = zlib.crc32(os.fsencode(path.absolute().resolve()))
-    with open(Path(tempfile.gettempdir()) / f"nim4asr-{os.getuid()}-{key:08x}.lock", "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    place = path.absolute().resolve()
+    # Short, so that it fits where the name itself just does.
+    lock = FileLock(place.with_name(f".{zlib.crc32(os.fsencode(place.name)):08x}.lock"), is_singleton=False)
+    with writing(path):
+        try:
+            lock.acquire()
+        except NotImplementedError as error:
+            raise InputError(f"{path}: cannot be locked ({reason(error)})") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager

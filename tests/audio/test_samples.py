@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nim4asr.audio.samples import Floats
-from nim4asr.audio.samples import LOUDEST, Resampler, as_array, from_array
+from nim4asr.audio.samples import LOUDEST, Floats, Resampler, as_array, from_array
 from nim4asr.errors import InputError
 
 ROWS = re.findall(

@@ -52,10 +52,51 @@ def test_a_store_lists_what_it_left_out(store: FeatureStore, tmp_path: Path) -> 
 
 
 def test_a_store_is_built_once(store: FeatureStore, tmp_path: Path) -> None:
-    def never(number: int) -> LeftOut:
-        raise AssertionError
+    before = (tmp_path / "store/features.f16").stat()
+    assert build_store(tmp_path / "store", range(5, 45), listen, KaldiFeatures(), workers=1) == 36
+    assert (tmp_path / "store/features.f16").stat().st_ino == before.st_ino
 
-    assert build_store(tmp_path / "store", range(3), never, KaldiFeatures()) == 36
+
+def test_a_store_of_something_else_is_built_again(store: FeatureStore, tmp_path: Path) -> None:
+    def otherwise(number: int) -> tuple[LabeledUtterance, Floats] | LeftOut:
+        return LeftOut(str(number), "never") if number < 40 else listen(number)
+
+    folder = tmp_path / "store"
+    # A manifest that has grown; one of which a line has changed; and another way to make features of it.
+    assert build_store(folder, range(5, 47), listen, KaldiFeatures(), workers=1) == 38
+    assert build_store(folder, [5, 6, 8], listen, KaldiFeatures(), workers=1) == 3
+    assert build_store(folder, [5, 6, 9], listen, KaldiFeatures(), workers=1) == 3
+    assert [one.id for one in FeatureStore(folder).utterances] == ["u5", "u6", "u9"]
+    assert (
+        build_store(
+            folder, [5, 6, 9], listen, KaldiFeatures(), workers=1, key=lambda number: f"other {number}"
+        )
+        == 3
+    )
+    assert build_store(folder, [5, 6, 41], otherwise, KaldiFeatures(), workers=1) == 1
+    # Whoever has it open goes on with what there was.
+    assert store.features(store.utterances[3]).any()
+
+
+def test_a_store_of_before_is_kept_while_its_number_is_right(store: FeatureStore, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    (folder / "made-of.txt").unlink()
+    before = (folder / "features.f16").stat().st_ino
+    assert build_store(folder, range(5, 45), listen, KaldiFeatures(), workers=1) == 36
+    assert (folder / "features.f16").stat().st_ino == before
+    assert build_store(folder, range(5, 46), listen, KaldiFeatures(), workers=1) == 37
+
+
+def test_a_store_that_could_not_be_made_again_is_none(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(number: int) -> LeftOut:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_store(tmp_path / "store", range(3), broken, KaldiFeatures(), workers=1)
+    with pytest.raises(InputError, match="no feature store"):
+        FeatureStore(tmp_path / "store")
 
 
 def test_processes_make_the_same_store(store: FeatureStore, tmp_path: Path) -> None:

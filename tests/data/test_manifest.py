@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nim4asr.data.manifest import member_names, read_manifest
+from nim4asr.data.manifest import language_code, member_names, read_manifest, unique
 from nim4asr.errors import InputError
 
 
@@ -63,3 +63,37 @@ def test_no_manifest(tmp_path: Path) -> None:
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         read_manifest(tmp_path / "binary.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        ("zh ZH zh-CN zh_TW zh-Hans-CN cn CN cmn chi zho Chinese chinese mandarin 中文 普通话", "zh"),
+        ("en EN en-US en_GB eng English english", "en"),
+        ("de de-DE deu German", "de"),
+        ("yue Cantonese", "yue"),
+        ("vi vi-VN", "vi"),
+        ("klingon", "klingon"),
+    ],
+)
+def test_languages_by_code_or_name(tmp_path: Path, names: str, code: str) -> None:
+    rows = [{"audio": "a.wav", "text": "x", "language": name} for name in names.split()]
+    rows += [{"audio": "a.wav", "text": "x", "lang": name} for name in names.split()]
+    assert {utterance.language for utterance in read_manifest(write(tmp_path / "m.jsonl", *rows))} == {code}
+    assert language_code("Chinese (Mandarin)") == "zh"
+
+
+def test_a_language_that_is_not_given_is_that_of_the_text(tmp_path: Path) -> None:
+    rows = [{"audio": "a.wav", "text": text} for text in ("你好", "hello", "OK 吗", "")]
+    utterances = read_manifest(write(tmp_path / "m.jsonl", *rows))
+    assert [utterance.language for utterance in utterances] == ["zh", "en", "zh", "zh"]
+    with pytest.raises(InputError, match="line 1: 'language' must be a string"):
+        read_manifest(write(tmp_path / "m.jsonl", {"audio": "a", "text": "x", "language": ["zh"]}))
+
+
+def test_no_two_utterances_have_one_id(tmp_path: Path) -> None:
+    rows = [{"audio": "a.wav", "text": "x", "id": id} for id in ("a", "b", "a", "a#2", "a", "b")]
+    rows += [{"audio": "c.wav", "text": "x"}] * 2
+    ids = [utterance.id for utterance in read_manifest(write(tmp_path / "m.jsonl", *rows))]
+    assert ids == ["a", "b", "a#3", "a#2", "a#4", "b#2", "c.wav", "c.wav#2"]
+    assert unique([]) == [] and unique(["a"] * 3) == ["a", "a#2", "a#3"]

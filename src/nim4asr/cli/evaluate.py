@@ -110,7 +110,9 @@ def run(options: argparse.Namespace) -> int:
     print(json.dumps(summary, ensure_ascii=False))
     skipped = summary["skipped"]
     assert isinstance(skipped, list)
-    for reason in skipped:
+    damaged = summary["damaged"]
+    assert isinstance(damaged, list)
+    for reason in [*skipped, *damaged]:
         print(f"nim4: {reason}", file=sys.stderr)
     if "report_failed" in summary:
         raise InputError(str(summary["report_failed"]))

@@ -15,9 +15,9 @@ from nim4asr.cli.options import (
     load_hotwords,
     load_recognizer,
 )
+from nim4asr.cli.outputs import OutputFolder
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
-from nim4asr.files import write_atomic
 from nim4asr.recognition.writers import WRITERS
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="audio files")
     parser.add_argument("--format", choices=tuple(WRITERS), default="txt")
     parser.add_argument(
-        "--output-dir", type=Path, metavar="DIR", help="one file an audio here instead of stdout"
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="one file an audio here instead of stdout; another audio's is never written over",
     )
     parser.add_argument("--itn", action="store_true", help="write numbers, dates and amounts in digits")
     add_hotword_options(parser)
@@ -52,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     hotwords = load_hotwords(options)
     recognizer = load_recognizer(options)
     write = WRITERS[options.format]
-    names = _output_names(options.audio, options.format)
+    output = None if options.output_dir is None else OutputFolder(options.output_dir, options.format)
     failed = 0
     for audio in progress(options.audio, "transcribing", len(options.audio)):
         try:
@@ -62,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
             text = write(transcript)
             for warning in transcript.warnings:
                 print(f"nim4: {warning}", file=sys.stderr)
-            if options.output_dir is not None:
-                write_atomic(options.output_dir / names[audio], text)
+            if output is not None:
+                output.write(audio, text)
             else:
                 _print(transcript, text, options.format, several=len(options.audio) > 1)
         except InputError as error:
@@ -77,16 +80,3 @@ def _print(transcript: "Transcript", text: str, format: str, several: bool) -> N
     prefix = f"{transcript.audio}\t" if several and format == "txt" else ""
     sys.stdout.write(prefix + text)
     sys.stdout.flush()
-
-
-def _output_names(audios: list[str], format: str) -> dict[str, str]:
-    """A file name for each audio: its own with the format's ending, numbered where two would clash."""
-    names: dict[str, str] = {}
-    used: set[str] = set()
-    for audio in audios:
-        stem, number = Path(audio).stem, 1
-        while (name := f"{stem}{'' if number == 1 else f'-{number}'}.{format}") in used:
-            number += 1
-        used.add(name)
-        names[audio] = name
-    return names

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nim4asr.audio.reading import from_array, read_audio
+from nim4asr.audio.reading import from_array
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
-from nim4asr.data.manifest import Utterance, read_manifest
+from nim4asr.data.manifest import Utterance, language_code, read_manifest
 from nim4asr.errors import InputError
 from nim4asr.files import (
     atomic_file,
@@ -35,7 +35,6 @@ from nim4asr.files import (
 from nim4asr.progress import ProgressReporter, no_progress
 
 Kind = Literal["manifest", "cuts", "shar"]
-_LANGUAGES = {"chinese": "zh", "mandarin": "zh", "cmn": "zh", "english": "en"}
 # Two of a cut's edges are the same if they are no further apart, in seconds.
 _SAME = 0.01
 
@@ -224,12 +223,11 @@ def _row_of_cut(cut: Any) -> dict[str, Any]:
     if not texts:
         raise InputError("the cut has no text")
     first = texts[0]
-    language = (first.language or "zh").lower()
     row = {
         "id": str(cut.id),
         "audio": _file_of(cut),
         "text": " ".join(supervision.text for supervision in texts),
-        "language": _LANGUAGES.get(language, language[:2]),
+        "language": language_code(first.language) if first.language else "",
         "duration": round(float(cut.duration), 3),
         "speaker": first.speaker or "",
         "split": (cut.custom or {}).get("split", ""),
@@ -296,7 +294,7 @@ def _cuts(items: Iterable[Any], left_out: dict[str, str], beside: _Beside | None
 def _recording(lhotse: Any, utterance: Utterance, beside: _Beside | None) -> Any:
     if utterance.tar is None:
         return lhotse.Recording.from_file(Path(utterance.audio).absolute(), recording_id=utterance.id)
-    flac = _flac(read_audio(utterance.source()))
+    flac = _flac(utterance.samples())
     if beside is None:
         return lhotse.Recording.from_bytes(flac, recording_id=utterance.id)
     beside.written.mkdir(exist_ok=True)

@@ -1,19 +1,45 @@
 """Manifests: JSON lines, one utterance each.
 
-Keys: ``audio`` (a path, absolute or relative to the manifest), ``text``, ``language`` (``zh`` or
-``en``; ``lang`` is read too). Optional: ``tar`` (an archive, found like ``audio``, of which ``audio``
-is then a member), ``id``, ``speaker``, ``duration`` in seconds, ``split``. Other keys are ignored.
+Keys: ``audio`` (a path, absolute or relative to the manifest), ``text``, ``language`` (a code such as
+``zh`` or ``en-US``, or the language's English name; ``lang`` is read too; without one, a text with Chinese
+characters is Chinese, any other English). Optional: ``tar`` (an archive, found like ``audio``, of which
+``audio`` is then a member), ``id``, ``speaker``, ``duration`` in seconds, ``split``. Other keys are ignored.
+
+No two utterances that are read have the same ``id``: a second "a" is "a#2".
 """
 
+import re
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.files import is_unicode, parse_json, read_text, reason
+from nim4asr.text.characters import is_han
 
 LONGEST_TEXT = 10_000
+# A clip may be so much shorter than its manifest says, in seconds and as a share of it: formats round.
+_ROUNDING_S, _ROUNDING = 0.2, 0.02
+# Languages whose names are not their codes (ISO 639-1): the names, and codes of three letters or of the past.
+_CODES = {
+    "zh": "chinese mandarin putonghua cmn chi zho cn 中文 汉语 普通话 国语",
+    "en": "english eng 英语",
+    "yue": "cantonese 粤语",
+    "de": "german deu ger",
+    "es": "spanish spa castilian",
+    "fr": "french fra fre",
+    "it": "italian ita",
+    "ja": "japanese jpn jp",
+    "ko": "korean kor kr",
+    "nl": "dutch nld dut",
+    "pt": "portuguese por",
+    "ru": "russian rus",
+}
+_CODE_OF = {name: code for code, names in _CODES.items() for name in names.split()}
 
 
 @dataclass(frozen=True)
@@ -28,6 +54,23 @@ class Utterance:
     speaker: str = ""
     duration: float | None = None
     split: str = ""
+
+    def samples(self) -> Floats:
+        """Its sound (N,), 16 kHz, for whoever needs it whole.
+
+        Raises ``InputError`` if it cannot be read, is damaged or cut short, or is shorter than its manifest
+        says: its text would be of more than is there.
+        """
+        warnings: list[str] = []
+        samples = read_audio(self.source(), warnings.append)
+        if warnings:
+            raise InputError(warnings[0])
+        seconds = len(samples) / SAMPLE_RATE
+        if self.duration is not None and self.duration - seconds > _ROUNDING_S + _ROUNDING * self.duration:
+            raise InputError(
+                f"{self.audio}: {seconds:.2f} s of sound, of which the manifest says {self.duration:.2f}"
+            )
+        return samples
 
     def source(self) -> Path | bytes:
         """What to read the sound from: the file's path, or its bytes out of the archive."""
@@ -46,7 +89,36 @@ def read_manifest(path: Path) -> list[Utterance]:
     utterances = [_utterance(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     if not utterances:
         raise InputError(f"{path}: the manifest holds no utterance")
-    return utterances
+    ids = unique([utterance.id for utterance in utterances])
+    return [
+        utterance if utterance.id == id else replace(utterance, id=id)
+        for utterance, id in zip(utterances, ids, strict=True)
+    ]
+
+
+def unique(ids: Sequence[str]) -> list[str]:
+    """The same ids, those that come again with a number behind them, so that no two are alike."""
+    taken, found = set(ids), set[str]()
+    again: dict[str, int] = {}
+    result = []
+    for id in ids:
+        name = id
+        while name in found or (name != id and name in taken):
+            again[id] = again.get(id, 1) + 1
+            name = f"{id}#{again[id]}"
+        found.add(name)
+        result.append(name)
+    return result
+
+
+def language_code(name: str) -> str:
+    """The code of a language that is given as a code, with or without a region, or by its name.
+
+    What is neither stays as it is, in lower case.
+    """
+    name = name.strip().lower()
+    first = re.split(r"[-_ (]", name, maxsplit=1)[0]
+    return _CODE_OF.get(name) or _CODE_OF.get(first) or (first if 2 <= len(first) <= 3 else name)
 
 
 def select(path: Path, split: str | None = None, limit: int | None = None) -> list[Utterance]:
@@ -69,11 +141,13 @@ def _utterance(line: str, path: Path, number: int) -> Utterance:
     try:
         row = parse_json(line)
         audio, text = row["audio"], row["text"]
-        language = row.get("language") or row.get("lang") or "zh"
+        language = row.get("language") or row.get("lang") or ("zh" if not text or _has_han(text) else "en")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise wrong("expected a JSON object with 'audio', 'text' and 'language'") from None
     if not isinstance(audio, str) or not isinstance(text, str):
         raise wrong("'audio' and 'text' must be strings")
+    if not isinstance(language, str):
+        raise wrong("'language' must be a string, such as zh or en")
     if len(text) > LONGEST_TEXT:
         raise wrong(f"a text of {len(text)} characters is no utterance; at most {LONGEST_TEXT}")
     tar, duration = row.get("tar"), row.get("duration")
@@ -91,12 +165,16 @@ def _utterance(line: str, path: Path, number: int) -> Utterance:
         id=str(names["id"] or audio),
         audio=audio if tar else str(path.parent / audio),
         text=text,
-        language=str(language)[:2].lower(),
+        language=language_code(language),
         tar=str(path.parent / tar) if tar else None,
         speaker=str(names["speaker"]),
         duration=None if duration is None else float(duration),
         split=str(names["split"]),
     )
+
+
+def _has_han(text: object) -> bool:
+    return isinstance(text, str) and any(map(is_han, text))
 
 
 def _is_seconds(value: object) -> bool:

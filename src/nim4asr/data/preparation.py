@@ -1,15 +1,17 @@
 """From corpora and texts to feature stores with phoneme labels."""
 
 import gzip
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from zipfile import BadZipFile
 
 import numpy as np
 
 from nim4asr.acoustics.frontend import FeatureConfig, features_of
-from nim4asr.audio.reading import read_audio
+from nim4asr.acoustics.kaldi import KaldiFeatures
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.corpus import LabeledUtterance
 from nim4asr.data.manifest import Utterance
@@ -26,17 +28,23 @@ from nim4asr.progress import ProgressReporter, no_progress
 def prepare_speech(
     utterances: Sequence[Utterance],
     folder: Path,
-    features: FeatureConfig,
+    features: FeatureConfig | None = None,
     longest: float = 20.0,
     name: str = "utterances",
     progress: ProgressReporter = no_progress,
 ) -> int:
-    """Store ``utterances``, leaving out what cannot be read, said, or is over ``longest`` seconds."""
+    """Store ``utterances``, as Kaldi's log-Mel unless ``features`` are others, leaving out what cannot be
+    read, said, or is over ``longest`` seconds.
+
+    Clips that are damaged, or shorter than their manifest says, are left out too: their texts are of more
+    than is there.
+    """
     return build_store(
         folder,
         utterances,
         _Recorded(longest),
-        features,
+        features or KaldiFeatures(),
+        key=_key,
         what=f"reading {name}",
         total=len(utterances),
         progress=progress,
@@ -58,10 +66,17 @@ def prepare_synthetic(
         spoken,
         _Synthetic(longest),
         features,
+        key=repr,
         what="synthesizing",
         total=len(spoken),
         progress=progress,
     )
+
+
+def _key(utterance: Utterance) -> str:
+    """What a stored utterance was made of, wherever its files lie now."""
+    where = (Path(utterance.audio).name, utterance.tar and Path(utterance.tar).name)
+    return repr((utterance.id, utterance.text, utterance.language, utterance.duration, where))
 
 
 def read_texts(path: Path) -> list[str]:
@@ -83,7 +98,7 @@ class _Recorded:
     def __call__(self, utterance: Utterance) -> tuple[LabeledUtterance, Floats] | LeftOut:
         try:
             phonemes = tuple(TABLE.encode(pronounce(utterance.text)))
-            samples = read_audio(utterance.source())
+            samples = utterance.samples()
         except (InputError, ValueError) as error:
             return LeftOut(utterance.id, str(error))
         if problem := _problem(phonemes, samples, self.longest):
@@ -139,10 +154,12 @@ def prepare_noises(
     """``features`` (N, bins) of noises, up to 20 s each: the recordings in ``tar``, and ``babbles`` of its
     talkers.
 
-    Recordings whose names begin with one of ``left_out`` are passed over. Kept in ``folder``.
+    Recordings whose names begin with one of ``left_out`` are passed over. Kept in ``folder``, until another
+    archive is given or another choice of it.
     """
     kept = folder / f"noises-{features.kind}-{features.bins}.npz"
-    if not kept.exists():
+    made_of = json.dumps([tar.name, tar.stat().st_size if tar.exists() else None, seed, babbles, *left_out])
+    if not kept.exists() or (tar.exists() and _made_of(kept) != made_of):
         archive, longest = NoiseArchive(str(tar), left_out=left_out), 20 * SAMPLE_RATE
         sounds = list(archive.recordings(longest))
         if archive.has_babble:
@@ -150,6 +167,16 @@ def prepare_noises(
             sounds += [archive.babble(longest, random) for _ in range(babbles)]
         noises = [features_of(sound, features) for sound in sounds if len(sound) > SAMPLE_RATE]
         with atomic_file(kept) as file:
-            np.savez(file, *noises)
+            np.savez(file, np.array(made_of), *noises)
     with np.load(kept) as arrays:
-        return [arrays[name] for name in arrays.files]
+        return [arrays[name] for name in arrays.files if arrays[name].dtype.kind == "f"]
+
+
+def _made_of(kept: Path) -> str:
+    """What noises that are kept were made of; nothing if that is not known."""
+    try:
+        with np.load(kept) as arrays:
+            first = arrays[arrays.files[0]]
+    except (OSError, ValueError, IndexError, BadZipFile):
+        return ""
+    return str(first) if first.dtype.kind == "U" else ""

@@ -7,7 +7,6 @@ from numpy.random import Generator
 
 from nim4asr.acoustics.frontend import FeatureConfig, features_of
 from nim4asr.acoustics.normalization import Cmvn
-from nim4asr.audio.reading import read_audio
 from nim4asr.audio.samples import Floats
 from nim4asr.data.augmentation import AugmentationConfig
 from nim4asr.data.corpus import CorpusUtterance
@@ -75,8 +74,10 @@ class Recordings:
             self._sources.append(utterance)
 
     def samples(self, utterance: CorpusUtterance) -> Floats:
-        """The samples (N,) of ``utterance``, 16 kHz. Raises ``InputError`` if they cannot be read."""
-        return read_audio(self._sources[utterance.row].source())
+        """The samples (N,) of ``utterance``, 16 kHz. Raises ``InputError`` if they cannot be read, or are
+        fewer than they should be.
+        """
+        return self._sources[utterance.row].samples()
 
     def features(self, utterance: CorpusUtterance) -> Floats:
         """Its features (T, bins), before normalization. Raises ``InputError`` if they cannot be read."""

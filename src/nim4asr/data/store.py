@@ -1,14 +1,16 @@
 """A feature store: the features of a corpus, computed once and read at random.
 
 A folder with ``features.f16`` (frames, bins; half precision, before normalization), ``features.json`` (their
-kind) and ``index.jsonl`` (one utterance a line, with its first frame and their number). Training on two cores
-cannot decode and transform its audio at every epoch and still keep both cores for the network.
+kind) and ``index.jsonl`` (one utterance a line, with its first frame and their number); ``made-of.txt`` says
+of what. Training on two cores cannot decode and transform its audio at every epoch and still keep both cores
+for the network.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +24,7 @@ from nim4asr.audio.samples import Floats
 from nim4asr.data.augmentation import AugmentationConfig, add_noise, limit_band, vary
 from nim4asr.data.corpus import CorpusUtterance, LabeledUtterance
 from nim4asr.errors import InputError
-from nim4asr.files import atomic_file, write_atomic, write_json_lines
+from nim4asr.files import atomic_file, write_atomic, write_json_lines, writing
 from nim4asr.processes import parallel_map
 from nim4asr.progress import ProgressReporter, no_progress
 
@@ -31,6 +33,7 @@ Item = TypeVar("Item")
 _FEATURES = "features.f16"
 _KIND = "features.json"
 _INDEX = "index.jsonl"
+_MADE_OF = "made-of.txt"
 LEFT_OUT = "left-out.jsonl"
 
 
@@ -98,6 +101,7 @@ def build_store(
     listen: Callable[[Item], tuple[LabeledUtterance, Floats] | LeftOut],
     features: FeatureConfig,
     workers: int | None = None,
+    key: Callable[[Item], str] = repr,
     what: str = "utterances",
     total: int | None = None,
     progress: ProgressReporter = no_progress,
@@ -105,11 +109,19 @@ def build_store(
     """Write a store of the ``features`` of ``items``; returns how many utterances it holds.
 
     ``listen`` runs in worker processes: an item to its labels and samples (N,), or the reason to leave it
-    out, which is listed in ``left-out.jsonl``. The store appears whole or not at all. An existing store of
-    such features is left as it is.
+    out, which is listed in ``left-out.jsonl``. The store appears whole or not at all. An existing store is
+    left as it is if it was made of the same, by the ``key`` of each item, and in the same way: the same
+    features, and the same ``listen`` by its name or ``repr``. Else it is made again.
     """
-    if (folder / _INDEX).exists() and _kind_of(folder) == features:
+    items = list(items)
+    # The ``repr`` of a function is another one in every process.
+    how = [repr(features), getattr(listen, "__qualname__", None) or repr(listen)]
+    made_of = sha256("\n".join([*how, *map(key, items)]).encode("utf-8", "surrogatepass")).hexdigest()
+    if (folder / _INDEX).exists() and _is_of(folder, made_of, features, len(items)):
         return len(FeatureStore(folder).utterances)
+    # Features and index belong together: where there is no index, there is no store.
+    with writing(folder):
+        (folder / _INDEX).unlink(missing_ok=True)
     kept: list[dict[str, Any]] = []
     left_out: list[LeftOut] = []
     start = 0
@@ -125,8 +137,24 @@ def build_store(
             start += len(frames)
     write_atomic(folder / _KIND, json.dumps(features_to_row(features)) + "\n")
     write_json_lines(folder / LEFT_OUT, map(asdict, left_out))
+    write_atomic(folder / _MADE_OF, made_of + "\n")
     write_json_lines(folder / _INDEX, kept)
     return len(kept)
+
+
+def _is_of(folder: Path, made_of: str, features: FeatureConfig, count: int) -> bool:
+    """Whether the store in ``folder`` was made of these ``count`` items."""
+    try:
+        return (folder / _MADE_OF).read_text(encoding="utf-8").strip() == made_of
+    except OSError:
+        # Of a store that was made before this was written down, their number and kind are all that is known.
+        found = [folder / name for name in (_INDEX, LEFT_OUT) if (folder / name).exists()]
+        if sum(path.read_bytes().count(b"\n") for path in found) != count:
+            return False
+    try:
+        return _kind_of(folder) == features
+    except InputError:
+        return False
 
 
 class _Listener(Generic[Item]):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nim4asr.data.manifest import unique
 from nim4asr.errors import InputError
 from nim4asr.files import parse_json, read_text
 
@@ -58,11 +59,13 @@ def compare(report: Path, other: Path, samples: int = 2000, seed: int = 0) -> di
 
 
 def read_rows(report: Path) -> dict[str, dict[str, Any]]:
-    """The lines of a report's alignments by their utterance. Raises ``InputError`` if they are none."""
+    """The lines of a report's alignments by their utterance; of equal ids, by the id and a number. Raises
+    ``InputError`` if they are none.
+    """
     from nim4asr.evaluation.evaluate import ALIGNMENTS
 
     path = report / ALIGNMENTS
-    rows: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     # Not splitlines: a reference may hold U+2028, which JSON allows in a line.
     for number, line in enumerate(read_text(path, "report of nim4 evaluate").split("\n"), 1):
         if not line:
@@ -70,12 +73,14 @@ def read_rows(report: Path) -> dict[str, dict[str, Any]]:
         try:
             row = parse_json(line)
             _counts(row["errors"]), _counts(row["phoneme_errors"])
-            rows[str(row["id"])] = row
+            row["id"], _ = str(row["id"]), row["language"]
+            rows.append(row)
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f"{path}, line {number}: this is no line of a report; evaluate again with --report"
             ) from None
-    return rows
+    # Reports of today have no equal ids, but those of before might.
+    return dict(zip(unique([row["id"] for row in rows]), rows, strict=True))
 
 
 def _intervals(

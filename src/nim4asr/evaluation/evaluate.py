@@ -194,12 +194,13 @@ def evaluate(
     for. By ``telephone``, half the bandwidth of the recordings is heard. With ``hotwords``, they are listened
     for, and the summary tells what became of those that were said. With ``report``, also writes
     ``alignments.jsonl`` (a line an utterance) and ``summary.json`` there. An utterance whose audio cannot be
-    read is left out, and counted and named under ``skipped``; a report that cannot be written is told under
-    ``report_failed``.
+    read is left out, and counted and named under ``skipped``; one whose audio is damaged or cut short is
+    named under ``damaged``; a report that cannot be written is told under ``report_failed``.
     """
     total, by_language = _Totals(), dict[str, _Totals]()
     names = None if hotwords is None else NameList(hotwords.texts())
     skipped: list[str] = []
+    damaged: list[str] = []
     lines: list[str] = []
     heard: list[Heard] = []
     for utterance in progress(utterances, "evaluating", len(utterances)):
@@ -208,6 +209,7 @@ def evaluate(
         except InputError as error:
             skipped.append(str(error))
             continue
+        damaged += [f"{utterance.id}: {warning}" for warning in judgement.transcript.warnings]
         total.add(judgement)
         by_language.setdefault(utterance.language, _Totals()).add(judgement)
         unseen = None if seen is None else unseen_share(utterance.text, seen)
@@ -228,6 +230,7 @@ def evaluate(
         },
         "slices": slices(heard),
         "skipped": skipped,
+        "damaged": damaged,
     }
     if report is not None:
         try:

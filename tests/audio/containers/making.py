@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from nim4asr.audio.samples import Floats
 from nim4asr.audio.reading import stream_audio
+from nim4asr.audio.samples import Floats
 
 RATE = 16_000
 # Pitches far enough from one another to be told apart in a frame of 50 ms.

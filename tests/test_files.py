@@ -1,5 +1,6 @@
 import errno
 import multiprocessing
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,53 @@ def test_those_who_lock_lose_no_update(tmp_path: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join()
+    assert path.read_text() == "60"
+
+
+def test_a_lock_lies_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no temporary folder, or one that others may put links into."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: (_ for _ in ()).throw(FileNotFoundError("none")))
+    path = tmp_path / ("x" * 250)
+    with locked(path):
+        write_atomic(path, "written")
+    (lock,) = set(tmp_path.iterdir()) - {path}
+    assert lock.name.startswith(".") and lock.suffix == ".lock"
+    # By another name it is the same lock.
+    (tmp_path / "link").symlink_to(path)
+    with locked(tmp_path / "link"):
+        pass
+    assert set(tmp_path.iterdir()) == {path, lock, tmp_path / "link"}
+
+
+def test_a_lock_follows_no_link(tmp_path: Path) -> None:
+    path, precious = tmp_path / "file", tmp_path / "precious"
+    precious.write_text("kept")
+    with locked(path):
+        pass
+    (lock,) = tmp_path.glob(".*.lock")
+    lock.unlink()
+    lock.symlink_to(precious)
+    with pytest.raises(InputError, match="file: cannot be written"), locked(path):
+        pass
+    assert precious.read_text() == "kept"
+
+
+def test_where_no_lock_can_be_made(tmp_path: Path) -> None:
+    for place in (tmp_path / "a\0b", Path("/proc/none/file")):
+        with pytest.raises(InputError, match="cannot be written"), locked(place):
+            pass
+
+
+def test_threads_wait_for_one_another(tmp_path: Path) -> None:
+    path = tmp_path / "count"
+    path.write_text("0")
+    threads = [threading.Thread(target=add_one, args=(path,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert path.read_text() == "60"
 
 

@@ -66,3 +66,16 @@ def test_what_is_no_report(tmp_path: Path, text: str) -> None:
     (tmp_path / "alignments.jsonl").write_text(text + "\n")
     with pytest.raises(InputError, match="line 1: this is no line of a report"):
         rates(tmp_path)
+
+
+def test_equal_ids_lose_nothing(tmp_path: Path) -> None:
+    """As reports had them before a manifest's ids were made unique."""
+    folders = [report(tmp_path / name, errors) for name, errors in (("a", [1, 2, 6]), ("b", [0, 1, 2]))]
+    for folder in folders:
+        rows = [
+            json.loads(line) | {"id": "same"}
+            for line in (folder / "alignments.jsonl").read_text().splitlines()
+        ]
+        (folder / "alignments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert rates(folders[0])["cer"].value == 0.3
+    assert compare(*folders)["cer"].value == 0.2

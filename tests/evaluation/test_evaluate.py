@@ -159,3 +159,15 @@ def test_by_telephone_half_the_bandwidth_is_heard(tmp_path: Path) -> None:
     assert (
         narrow[5000:].sum() < 1e-4 * wide[5000:].sum() and narrow[500:3000].sum() > 0.9 * wide[500:3000].sum()
     )
+
+
+def test_damaged_audio_is_named(tmp_path: Path) -> None:
+    class Warned(Parrot):
+        def transcribe(self, source: Any, *, name: str, hotwords: HotwordIndex | None) -> Transcript:
+            heard = super().transcribe(source, name=name, hotwords=hotwords)
+            return replace(heard, warnings=("the file is cut short",) if name == "2" else ())
+
+    warned: Any = Warned(PARROT.answers)
+    summary = evaluate(warned, UTTERANCES)
+    assert summary["damaged"] == ["2: the file is cut short"]
+    assert evaluate(PARROT, UTTERANCES)["damaged"] == []

@@ -152,10 +152,10 @@ def locked(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock
 
-    place = path.absolute().resolve()
-    # Short, so that it fits where the name itself just does.
-    lock = FileLock(place.with_name(f".{zlib.crc32(os.fsencode(place.name)):08x}.lock"), is_singleton=False)
     with writing(path):
+        place = path.absolute().resolve()
+        # Short, so that it fits where the name itself just does.
+        lock = FileLock(place.with_name(f".{zlib.crc32(os.fsencode(place.name)):08x}.lock"))
         try:
             lock.acquire()
         except NotImplementedError as error:

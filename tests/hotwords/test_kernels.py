@@ -48,6 +48,33 @@ def test_without_numba_they_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> 
     assert own("twice", 1) == 2 and "_compiled" not in own.__dict__
 
 
+def test_without_a_place_on_disk_they_are_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a read-only installation without a home folder."""
+    caching = pytest.importorskip("numba.core.caching")
+    # Its name differs between versions.
+    kept = getattr(caching, "CacheImpl", None) or caching._CacheImpl
+    monkeypatch.setattr(kept, "_locator_classes", [])
+    own = Kernels(twice, four_times)
+    # What was compiled before cannot be read either: who has little to search for does not wait for more.
+    own._on_disk = True
+    assert own("four_times", 3) == 12 and "_compiled" not in own.__dict__
+    own.compile_now = True
+    assert own("four_times", 3) == 12 and "_compiled" in own.__dict__
+
+
+def test_a_disk_that_is_full_when_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    caching = pytest.importorskip("numba.core.caching")
+
+    def full(self: object, *arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", full)
+    own = Kernels(twice, four_times)
+    own.compile_now = True
+    monkeypatch.setattr(caching.IndexDataCacheFile, "load", lambda self, key: None)
+    assert own("four_times", 3) == 12 and own("four_times", 4) == 16
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_compiled_and_interpreted_find_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(seed)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from nim4asr.model.prompt import MOST_HINTS
 
@@ -36,10 +35,14 @@ class HintConfig:
     """The least evidence of a hint: 0 is as likely said as not."""
     tie_margin: float = 0.5
     """Names that sound the same share a place if their evidence is within this of its best."""
-    category_bias: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    category_bias: Mapping[str, float] = field(default_factory=dict)
     """Adds to the evidence of the names of a category: log 2 for one whose names are said twice as
     often as others.
     """
+
+    def __post_init__(self) -> None:
+        # Its own, so that nobody changes it afterwards, and a dict, which can be sent to other processes.
+        object.__setattr__(self, "category_bias", dict(self.category_bias))
 
 
 def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit]:

@@ -3,7 +3,8 @@
 Compiled they are some hundred times as fast, but to compile them takes a quarter of a minute, once on each
 machine. So they are interpreted until as much time has been spent on that as compiling takes (whoever has
 little to search for never waits), unless numba finds them compiled on disk. ``nim4 hotwords build`` compiles
-them; a server does when it starts (``nim4asr.hotwords.index.warm_up``).
+them; a server does when it starts (``nim4asr.hotwords.index.warm_up``). Where there is no place on disk for
+what was compiled, as in a read-only installation without a home folder, it is kept in memory.
 """
 
 import time
@@ -33,7 +34,12 @@ class Kernels:
     def __call__(self, name: str, *arguments: Any) -> Any:
         """The result of one of the functions."""
         if self._is_worth_it:
-            return self._compiled[name](*arguments)
+            try:
+                return self._compiled[name](*arguments)
+            except OSError:
+                # It is compiled and cannot be kept on disk, which numba tells before it runs anything.
+                self._compiled = self._jitted(cache=False)
+                return self._compiled[name](*arguments)
         began = time.perf_counter()
         try:
             return self._functions[name](*arguments)
@@ -42,7 +48,9 @@ class Kernels:
 
     @property
     def _is_worth_it(self) -> bool:
-        return self._installed and (self.compile_now or self._spent > _COMPILING or self._on_disk)
+        if not self._installed:
+            return False
+        return self.compile_now or self._spent > _COMPILING or (self._on_disk and self._has_place)
 
     @cached_property
     def _installed(self) -> bool:
@@ -57,7 +65,22 @@ class Kernels:
         return any(path.parent.joinpath("__pycache__").glob(pattern))
 
     @cached_property
+    def _has_place(self) -> bool:
+        """Whether numba has a place on disk to read what was compiled from."""
+        try:
+            self._jitted(cache=True)
+        except RuntimeError:
+            return False
+        return True
+
+    @cached_property
     def _compiled(self) -> dict[str, Callable[..., Any]]:
+        return self._jitted(cache=self._has_place)
+
+    def _jitted(self, cache: bool) -> dict[str, Callable[..., Any]]:
+        """The functions, to be compiled when they are first called. Raises ``RuntimeError`` if they are to be
+        kept on disk and there is no place.
+        """
         from numba import njit
 
         # The functions again, in a namespace of their own, where the names of those they call are compiled
@@ -66,5 +89,5 @@ class Kernels:
         for name, function in self._functions.items():
             namespace = {**function.__globals__, **found}
             again = FunctionType(function.__code__, namespace, name)
-            found[name] = njit(cache=True, **self._options.get(name, {}))(again)
+            found[name] = njit(cache=cache, **self._options.get(name, {}))(again)
         return found

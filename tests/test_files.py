@@ -15,6 +15,7 @@ from nim4asr.files import (
     mended_log,
     parse_json,
     read_text,
+    temporary_folder,
     write_atomic,
 )
 
@@ -78,6 +79,19 @@ def test_those_who_lock_lose_no_update(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert path.read_text() == "60"
+
+
+def test_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    with temporary_folder() as folder:
+        (folder / "file").write_text("a")
+    assert not folder.exists()
+
+    def none(*arguments: object, **options: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.mkdtemp", none)
+    with pytest.raises(InputError, match="set TMPDIR"), temporary_folder():
+        pass
 
 
 def test_a_lock_lies_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

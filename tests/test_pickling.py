@@ -87,5 +87,5 @@ def test_results() -> None:
 
 
 def test_recipes(tmp_path: Path) -> None:
-    for recipe in (nano.recipe(tmp_path), nano.longer(tmp_path), nim4_2b3.recipe(tmp_path)):
+    for recipe in (nano.recipe(tmp_path), nano.longer(tmp_path), nim4_2b3.network()):
         assert pickle.loads(pickle.dumps(recipe)) == recipe and copy.deepcopy(recipe) == recipe

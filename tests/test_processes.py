@@ -25,6 +25,15 @@ def test_what_is_not_worth_a_process_is_done_here() -> None:
         assert list(parallel_map(place, items, workers, chunk)) == [(n, os.getpid()) for n in items]
 
 
+@pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), ImportError("no sem_open")])
+def test_without_shared_memory_all_is_done_here(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", none)
+    assert list(parallel_map(place, range(9), 2, 2)) == [(n, os.getpid()) for n in range(9)]
+
+
 _JOB = """
 import os, sys, time
 from pathlib import Path

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -141,6 +142,20 @@ def parse_json(text: str) -> Any:
 def is_unicode(text: str) -> bool:
     """Whether ``text`` can be written as UTF-8: a string may hold surrogates, which are no characters."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """An empty folder, gone when the block ends. Raises ``InputError`` if there is no place for one."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="nim4asr-")
+    except OSError as error:
+        raise InputError(
+            "there is no place for temporary files; set TMPDIR to a folder that can be written "
+            f"({reason(error)})"
+        ) from None
+    with folder as name:
+        yield Path(name)
 
 
 @contextmanager

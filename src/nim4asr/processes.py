@@ -17,7 +17,8 @@ def parallel_map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None, chunk: int = 1
 ) -> Iterator[Result]:
     """``function`` of each item, in order, in as many processes as there are cores unless told; they get
-    ``chunk`` items at a time. One worker, or no more than one chunk, is this process itself.
+    ``chunk`` items at a time. One worker, or no more than one chunk, is this process itself; so is all where
+    processes cannot be given work: they need semaphores, which are not there without shared memory.
 
     The processes are fresh interpreters. Forked ones would inherit what this one's threads hold, torch's
     among them, and might wait for it for ever. So a script that calls this needs ``if __name__ ==
@@ -30,7 +31,13 @@ def parallel_map(
         yield from map(function, items)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
+    try:
+        pool = ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent)
+    except (OSError, ImportError):
+        # ``ImportError`` is Python's where the platform has none at all.
+        yield from map(function, items)
+        return
+    with pool:
         yield from pool.map(function, items, chunksize=chunk)
 
 

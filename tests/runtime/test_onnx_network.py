@@ -216,6 +216,18 @@ def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floa
         hears(damaged)
 
 
+def test_a_model_for_which_there_is_no_memory_is_not_damaged(
+    exported: Path, speech: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", full)
+    with pytest.raises(InputError, match="there is not enough memory for the model") as error:
+        Recognizer(onnx_model(exported)).transcribe(speech, sample_rate=SAMPLE_RATE)
+    assert "nim4 export" not in str(error.value)
+
+
 def test_only_qwen3_can_be_exported(toy_checkpoint: Checkpoint, tmp_path: Path) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 

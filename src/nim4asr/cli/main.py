@@ -31,7 +31,7 @@ from nim4asr.cli import (
     train,
     transcribe,
 )
-from nim4asr.errors import InputError
+from nim4asr.errors import InputError, is_out_of_memory
 
 _COMMANDS = (
     transcribe,
@@ -104,34 +104,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"nim4: {error}", file=sys.stderr)
         return 1
-    except ModuleNotFoundError as error:
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+        return _failed(error)
+    except KeyboardInterrupt:
+        print("nim4: interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+def _failed(error: Exception) -> int:
+    """Tell what the machine lacks, and return the exit status. Raises ``error`` again if it is a fault."""
+    if is_out_of_memory(error):
+        print("nim4: there is not enough memory for this", file=sys.stderr)
+        return 1
+    if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRAS:
-            raise
+            raise error
         extra = _EXTRAS[package]
         print(
             f"nim4: this needs {package}, which is not installed: pip install 'nim4asr[{extra}]'",
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print("nim4: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # The reader has gone (``nim4 ... | head``).
         _drop_output()
         return 141
-    except OSError as error:
-        if error.filename is not None:
-            # A place that cannot be looked at: too long a name, no right to it, a loop of links.
-            print(f"nim4: {error.filename}: {error.strerror}", file=sys.stderr)
-            return 1
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
-            raise
+    if isinstance(error, OSError) and error.filename is not None:
+        # A place that cannot be looked at: too long a name, no right to it, a loop of links.
+        print(f"nim4: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
         _drop_output()
         print(f"nim4: the output cannot be written ({error.strerror})", file=sys.stderr)
         return 1
-    return status
+    raise error
 
 
 def _speak_utf8() -> None:

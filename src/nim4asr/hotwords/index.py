@@ -4,16 +4,17 @@ time.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.errors import InputError
+from nim4asr.files import temporary_folder
 from nim4asr.hotwords.building import Built, assemble
 from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.evidence import KERNELS as WEIGHING
@@ -80,9 +81,9 @@ def warm_up() -> None:
     index.add([Name("北京")])
     phonemes = TABLE.encode(pronounce("北京"))
     index.search_phonemes(phonemes)
-    # As a database in a file has them: mapped, and read-only.
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "one.db"
+    # As a database in a file has them: mapped, and read-only. Without a place for one, the first has to wait.
+    with suppress(InputError), temporary_folder() as folder:
+        path = folder / "one.db"
         index.save(path)
         HotwordIndex.load(path).search_phonemes(phonemes)
 

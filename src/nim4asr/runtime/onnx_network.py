@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from nim4asr.audio.samples import Floats
-from nim4asr.errors import InputError
+from nim4asr.errors import InputError, is_out_of_memory
 from nim4asr.files import reason
 from nim4asr.model.folder import ModelFolder
 from nim4asr.model.quantization import SCALE, dequantized, is_quantized, is_scale
@@ -271,6 +271,8 @@ def _session(graph: Graph, folder: ModelFolder, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # Its own classes of errors have no common base.
+        if is_out_of_memory(error):
+            raise InputError(f"{folder.path}: there is not enough memory for the model") from None
         raise InputError(
             f"{path}: onnxruntime cannot run this graph with the model's weights ({reason(error)}); "
             f"write the graphs again with: nim4 export {folder.path}"

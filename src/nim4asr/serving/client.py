@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import numpy as np
 
+from nim4asr.addresses import is_loopback
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import EndReason
 from nim4asr.errors import InputError
@@ -50,7 +51,8 @@ def stream_to_server(blocks: Iterable[Floats], options: ClientOptions) -> Iterat
     url = realtime_url(options.server)
     context = ssl.create_default_context() if url.startswith("wss") else None
     try:
-        with connect(url, additional_headers=headers, ssl=context, max_size=None) as socket:
+        proxy: Literal[True] | None = None if is_loopback(urlsplit(url).hostname) else True
+        with connect(url, additional_headers=headers, ssl=context, max_size=None, proxy=proxy) as socket:
             rows: SimpleQueue[Mapping[str, Any] | None] = SimpleQueue()
 
             def receive() -> None:

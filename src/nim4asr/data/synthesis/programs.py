@@ -5,9 +5,7 @@ Chinese is handed to espeak-ng as pinyin, so that it says just the phonemes the 
 
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Literal
 
@@ -16,6 +14,7 @@ import numpy as np
 from nim4asr.audio.reading import read_audio
 from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
+from nim4asr.files import temporary_folder
 
 _ESPEAK_VARIANTS = """
     Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique Hugo Jacky Lee Marco Mario Michael Mike Mr
@@ -58,8 +57,8 @@ def synthesize(text: str, voice: Voice) -> Floats:
 
     Raises ``InputError`` if the synthesizer is not installed or fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        wav = Path(folder) / "speech.wav"
+    with temporary_folder() as folder:
+        wav = folder / "speech.wav"
         if voice.program == "flite":
             stretch = f"duration_stretch={160 / voice.rate:.2f}"
             command = ["flite", "-voice", voice.name, "--setf", stretch, "-t", text, "-o", str(wav)]

@@ -28,6 +28,7 @@ EXPECTED_SKIPS = (
     "needs Node and OpenAI's npm package",
     "needs Ray",
     "needs the clients of sherpa-onnx and FunASR",
+    "needs mount namespaces",
 )
 # Four clips of espeak-ng and flite, which nano gets right.
 CLIP_FOLDER = Path(__file__).parent / "clips"

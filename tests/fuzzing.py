@@ -98,6 +98,9 @@ def sounds() -> tuple[bytes, ...]:
         ("FLAC", "PCM_16"),
         ("MP3", None),
         ("OGG", "OPUS"),
+        ("OGG", "VORBIS"),
+        ("AIFF", "PCM_16"),
+        ("WAV", "IMA_ADPCM"),
     ):
         buffer = io.BytesIO()
         soundfile.write(buffer, wave, 16_000, format=kind, subtype=subtype)
@@ -125,6 +128,87 @@ def hear_file(random: Random, folder: Path) -> None:
     path = folder / "a.wav"
     path.write_bytes(damaged(random.choice(sounds()), random))
     assert np.isfinite(read_audio(random.choice((path, path.read_bytes())))).all()
+
+
+@cache
+def tracks() -> tuple[bytes, ...]:
+    """Containers whose sound begins late, pauses or begins at once; nothing where there is no PyAV."""
+    from importlib.util import find_spec
+
+    if find_spec("av") is None:
+        return ()
+    from tests.audio.containers.making import muxed, tone
+
+    made = []
+    for kind, codec in (("mp4", "aac"), ("webm", "libopus"), ("matroska", "flac"), ("mov", "pcm_s16le")):
+        part = tone(400, 0.2, rate=48_000)
+        for begins in ((0.0,), (3.0,), (0.0, 1.5), (0.5, 30.0)):
+            made.append(muxed(kind, codec, *((begin, part) for begin in begins), cluster_time_limit="100"))
+    made += [
+        muxed(kind, codec, (0.0, part)) for kind, codec in (("adts", "aac"), ("ogg", "flac"), ("mp2", "mp2"))
+    ]
+    return tuple(made)
+
+
+def _heard(data: bytes, path: Path, random: Random) -> None:
+    """All of a file, or as much as its reader wants of it: finite, in bounds, and told in sentences."""
+    from nim4asr.audio.reading import stream_audio
+
+    path.write_bytes(data)
+    warnings: list[str] = []
+    blocks = stream_audio(random.choice((path, data)), warnings.append)
+    seconds, wanted = 0.0, random.choice((3, 10**9, 10**9))
+    for number, block in enumerate(blocks):
+        assert block.dtype == np.float32 and block.ndim == 1 and len(block) <= 1 << 20
+        assert np.isfinite(block).all() and np.abs(block).max(initial=0) <= 16
+        seconds += len(block) / 16_000
+        if number >= wanted:
+            blocks.close()  # type: ignore[attr-defined]
+            return
+    # Damage may say anything, but not for ever.
+    assert seconds < 7200 + 600
+    assert len(warnings) <= 2 and all("\n" not in one for one in warnings)
+
+
+def hear_joined(random: Random, folder: Path) -> None:
+    """Sound files one behind another, with tags, junk or nothing between them, some of them damaged."""
+    parts: list[bytes] = []
+    for _ in range(random.randint(1, 4)):
+        match random.randrange(7):
+            case 0:
+                size = random.randrange(2000)
+                head = b"ID3\x04\0\0" + bytes((size >> shift) & 0x7F for shift in (21, 14, 7, 0))
+                parts.append(head + random.randbytes(random.choice((size, size, size // 2))))
+            case 1:
+                parts.append(
+                    random.choice((b"TAG", b"TAG+", b"APETAGEX", b"LYRICSBEGIN", b"OggS", b"fLaC")) * 9
+                )
+            case 2:
+                parts.append(random.choice((bytes, random.randbytes))(random.randrange(5000)))
+        part = random.choice(sounds() + tracks())
+        parts.append(damaged(part, random) if random.random() < 0.4 else part)
+    _heard(b"".join(parts), folder / "a.wav", random)
+
+
+def hear_container(random: Random, folder: Path) -> None:
+    """A container whose sound begins late or pauses, with a stretch of it damaged, moved, gone or doubled."""
+    data = bytearray(random.choice(tracks() or sounds()))
+    begin = random.randrange(len(data))
+    end = min(len(data), begin + random.choice((1, 10, 100, 1000)))
+    match random.randrange(6):
+        case 0:
+            data[begin:end] = bytes(end - begin)
+        case 1:
+            data[begin:end] = random.randbytes(end - begin)
+        case 2:
+            del data[begin:end]
+        case 3:
+            data[begin:begin] = data[begin:end]
+        case 4:
+            data[begin:end] = data[begin:end][::-1]
+        case 5:
+            del data[begin:]
+    _heard(bytes(data), folder / random.choice(("a.mp4", "a.mp3", "a")), random)
 
 
 def hear_samples(random: Random, folder: Path) -> None:
@@ -285,8 +369,8 @@ def give_hints(random: Random, folder: Path) -> None:
 
 
 TARGETS: tuple[Target, ...] = (
-    *(hear_file, hear_samples, pronounce_text, read_list, open_database, open_model),
-    *(read_a_manifest, read_a_run, give_hints),
+    *(hear_file, hear_joined, hear_container, hear_samples, pronounce_text, read_list, open_database),
+    *(open_model, read_a_manifest, read_a_run, give_hints),
 )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_a_recording_that_cannot_be_read(utterance: Utterance, tmp_path: Path) -
 
 
 def test_a_recording_that_is_shorter_than_its_manifest_says(utterance: Utterance, tmp_path: Path) -> None:
-    longer = Recordings([replace(utterance, duration=1.5)])
+    longer = Recordings([replace(utterance, duration=1.5)], KaldiFeatures())
     for read in (longer.samples, longer.features):
         with pytest.raises(InputError, match=r"1\.00 s of sound, of which the manifest says 1\.50"):
             read(longer.utterances[0])
@@ -71,6 +71,6 @@ def test_a_recording_that_is_shorter_than_its_manifest_says(utterance: Utterance
     torn = tmp_path / "torn.wav"
     soundfile.write(torn, np.zeros(32_000), SAMPLE_RATE)
     torn.write_bytes(torn.read_bytes()[:40_000])
-    damaged = Recordings([replace(utterance, audio=str(torn), duration=1.0)])
+    damaged = Recordings([replace(utterance, audio=str(torn), duration=1.0)], KaldiFeatures())
     with pytest.raises(InputError, match="cut short"):
         damaged.samples(damaged.utterances[0])

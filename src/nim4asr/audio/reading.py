@@ -29,6 +29,9 @@ Warn = Callable[[str], None]
 
 # So long a pipe may stay silent, in seconds.
 _PATIENCE = 30.0
+# No more silence than this is put between what is heard of one file, in seconds: a few bytes of a damaged or
+# malicious file may say anything.
+_MOST_SILENCE = 7200.0
 
 
 def read_audio(source: Source, warn: Warn | None = None) -> Floats:
@@ -80,6 +83,7 @@ class _Timeline:
         self._format: tuple[int, int] | None = None
         self._resampler: Resampler | None = None
         self._lost: list[tuple[float, float]] = []  # where, and for how long
+        self._silence_left = _MOST_SILENCE
         self._missing: list[float | None] = []
 
     def add(self, stretch: Stretch) -> Iterator[Floats]:
@@ -97,6 +101,9 @@ class _Timeline:
                 yield self._counted(self._resampler.feed(samples))
             case Silence(seconds, lost):
                 yield from self._flushed()
+                lost = lost or seconds > self._silence_left
+                seconds = min(seconds, self._silence_left)
+                self._silence_left -= seconds
                 if lost:
                     self._lost.append((self._given / SAMPLE_RATE, seconds))
                 left = round(seconds * SAMPLE_RATE)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from audio.containers.making import HIGH, LOW, heard, muxed, near, tone
+from nim4asr.audio.reading import stream_audio
 
 pytest.importorskip("av")
 
@@ -58,3 +59,13 @@ def test_times_that_go_back_are_another_beginning() -> None:
     found, _, length = heard(parts + muxed("webm", "libopus", (2.0, tone(HIGH, rate=48_000))))
     assert near(found, {LOW: (2.0, 3.0), HIGH: (5.0, 6.0)}, 0.1), found
     assert abs(length - 6) < 0.3
+
+
+def test_absurd_times_do_not_fill_the_memory() -> None:
+    """Of a jump of days nothing is believed, of many of half an hour two hours in all."""
+    pieces = [tone(LOW, 0.2, rate=48_000)] * 8
+    _, warnings, length = heard(muxed("webm", "libopus", (0.0, pieces[0]), (400_000.0, pieces[1])))
+    assert length < 2
+    often = muxed("webm", "libopus", *((1800.0 * number, piece) for number, piece in enumerate(pieces)))
+    length = sum(map(len, stream_audio(often, warnings.append))) / 16_000
+    assert 7200 < length < 7210 and "a gap in 7 places" in warnings[-1]

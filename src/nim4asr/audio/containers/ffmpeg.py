@@ -38,8 +38,8 @@ DECODERS = frozenset(
 # Times are those of the container, counted from its zero. But one that begins later than this is a part of
 # something longer, such as a broadcast, and begins where it begins.
 _LATEST_START_S = 3600.0
-# A jump in the times beyond this is damage, where the container does not say how long it is.
-_LONGEST_PAUSE_S = 86_400.0
+# A jump in the times beyond this is damage.
+_LONGEST_PAUSE_S = 3600.0
 # So many times in a row what follows may not be found, before it is given up.
 _MOST_FAILURES = 100
 # Times are rounded, and recorders' clocks wander. A shorter pause is none.

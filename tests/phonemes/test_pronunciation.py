@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nim4asr.phonemes import TABLE, in_word, pronounce, pronunciations, settled, tokenize
+from nim4asr.phonemes import TABLE, pronounce, pronunciations, settled, tokenize
 from nim4asr.text.spoken import spoken_form
 
 
@@ -74,11 +74,6 @@ def test_every_string_is_pronounced_or_reported(text: str) -> None:
 def test_time_is_in_proportion_to_the_length(part: str) -> None:
     # 20,000 characters took minutes to hours where it grew with the square or the cube.
     assert tokenize(spoken_form(part * (20_000 // len(part))))
-
-
-def test_where_a_word_goes_on() -> None:
-    assert in_word("airport", 3) and not in_word("air port", 3) and not in_word("去port", 1)
-    assert in_word("a12", 2) and not in_word("port", 0) and not in_word("port", 4)
 
 
 @pytest.mark.parametrize("text", ["", "！？", "  "])

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import chain, islice, product
 
 from nim4asr.phonemes import english, mandarin
-from nim4asr.text.characters import HAN, is_han
+from nim4asr.text.characters import HAN, fold, is_han
 from nim4asr.text.spoken import holds_number, spoken_form
 
 Phonemes = tuple[str, ...]
 
-# Letters of the Latin script, accents included; what they are without accents, ``english.fold`` knows.
+# Letters of the Latin script, accents included; what they are without accents, ``fold`` knows.
 _LATIN = (
     r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]"
 )
@@ -63,7 +63,7 @@ def tokenize(text: str) -> list[Token]:
             )
             position = end
         elif word := _WORD.match(text, position):
-            found = english.readings(english.fold(word.group()))
+            found = english.readings(fold(word.group()))
             tokens.append(Token(word.group(), position, word.end(), found[0] if found else ()))
             position = word.end()
         else:
@@ -94,15 +94,6 @@ def settled(text: str) -> int:
     return start
 
 
-def in_word(text: str, place: int) -> bool:
-    """Whether ``place`` is inside a word that is written without spaces in it: a letter or digit on both
-    sides, and neither of them Chinese.
-    """
-    return 0 < place < len(text) and all(
-        character.isalnum() and not is_han(character) for character in text[place - 1 : place + 1]
-    )
-
-
 def pronounce(text: str) -> list[str]:
     """The likeliest phonemes of ``text``, digits read out.
 
@@ -130,7 +121,7 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
     for run in re.finditer(rf"({_WORD.pattern})|({_HAN})|\w", spoken):
         word, han = run.groups()
         if word is not None:
-            parts.append(list(english.readings(english.fold(word))))
+            parts.append(list(english.readings(fold(word))))
         elif han is not None:
             parts.append([tuple(chain.from_iterable(reading)) for reading in mandarin.read_all(han, limit)])
         elif run.group().isalnum():

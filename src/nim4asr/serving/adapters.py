@@ -25,7 +25,6 @@ from nim4asr.recognition.events import Event, Failed, Final, Partial
 from nim4asr.recognition.result import Segment
 from nim4asr.serving.errors import ApiError
 from nim4asr.serving.live import LiveConnection
-from nim4asr.serving.shapes import joined
 from nim4asr.serving.sockets import admitted
 from nim4asr.serving.state import state_of
 
@@ -212,7 +211,7 @@ class FunAsr(_Adapter):
         times = [[round(word.start * 1000), round(word.end * 1000)] for word in segment.words]
         return {
             **self._common("offline" if mode == "offline" else "2pass-offline"),
-            "text": joined("", segment.text),
+            "text": segment.text,
             "timestamp": json.dumps(times),
             "is_final": False,
         }

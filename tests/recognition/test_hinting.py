@@ -72,6 +72,12 @@ def test_names_that_were_heard_become_hints(names: HotwordIndex) -> None:
         ("中国人今天天气很好大家都很高兴", "中国人今天天气很好大家都是中国人", ["中国人"], False),
         # No hint in it: the text without hints will do.
         ("今天天气很好", "今天天气很好", ["中国人"], False),
+        # Letters inside another word are no hint: there is no use for it, and nothing bears it out.
+        ("we were planning", "we were planning", ["Ann"], False),
+        ("ann was planning", "ann was planning", ["Ann"], True),
+        ("we were planning", "we and Oscar were planning", ["Oscar"], False),
+        ("我和Ann说", "我和ann说", ["Ann"], True),
+        ("五g手机", "五g手机", ["5G"], True),
         # What has no sound cannot be contradicted.
         ("今天天气很好", "今天नमस्ते很好", ["नमस्ते"], True),
     ],

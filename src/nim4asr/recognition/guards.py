@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.phonemes import in_word
+from nim4asr.text.characters import in_word
 
 
 def loop_length(tokens: Sequence[int], config: DecodingConfig) -> int:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nim4asr.phonemes import TABLE, pronounce, pronunciations, settled, tokenize
@@ -56,6 +56,7 @@ def test_latin_names_are_said_without_their_accents(text: str, plain: str) -> No
     assert " ".join(token.text for token in tokenize(text)) == text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.text("0123456789$€%.,:/+#-é 中월", max_size=30))
 def test_every_string_is_pronounced_or_reported(text: str) -> None:
     tokens = tokenize(spoken_form(text))
@@ -82,6 +83,7 @@ def test_nothing_to_say(text: str) -> None:
     assert pronunciations(text) == []
 
 
+@settings(deadline=None)
 @given(
     st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=40),
     st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=12),

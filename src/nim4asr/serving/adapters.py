@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.errors import InputError
+from nim4asr.hotwords.names import names_in
 from nim4asr.recognition.events import Event, Failed, Final, Partial
 from nim4asr.recognition.result import Segment
 from nim4asr.serving.errors import ApiError
@@ -240,4 +241,4 @@ def _hotwords(given: object) -> list[str]:
             return [str(name) for name in row]
     except (ValueError, RecursionError):
         pass
-    return [name for name in given.replace(",", " ").split() if name]
+    return names_in(given)

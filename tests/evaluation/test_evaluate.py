@@ -46,7 +46,7 @@ class Parrot:
             # It hears the text's first character, and is given that and another as hints.
             hits, hints = (Hit(text[:1], 0, 1, 1.0, True, 3, 1.0),), (text[:1], "号")
         segment = Segment(0, 2, text, 1.0, (), tuple(phonemes.split()), hits, hints)
-        return Transcript(name, 2.0, (segment,), 0.5)
+        return Transcript(name, 2.0, (segment,), 1.0)
 
 
 def utterance(id: str, text: str, language: str) -> Utterance:

@@ -32,3 +32,8 @@ def test_segments_are_joined_by_script() -> None:
     segments = tuple(Segment(0.0, 1.0, text, 1.0) for text in texts)
     text = "we met at the café it was late他说“好”OK …then fine"
     assert Transcript("a", 1.0, segments, 0.1).text == text
+
+
+def test_the_real_time_factor_is_of_what_computing_took() -> None:
+    assert Transcript("a", 2.0, (), 0.5).real_time_factor == 0.25
+    assert Transcript("a", 0.0, (), 0.5).real_time_factor == 0.0

@@ -65,15 +65,20 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """An audio and what was said in it. ``duration`` in seconds; ``real_time_factor`` is the seconds of
-    computing for a second of it. ``warnings`` tell of an audio that was not whole.
+    """An audio and what was said in it. ``duration`` and ``computing_s``, what computing took, in seconds;
+    ``warnings`` tell of an audio that was not whole.
     """
 
     audio: str
     duration: float
     segments: tuple[Segment, ...]
-    real_time_factor: float
+    computing_s: float
     warnings: tuple[str, ...] = ()
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing for a second of the audio; 0 for none."""
+        return self.computing_s / self.duration if self.duration else 0.0
 
     @property
     def text(self) -> str:

@@ -11,7 +11,7 @@ from nim4asr.hotwords.building import assemble
 from nim4asr.hotwords.hints import HintConfig
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.pronouncing import Pronounced, pronounce_name
+from nim4asr.hotwords.pronouncing import Pronounced, packed, pronounce_name
 from nim4asr.hotwords.search import certain
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.phonemes import TABLE, pronounce
@@ -203,7 +203,7 @@ def test_a_stream_writes_again_what_the_sound_contradicts(
 @pytest.mark.parametrize("size", [0, 100, 100_000])
 def test_silence_and_noise_give_no_name(nano: Recognizer, names: HotwordIndex, size: int) -> None:
     random = np.random.default_rng(0)
-    said = [bytes(one) for one in random.integers(1, len(TABLE), (size, 8), np.uint8)]
+    said = [packed(one) for one in random.integers(1, len(TABLE), (size, 8)).tolist()]
     crowd = assemble([Pronounced(Name(f"n{i}"), (one,)) for i, one in enumerate(said)])
     index = HotwordIndex([*names.databases, crowd])
     noise = (0.05 * random.standard_normal(4 * SAMPLE_RATE)).astype(np.float32)

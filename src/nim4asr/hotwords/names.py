@@ -124,8 +124,8 @@ def weighted_line(line: str, weighted: bool = False) -> dict[str, object]:
 
 
 def names_in(text: str) -> list[str]:
-    """The names in a line of them, with commas or spaces between; a number behind a name is its weight, and left
-    out: ``"阿里巴巴 20 通义实验室 30"``.
+    """The names in a line of them, with commas or spaces between; a number behind a name is its weight, and
+    left out: ``"阿里巴巴 20 通义实验室 30"``.
     """
     words = text.replace(",", " ").split()
     return [word for place, word in enumerate(words) if not (place and _WEIGHT.fullmatch(word))]

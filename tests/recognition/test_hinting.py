@@ -272,7 +272,7 @@ def test_partials_see_the_hits_so_far(nano: Recognizer, monkeypatch: pytest.Monk
     # All but the pause that ends the segment.
     events = stream.feed(read_audio(CLIP)[:-4000])
     assert not any(isinstance(event, Final) for event in events)
-    # HintResult in the middle of the sentence, it is a hint from then on, before the segment ends.
+    # Heard in the middle of the sentence, it is a hint from then on, before the segment ends.
     assert given[0] == () and given[-1] == ("中果",)
     assert any("中果" in e.stable + e.volatile for e in events if isinstance(e, Partial))
 

@@ -214,7 +214,7 @@ def peers(database: Database, heard: Sequence[Any]) -> dict[str, Any]:
     from rapidfuzz import fuzz, process
 
     keys = {
-        bytes(TABLE.toneless[p] for p in database.phonemes(number)).decode("latin-1")
+        "".join(chr(TABLE.toneless[p]) for p in database.phonemes(number))
         for number in range(len(database.owner))
     }
     automaton = ahocorasick.Automaton()
@@ -222,7 +222,7 @@ def peers(database: Database, heard: Sequence[Any]) -> dict[str, Any]:
         automaton.add_word(key, key)
     automaton.make_automaton()
     paths = [
-        bytes(TABLE.toneless[p] for p in greedy_path(log_probs.argmax(axis=1).tolist())).decode("latin-1")
+        "".join(chr(TABLE.toneless[p]) for p in greedy_path(log_probs.argmax(axis=1).tolist()))
         for log_probs in heard
     ]
     scanned = sorted(keys)

@@ -10,6 +10,7 @@ from nim4asr.files import (
     append_line,
     atomic_file,
     atomic_folder,
+    encoding_of,
     is_unicode,
     locked,
     mended_log,
@@ -54,6 +55,47 @@ def test_places_that_no_file_can_have(tmp_path: Path, name: str) -> None:
         write_atomic(tmp_path / name, "text")
     with pytest.raises(InputError, match=r"the list cannot be read|no such list"):
         read_text(tmp_path / name, "list")
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "gbk"]
+)
+def test_texts_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+    text = '{"text": "今天天气很好，我们去公园。"}\n{"text": "hello"}\n'
+    (tmp_path / "a").write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert read_text(tmp_path / "a") == text
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        (b"", "utf-8"),
+        (b"plain", "utf-8"),
+        # A beginning may end in the middle of a character.
+        ("北京".encode()[:-1], "utf-8"),
+        ("北京".encode("gbk")[:-1], "gb18030"),
+        ("镕喆堃在北京大学看书".encode("gb18030"), "gb18030"),
+        (b"a\0b", "utf-8"),
+    ],
+)
+def test_the_encoding_of_a_beginning(data: bytes, encoding: str) -> None:
+    assert encoding_of(data) == encoding
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ("Zürich und Köln".encode("cp1252"), "Windows-1252"),
+        ("国語の本".encode("shift_jis"), "Shift JIS"),
+        (bytes(range(128, 256)) * 2, "no text|Windows|Big5|Shift|EUC"),
+    ],
+)
+def test_an_encoding_that_is_not_read_is_named(tmp_path: Path, data: bytes, named: str) -> None:
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(
+        InputError, match=f"the list cannot be read .*seems to be ({named}); save it as UTF-8"
+    ):
+        read_text(tmp_path / "a", "list")
 
 
 def test_json_that_is_none() -> None:

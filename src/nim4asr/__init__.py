@@ -1,4 +1,4 @@
-"""NIM4-ASR: an LLM-based speech recognizer that is small, streams, and does not hallucinate.
+"""NIM4-ASR: a small, streaming, LLM-based speech recognizer, with guards against hallucinated text.
 
 ``nim4asr.transcribe("audio.wav")`` gives a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a
 ``Stream``; ``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does both by any model.

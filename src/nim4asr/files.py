@@ -6,6 +6,7 @@ is unique: writers of one file do not spoil each other's. ``locked`` is for thos
 back.
 """
 
+import codecs
 import json
 import os
 import secrets
@@ -117,16 +118,77 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_text(path: Path, what: str = "file") -> str:
-    """The text of ``path``; ``what`` it is, for the message of the ``InputError`` raised if it cannot be
-    read.
+    """The text of ``path``, in any encoding of ``encoding_of``; ``what`` it is, for the message of the
+    ``InputError`` raised if it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        return data.decode(encoding_of(data)).replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such {what}") from None
     except (OSError, ValueError) as error:
         # ``ValueError``: no UTF-8, or a path with a NUL in it.
         raise InputError(f"{path}: the {what} cannot be read ({reason(error)})") from None
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text that begins with ``start``, as Python names it: UTF-8, with or without a mark at
+    its beginning, UTF-16 or UTF-32, or GB18030, of which GBK and GB2312 are parts.
+
+    Raises ``ValueError`` for a text in none of them, with what it looks like.
+    """
+    for mark, encoding in _MARKS.items():
+        if start.startswith(mark):
+            return encoding
+    # The last character of a beginning may be cut.
+    if _decodes(start, "utf-8"):
+        zeros = start[:4096]
+        if b"\0" not in zeros:
+            return "utf-8"
+    for encoding, high in (("utf-16-le", 1), ("utf-16-be", 0)):
+        # Latin letters and the ends of lines have a zero in the one half, nothing has one in the other.
+        if len(start) % 2 == 0 and start[high::2].count(0) and not start[1 - high :: 2].count(0):
+            return encoding
+    if _decodes(start, "utf-8"):
+        return "utf-8"
+    common, others = _gb_pairs(start)
+    if common and common >= 2 * others and _decodes(start, "gb18030"):
+        return "gb18030"
+    seems = next((name for name, codec in _SEEMS.items() if _decodes(start, codec)), "no text")
+    raise ValueError(f"it is neither UTF-8 nor UTF-16 nor GB18030, but seems to be {seems}; save it as UTF-8")
+
+
+# The longer mark first: that of UTF-32 begins as that of UTF-16 does.
+_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16",
+}  # fmt: skip
+_SEEMS = {"Big5": "big5", "Shift JIS": "shift_jis", "EUC-KR": "euc_kr", "Windows-1252": "cp1252"}
+
+
+def _decodes(start: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _gb_pairs(data: bytes) -> tuple[int, int]:
+    """How many characters of two bytes are among those of GB2312, which nearly all Chinese texts are made of,
+    and how many are others.
+    """
+    common = others = place = 0
+    while place < len(data):
+        if data[place] < 0x80:
+            place += 1
+            continue
+        pair = data[place : place + 2]
+        if len(pair) == 2:
+            both = 0xA1 <= pair[0] <= 0xF7 and pair[1] >= 0xA1
+            common, others = common + both, others + (not both)
+        place += 2
+    return common, others
 
 
 def parse_json(text: str) -> Any:

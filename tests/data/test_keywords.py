@@ -93,3 +93,10 @@ def test_keywords_come_in_one_order() -> None:
     """Not in that of a set, which is another in every process: training draws from this list."""
     words = ["aardvark", "bulldozer", "cormorant", "dulcimer", "escalator", "flamingo"]
     assert keywords_of([" ".join(words)]) == words
+
+
+def test_keywords_are_whole_words_in_mixed_text_too() -> None:
+    keywords = KeywordSet(["ann", "lee", "北京", "new york", "五g"])
+    assert keywords.within("planning to sleep") == []
+    assert keywords.within("我和ann在new york用5g想北京") == ["ann", "new york", "五g", "北京"]
+    assert keywords.within("ann's lee") == ["ann", "lee"]

@@ -23,3 +23,12 @@ def test_what_became_of_the_names() -> None:
     count = EntityCount.of(NAMES, tokens("天安门和北京"), transcript)
     assert count == EntityCount(said=2, heard=1, written=1, hints=3, right=1, false=1)
     assert count + count == EntityCount(4, 2, 2, 6, 2, 2)
+
+
+def test_english_names_are_words_not_letters() -> None:
+    names = NameList(["Ann", "Lee", "5G", "Zürich"])
+    assert names.said(tokens("We were planning to sleep.")) == set()
+    assert names.said(tokens("Ann's friend Lee 去Zurich用5G")) == {"Ann", "Lee", "5G", "Zürich"}
+    segment = Segment(0, 1, "we were planning", 1.0, hints=("Ann", "Lee"))
+    count = EntityCount.of(names, tokens("we and Ann were planning"), Transcript("", 1.0, (segment,), 1.0))
+    assert count == EntityCount(said=1, heard=0, written=0, hints=2, right=1, false=0)

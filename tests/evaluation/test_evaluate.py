@@ -46,7 +46,7 @@ class Parrot:
             # It hears the text's first character, and is given that and another as hints.
             hits, hints = (Hit(text[:1], 0, 1, 1.0, True, 3, 1.0),), (text[:1], "号")
         segment = Segment(0, 2, text, 1.0, (), tuple(phonemes.split()), hits, hints)
-        return Transcript(name, 2.0, (segment,), 0.5)
+        return Transcript(name, 2.0, (segment,), 1.0)
 
 
 def utterance(id: str, text: str, language: str) -> Utterance:
@@ -71,7 +71,7 @@ def test_the_summary(tmp_path: Path) -> None:
     assert summary["languages"]["en"]["hallucination_rate"] == 0.5
     assert summary["total"]["utterances"] == 3
     assert summary["total"]["real_time_factor"] == 0.5
-    assert "nim4asr-plain-1" in summary["normalization"]
+    assert "nim4asr-plain-2" in summary["normalization"]
     assert summary["skipped"] == ["4: no sound"]
     assert json.loads((tmp_path / "report/summary.json").read_text()) == summary
 

@@ -6,7 +6,7 @@ import pytest
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import EndReason
 from nim4asr.evaluation.latency import (
-    ProgressReporter,
+    DisplayedEvent,
     Replay,
     Revisions,
     final_delays,
@@ -60,7 +60,7 @@ def final(text: str, time: float) -> Final:
 
 
 def shown(*events: tuple[Any, float, float]) -> Replay:
-    return Replay(9.0, tuple(ProgressReporter(*one) for one in events), ())
+    return Replay(9.0, tuple(DisplayedEvent(*one) for one in events), ())
 
 
 REPLAY = shown(
@@ -83,7 +83,7 @@ def test_delays() -> None:
 
 
 def test_revisions() -> None:
-    # ProgressReporter: one too, two tree, too three four, two. Revised: too, two tree, too and four.
+    # Shown: one too, two tree, too three four, two. Revised: too, two tree, too and four.
     assert revisions(REPLAY) == Revisions(shown=8, revised=5, stable_shown=4, stable_revised=1)
     assert revisions(REPLAY) + Revisions(1, 1, 1, 1) == Revisions(9, 6, 5, 2)
     assert revisions(shown()) == Revisions()

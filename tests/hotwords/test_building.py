@@ -4,10 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nim4asr.hotwords.ascending import unpack
 from nim4asr.hotwords.building import assemble
-from nim4asr.hotwords.database import NAME_ENDS, Database
+from nim4asr.hotwords.database import NAME_ENDS, SOUND, Database
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.pronouncing import Pronounced, pronounce_name
+from nim4asr.hotwords.pronouncing import Pronounced, packed, pronounce_name
 from nim4asr.phonemes import TABLE
 
 
@@ -20,8 +21,8 @@ def keys(database: Database) -> dict[tuple[int, ...], list[int]]:
         assert bool(ends) == bool(database.labels[node] & NAME_ENDS)
         if ends:
             found[path] = list(ends)
-        for below in range(int(database.child[node]), int(database.child[node + 1])):
-            visit(below, (*path, int(database.labels[below] & 0x7F)))
+        for below in database.children(node):
+            visit(below, (*path, int(database.labels[below] & SOUND)))
 
     visit(0, ())
     return found
@@ -29,7 +30,7 @@ def keys(database: Database) -> dict[tuple[int, ...], list[int]]:
 
 @given(st.lists(st.lists(st.integers(1, len(TABLE) - 1), min_size=1, max_size=9), max_size=30))
 def test_the_trie_holds_exactly_the_toneless_keys(said: list[list[int]]) -> None:
-    names = [Pronounced(Name(f"n{i}"), (bytes(one),)) for i, one in enumerate(said)]
+    names = [Pronounced(Name(f"n{i}"), (packed(one),)) for i, one in enumerate(said)]
     database = assemble(names)
     expected: dict[tuple[int, ...], set[str]] = {}
     for i, one in enumerate(said):
@@ -47,4 +48,4 @@ def test_sections_are_small() -> None:
     many = [Name(f"张{chr(0x4E00 + i)}{chr(0x5000 + j)}") for i in range(40) for j in range(40)]
     database = assemble([one for one, _ in map(pronounce_name, many)])
     assert database.nbytes / len(many) < 100
-    assert np.all(np.diff(database.node.astype(np.int64)) >= 0)
+    assert np.all(np.diff(unpack(*database.node)) >= 0)

@@ -30,6 +30,14 @@ def test_what_the_model_was_about_to_write_needs_no_hint() -> None:
     heard = [hit("北京", 0, 1, 2.0), hit("Nio", 2, 3, 1.0)]
     assert texts(heard, draft="去北京") == ["Nio"]
     assert texts(heard, draft="北京的nio") == []
+    # Letters inside another word are no name: who said it needs the hint all the same.
+    english = [hit("Lee", 0, 1, 2.0), hit("Ann", 2, 3, 1.0)]
+    assert texts(english, draft="he fell asleep planning") == ["Lee", "Ann"]
+    assert texts(english, draft="lee's plan, said Ann") == []
+
+
+def test_hits_that_are_equal_are_one() -> None:
+    assert texts([hit("a", 0, 1, 1.0), hit("a", 0, 1, 1.0)]) == ["a"]
 
 
 def test_at_most_so_many_and_each_once() -> None:

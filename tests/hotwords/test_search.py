@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nim4asr.hotwords.building import assemble
 from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.pronouncing import Pronounced
+from nim4asr.hotwords.pronouncing import Pronounced, packed
 from nim4asr.hotwords.search import Match, SearchConfig, TrieSearch, certain, toneless_costs
 from nim4asr.phonemes import TABLE
 from nim4asr.phonemes.ctc import alignment_cost
@@ -18,7 +18,7 @@ sound = st.sampled_from(SOUNDS)
 
 
 def database(said: list[list[int]]) -> Database:
-    return assemble([Pronounced(Name(f"n{i}"), (bytes(one),)) for i, one in enumerate(said)])
+    return assemble([Pronounced(Name(f"n{i}"), (packed(one),)) for i, one in enumerate(said)])
 
 
 def key(database: Database, match: Match) -> tuple[int, ...]:

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from hotwords.test_building import keys
 from nim4asr.errors import InputError
+from nim4asr.hotwords import building, search, storage
+from nim4asr.hotwords import database as databases
 from nim4asr.hotwords.building import assemble
 from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.pronouncing import pronounce_name
+from nim4asr.hotwords.pronouncing import Pronounced, packed, pronounce_name
 from nim4asr.hotwords.storage import is_database, load, save
-from nim4asr.phonemes import TABLE, pronounce
+from nim4asr.phonemes import TABLE, PhonemeTable, pronounce
 
 NAMES = [Name("北京"), Name("背景", weight=2.0), Name("重庆", category="city"), Name("NIO"), Name("नमस्ते")]
 
@@ -64,7 +66,7 @@ def test_broken_and_foreign_files(
         path.write_bytes(whole[:length])
         with pytest.raises(InputError, match="cut short"):
             load(path)
-    path.write_bytes(whole[:-70] + b"x" * 6 + whole[-64:])
+    path.write_bytes(whole[:-64] + b"x" * 4 + whole[-60:])
     with pytest.raises(InputError, match="damaged"):
         _ = load(path).sections
     path.write_bytes(whole)
@@ -72,9 +74,45 @@ def test_broken_and_foreign_files(
     with pytest.raises(InputError, match="another phoneme table"):
         load(path)
     monkeypatch.undo()
-    monkeypatch.setattr("nim4asr.hotwords.storage.VERSION", 3)
-    with pytest.raises(InputError, match="version 2"):
+    monkeypatch.setattr("nim4asr.hotwords.storage.VERSION", 4)
+    with pytest.raises(
+        InputError,
+        match=f"version 3, this is version 4; build it again .* nim4 hotwords build LIST -o {path}",
+    ):
         load(path)
+
+
+def test_a_database_of_the_second_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """It had a byte a phoneme, and ends of texts without bases."""
+    header, body = parts(file_of(SOME))
+    names = ("text", "text_ends", "weight", "category", "owner", "node", "said", "labels", "child")
+    old = {name: header["sections"][name] for name in names}
+    path = tmp_path / "old.db"
+    path.write_bytes(joined({**header, "version": 2, "sections": old}, body))
+    with pytest.raises(InputError, match="is of version 2, this is version 3; build it again from its lists"):
+        load(path)
+
+
+def test_a_table_may_have_more_phonemes_than_a_byte_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = PhonemeTable(["<blank>", *(f"X{i}" for i in range(1, 700))])
+    for module in (building, databases, storage, search):
+        monkeypatch.setattr(module, "TABLE", table)
+    monkeypatch.setattr(search, "_STARTS", np.arange(len(table) + 1))
+    # Of the same low bytes.
+    sounds = [[300, 301, 699], [44, 45, 187], [300, 45, 187], [699] * 64]
+    names = [Pronounced(Name(f"n{i}"), (packed(one),)) for i, one in enumerate(sounds)]
+    save(assemble(names), tmp_path / "names.db")
+    opened = load(tmp_path / "names.db")
+    assert {opened.text(int(opened.owner[p])): list(opened.phonemes(p)) for p in range(4)} == {
+        f"n{i}": one for i, one in enumerate(sounds)
+    }
+    for number, one in enumerate(sounds[:3]):
+        walk = search.TrieSearch(opened, search.SearchConfig(cost_budget=0.0, cost_per_phoneme=0.0))
+        walk.feed(search.toneless_costs(search.certain(one)))
+        (match,) = walk.matches()
+        assert [opened.text(int(opened.owner[p])) for p in opened.ending(match.node)] == [f"n{number}"]
 
 
 def test_a_database_that_cannot_be_written_leaves_the_old_one(
@@ -152,7 +190,11 @@ def set_at(name: str, place: int, value: float) -> Callable[[dict[str, np.ndarra
         set_at("child", 3, 2),
         # A node that is its own child: a search would walk down it for ever.
         lambda sections: set_at("child", 1, 1)(sections),
-        set_at("labels", 1, 0x7F),
+        set_at("labels", 1, 0x7FFF),
+        set_at("said", 0, len(TABLE)),
+        set_at("child_bases", 0, 2),
+        set_at("node_bases", 0, 5000),
+        set_at("text_ends_bases", 0, 1000),
         lambda sections: sections["labels"].__setitem__([1, 2], sections["labels"][[2, 1]]),
         lambda sections: sections["node"].__setitem__([0, -1], sections["node"][[-1, 0]]),
         lambda sections: set_at("node", -1, len(sections["labels"]))(sections),

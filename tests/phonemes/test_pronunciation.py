@@ -1,8 +1,8 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nim4asr.phonemes import TABLE, in_word, pronounce, pronunciations, settled, tokenize
+from nim4asr.phonemes import TABLE, pronounce, pronunciations, settled, tokenize
 from nim4asr.text.spoken import spoken_form
 
 
@@ -56,6 +56,7 @@ def test_latin_names_are_said_without_their_accents(text: str, plain: str) -> No
     assert " ".join(token.text for token in tokenize(text)) == text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.text("0123456789$€%.,:/+#-é 中월", max_size=30))
 def test_every_string_is_pronounced_or_reported(text: str) -> None:
     tokens = tokenize(spoken_form(text))
@@ -76,17 +77,13 @@ def test_time_is_in_proportion_to_the_length(part: str) -> None:
     assert tokenize(spoken_form(part * (20_000 // len(part))))
 
 
-def test_where_a_word_goes_on() -> None:
-    assert in_word("airport", 3) and not in_word("air port", 3) and not in_word("去port", 1)
-    assert in_word("a12", 2) and not in_word("port", 0) and not in_word("port", 4)
-
-
 @pytest.mark.parametrize("text", ["", "！？", "  "])
 def test_nothing_to_say(text: str) -> None:
     assert pronounce(text) == []
     assert pronunciations(text) == []
 
 
+@settings(deadline=None)
 @given(
     st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=40),
     st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=12),

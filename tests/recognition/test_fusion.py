@@ -132,6 +132,19 @@ def test_a_hint_that_is_begun_gains_its_share_and_gives_it_back() -> None:
     assert guide.gains([7], [4]) == [0.0]
 
 
+def test_a_hint_is_worth_something_as_it_is_said_too() -> None:
+    tokens = ["", "五", "g", "五g", "five", " g", "5", "G"]
+
+    def spell(text: str) -> list[int]:
+        return [tokens.index(text[:1])] if text[:1] in tokens[1:] else []
+
+    guide = HintBooster(["5G"], 1.0, lambda ids: "".join(tokens[one] for one in ids), spell, END)
+    whole = sum(guide.gains(ids, [one])[0] for ids, one in (([], 1), ([1], 2)))
+    assert whole == pytest.approx(len(pronounce("5G")))
+    assert sum(guide.gains(ids, [one])[0] for ids, one in (([], 4), ([4], 5))) == pytest.approx(whole)
+    assert guide.gains([], [6])[0] > 0 and {1, 6} <= guide.suggestions([])
+
+
 def test_what_goes_on_with_a_hint_is_suggested() -> None:
     guide = hint_guide("你好", "the wind")
     assert guide.suggestions([]) == {1, 4}

@@ -1,4 +1,5 @@
 from random import Random
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,16 @@ from hypothesis import strategies as st
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.recognition.guards import loop_length, runs_away, text_runs_away, without_loop
+from nim4asr.phonemes.english import dictionary
+from nim4asr.recognition.guards import (
+    _has_repeated_pieces,
+    loop_length,
+    runs_away,
+    stretch,
+    text_runs_away,
+    without_loop,
+    without_runaway,
+)
 from nim4asr.recognition.hypothesis import to_hypothesis
 
 CONFIG = DecodingConfig()
@@ -51,6 +61,33 @@ def test_a_loop_is_cut_no_further_than_what_must_stay(tokens: list[int], least: 
         ("pneumonoultramicroscopicsilicovolcanoconiosis", False),
         ("他说" + "一二三四五" * 20 + "六", False),
         ("", False),
+        # Words of repeated pieces.
+        ("lokokokochokoko", True),
+        ("unique delevilleville", True),
+        ("so tinkatinkatinkati", True),
+        ("the nationalnational", True),
+        ("мамамамалыш", True),
+        # Words, laughter, and what people say again.
+        ("Mississippi", False),
+        ("bananas in Honolulu", False),
+        ("Kamehameha", False),
+        ("yabbadabbadoo", False),
+        ("couscous", False),
+        ("hahahaha", False),
+        ("bye bye", False),
+        ("no no no", False),
+        ("very very very very", False),
+        ("哈哈哈", False),
+        ("谢谢谢谢", False),
+        ("对对对对对", False),
+        # Numbers that are dialed.
+        ("一三八八八八八八八八八", False),
+        ("打八八八八八八八八八八八八", False),
+        ("one three" + " eight" * 9, False),
+        ("call 13888888888", False),
+        ("八" * 16, True),
+        ("第一" * 8, True),
+        ("one eight" + " eight" * 20, True),
     ],
 )
 def test_text_that_no_listener_would_write_on(text: str, away: bool) -> None:
@@ -81,3 +118,65 @@ def test_letter_soup_is_cut(toy_checkpoint: Checkpoint, text: str, kept: str) ->
     hypothesis = to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG)
     assert hypothesis.text == kept
     assert to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG, len(tokens)).text == text
+
+
+def test_no_word_of_the_dictionary_is_of_repeated_pieces() -> None:
+    """Nor is one while it is being written."""
+    for word in dictionary():
+        for end in range(6, len(word) + 1):
+            assert not _has_repeated_pieces(word[:end].replace("-", "")[: end - word.count("-")]), word
+
+
+class Letters:
+    """A tokenizer of a character a token, which counts the tokens that it decodes."""
+
+    end = -1
+    decoded = 0
+
+    def decode(self, tokens: list[int]) -> str:
+        self.decoded += len(tokens)
+        return "".join(map(chr, tokens))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("一三八八八八八八八八八", "一三八八八八八八八八八"),
+        ("打八八八八八八八八一一一一", "打八八八八八八八八一一一一"),
+        ("one three" + " eight" * 9, "one three" + " eight" * 9),
+        ("谢谢谢谢", "谢谢谢谢"),
+        ("哈哈哈哈", "哈哈哈哈"),
+        ("no no no no", "no no no no"),
+        ("banana", "banana"),
+        ("他说" + "第一" * 4, "他说第一"),
+        ("unique delevilleville", "unique"),
+        ("he said lokokokochokoko", "he said"),
+    ],
+)
+def test_what_is_said_again_stays_and_repeated_pieces_go(text: str, kept: str) -> None:
+    tokenizer = cast(Tokenizer, Letters())
+    tokens = list(map(ord, text))
+    assert runs_away(tokenizer, tokens, CONFIG) == (kept != text)
+    assert to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG).text == kept
+    assert len(without_runaway(tokenizer, tokens, CONFIG, len(tokens))) == len(tokens)
+
+
+@given(st.lists(st.sampled_from("ab"), max_size=24), st.integers(1, 8))
+def test_the_stretch_of_a_period(letters: list[str], period: int) -> None:
+    equal = [letters[i] == letters[i - period] for i in range(period, len(letters))]
+    expected = next((i for i, one in enumerate(reversed(equal)) if not one), len(equal))
+    assert stretch(letters, period) == expected
+
+
+def test_guards_take_time_in_proportion_to_the_text() -> None:
+    """Each token is decoded so many times, whatever the length."""
+
+    shares = []
+    for size in (500, 5000):
+        tokens = list(range(0x4E10, 0x4E10 + size))
+        counting = Letters()
+        tokenizer = cast(Tokenizer, counting)
+        assert not runs_away(tokenizer, tokens, CONFIG) and counting.decoded <= 200
+        assert without_runaway(tokenizer, [*tokens, *[65, 66, 67] * 50], CONFIG) == [*tokens, 65, 66, 67]
+        shares.append(counting.decoded / size)
+    assert shares[1] <= shares[0] < 20

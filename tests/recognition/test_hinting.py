@@ -11,7 +11,7 @@ from nim4asr.hotwords.building import assemble
 from nim4asr.hotwords.hints import HintConfig
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.pronouncing import Pronounced, pronounce_name
+from nim4asr.hotwords.pronouncing import Pronounced, packed, pronounce_name
 from nim4asr.hotwords.search import certain
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.phonemes import TABLE, pronounce
@@ -72,6 +72,12 @@ def test_names_that_were_heard_become_hints(names: HotwordIndex) -> None:
         ("中国人今天天气很好大家都很高兴", "中国人今天天气很好大家都是中国人", ["中国人"], False),
         # No hint in it: the text without hints will do.
         ("今天天气很好", "今天天气很好", ["中国人"], False),
+        # Letters inside another word are no hint: there is no use for it, and nothing bears it out.
+        ("we were planning", "we were planning", ["Ann"], False),
+        ("ann was planning", "ann was planning", ["Ann"], True),
+        ("we were planning", "we and Oscar were planning", ["Oscar"], False),
+        ("我和Ann说", "我和ann说", ["Ann"], True),
+        ("五g手机", "五g手机", ["5G"], True),
         # What has no sound cannot be contradicted.
         ("今天天气很好", "今天नमस्ते很好", ["नमस्ते"], True),
     ],
@@ -197,7 +203,7 @@ def test_a_stream_writes_again_what_the_sound_contradicts(
 @pytest.mark.parametrize("size", [0, 100, 100_000])
 def test_silence_and_noise_give_no_name(nano: Recognizer, names: HotwordIndex, size: int) -> None:
     random = np.random.default_rng(0)
-    said = [bytes(one) for one in random.integers(1, len(TABLE), (size, 8), np.uint8)]
+    said = [packed(one) for one in random.integers(1, len(TABLE), (size, 8)).tolist()]
     crowd = assemble([Pronounced(Name(f"n{i}"), (one,)) for i, one in enumerate(said)])
     index = HotwordIndex([*names.databases, crowd])
     noise = (0.05 * random.standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
@@ -266,7 +272,7 @@ def test_partials_see_the_hits_so_far(nano: Recognizer, monkeypatch: pytest.Monk
     # All but the pause that ends the segment.
     events = stream.feed(read_audio(CLIP)[:-4000])
     assert not any(isinstance(event, Final) for event in events)
-    # HintResult in the middle of the sentence, it is a hint from then on, before the segment ends.
+    # Heard in the middle of the sentence, it is a hint from then on, before the segment ends.
     assert given[0] == () and given[-1] == ("中果",)
     assert any("中果" in e.stable + e.volatile for e in events if isinstance(e, Partial))
 

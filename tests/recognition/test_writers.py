@@ -11,7 +11,7 @@ TRANSCRIPT = Transcript(
         Segment(2.0, 2.5, "", 0.1),
         Segment(3661.0, 3662.0, "world", 0.5, (Word("world", 3661.0, 3662.0, 0.7),), ("W",)),
     ),
-    real_time_factor=0.1,
+    computing_s=400.05,
 )
 
 

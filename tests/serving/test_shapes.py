@@ -6,7 +6,7 @@ import pytest
 
 from nim4asr.hotwords.hints import Hit
 from nim4asr.recognition.result import Segment, Token, Transcript
-from nim4asr.serving.shapes import joined, language_of, logprob_rows, segment_row, usage, verbose_row
+from nim4asr.serving.shapes import language_of, logprob_rows, segment_row, usage, verbose_row
 
 EMPTY = Transcript("", 1.2, (), 0.1)
 
@@ -29,6 +29,7 @@ def test_names_that_were_heard_are_told() -> None:
     hit = Hit("NIO", 0.2, 0.6, 1.0, True, 4, 2.0)
     row = segment_row(Segment(0.0, 1.0, "my nio", 0.5, hits=(hit,), hints=("NIO",)), 0)
     assert row["hits"] == [{"text": "NIO", "start": 0.2, "end": 0.6}] and row["hints_used"] == ["NIO"]
+    assert row["names_at"] == [[3, 6]]
 
 
 def test_nothing_said() -> None:
@@ -39,16 +40,6 @@ def test_nothing_said() -> None:
 def test_log_probabilities_are_finite_and_bytes_are_utf_8() -> None:
     (row,) = logprob_rows([Token("我", -math.inf)])
     assert row == {"token": "我", "bytes": [0xE6, 0x88, 0x91], "logprob": -100.0}
-
-
-@pytest.mark.parametrize(
-    ("before", "text", "added"),
-    [("", "a", "a"), ("a", "b", " b"), ("我", "b", "b"), ("a", "我", "我"), ("a", "", "")],
-)
-def test_texts_are_joined_as_a_transcript_joins_them(before: str, text: str, added: str) -> None:
-    assert joined(before, text) == added
-    segments = tuple(Segment(0.0, 1.0, one, 1.0) for one in (before, text))
-    assert Transcript("", 1.0, segments, 0.0).text == before + added
 
 
 def test_languages_are_told_by_script() -> None:

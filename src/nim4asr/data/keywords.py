@@ -20,8 +20,9 @@ from numpy.random import Generator
 
 from nim4asr.addresses import is_loopback
 from nim4asr.errors import InputError
-from nim4asr.phonemes import TABLE, in_word, pronounce
+from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.text.characters import is_han
+from nim4asr.text.occurrences import Names, longest_first
 
 Sound = tuple[int, ...]
 
@@ -62,30 +63,8 @@ class KeywordSet:
         return keyword in self._sounds
 
     def within(self, text: str) -> list[str]:
-        """The keywords in the normalized ``text``, in its order, each once; the longest where several
-        begin.
-        """
-        found: dict[str, None] = {}
-        place = 0
-        words = [] if any(map(is_han, text)) else text.split()
-        if words:
-            for start in range(len(words)):
-                for end in range(min(len(words), start + self._most_words), start, -1):
-                    if (said := " ".join(words[start:end])) in self._sounds:
-                        found[said] = None
-                        break
-            return list(found)
-        while place < len(text):
-            for length in range(min(self._longest, len(text) - place), 0, -1):
-                said = text[place : place + length]
-                # "port" is no word of "airport", nor is it in a Chinese sentence.
-                whole = not in_word(text, place) and not in_word(text, place + length)
-                if whole and said in self._sounds:
-                    found[said] = None
-                    place += length - 1
-                    break
-            place += 1
-        return list(found)
+        """The keywords that stand in ``text``, in its order, each once; the longest where several begin."""
+        return list(dict.fromkeys(place.name for place in longest_first(self._names.find(text))))
 
     def alike(self, keyword: str, random: Generator, most: int = 1) -> list[str]:
         """Up to ``most`` other keywords that sound as ``keyword`` does or nearly: at most one phoneme is
@@ -115,12 +94,8 @@ class KeywordSet:
         return tuple(self._sounds)
 
     @cached_property
-    def _longest(self) -> int:
-        return max(map(len, self._sounds), default=0)
-
-    @cached_property
-    def _most_words(self) -> int:
-        return max((len(sound.split()) for sound in self._sounds), default=0)
+    def _names(self) -> Names:
+        return Names(self._sounds)
 
     @cached_property
     def _by_sound(self) -> Mapping[Sound, list[str]]:

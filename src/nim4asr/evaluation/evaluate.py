@@ -161,7 +161,7 @@ def judge(
         phoneme_errors=phoneme_errors,
         hallucinated=is_hallucination(said, written),
         duration=transcript.duration,
-        seconds=transcript.real_time_factor * transcript.duration,
+        seconds=transcript.computing_s,
         entities=EntityCount() if names is None else EntityCount.of(names, said, transcript),
         transcript=transcript,
     )

@@ -16,7 +16,7 @@ from nim4asr.text.normalization import tokens
 
 
 @dataclass(frozen=True)
-class ProgressReporter:
+class DisplayedEvent:
     """An event, the time at which the sound that brought it had arrived, and that at which it could be
     shown.
     """
@@ -31,7 +31,7 @@ class Replay:
     """A replayed recording of ``seconds``; ``computing`` is the seconds of computing that each frame took."""
 
     seconds: float
-    events: tuple[ProgressReporter, ...]
+    events: tuple[DisplayedEvent, ...]
     computing: tuple[float, ...]
 
 
@@ -40,7 +40,7 @@ def replay(
 ) -> Replay:
     """Feed ``samples`` (N,), 16 kHz, to ``stream`` in frames of ``frame`` seconds, and finish it."""
     size = round(frame * SAMPLE_RATE)
-    events: list[ProgressReporter] = []
+    events: list[DisplayedEvent] = []
     computing: list[float] = []
     now = 0.0
     for start in range(0, len(samples) + size, size):
@@ -50,7 +50,7 @@ def replay(
         found = stream.feed(block) if len(block) else stream.finish()
         computing.append(clock() - began)
         now = max(now, arrived) + computing[-1]
-        events += [ProgressReporter(event, arrived, now) for event in found]
+        events += [DisplayedEvent(event, arrived, now) for event in found]
     return Replay(len(samples) / SAMPLE_RATE, tuple(events), tuple(computing))
 
 
@@ -135,10 +135,10 @@ def _changes(displays: Sequence[Sequence[str]]) -> tuple[int, int]:
     return shown, revised
 
 
-def _segments(replayed: Replay) -> list[tuple[list[ProgressReporter], Final]]:
+def _segments(replayed: Replay) -> list[tuple[list[DisplayedEvent], Final]]:
     """The partials and, last, the final of each segment."""
-    segments: list[tuple[list[ProgressReporter], Final]] = []
-    shown: list[ProgressReporter] = []
+    segments: list[tuple[list[DisplayedEvent], Final]] = []
+    shown: list[DisplayedEvent] = []
     for event in replayed.events:
         if isinstance(event.event, Partial | Final):
             shown.append(event)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from nim4asr.errors import InputError
-from nim4asr.hotwords.database import NAME_ENDS, Array, Database
+from nim4asr.hotwords.ascending import pack
+from nim4asr.hotwords.database import NAME_ENDS, SOUND, Array, Database
 from nim4asr.hotwords.names import Problem
 from nim4asr.hotwords.pronouncing import Pronounced
 from nim4asr.phonemes import TABLE
 
-# More than there are sounds.
-_RADIX = 256
-_TONELESS = np.array(TABLE.toneless, np.uint8)
+# More than there can be sounds.
+_RADIX = SOUND + 1
 
 
 @dataclass(frozen=True)
@@ -36,39 +36,43 @@ def assemble(names: Sequence[Pronounced]) -> Database:
     number = {category: i for i, category in enumerate(categories)}
     flat = [said for entry in names for said in entry.pronunciations]
     owners = np.repeat(np.arange(len(names), dtype=np.uint32), [len(entry.pronunciations) for entry in names])
-    lengths = np.array([len(said) for said in flat], np.uint8)
+    lengths = np.array([len(said) // 2 for said in flat], np.uint8)
     # Level by level, as the trie's nodes lie, and in each in the order of the sounds: one sort for each
     # length.
     order, keys = [np.zeros(0, np.int64)], []
     places = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    whole = np.frombuffer(b"".join(flat), np.uint8)
+    whole = np.frombuffer(b"".join(flat), np.uint16)
+    toneless = np.array(TABLE.toneless, np.uint16)
     for length in range(1, int(lengths.max(initial=0)) + 1):
         rows = np.flatnonzero(lengths == length)
         said = whole[places[rows][:, None] + np.arange(length)]
-        sounds = np.ascontiguousarray(_TONELESS[said])
-        by_sound = np.argsort(sounds.view(f"S{length}").ravel(), kind="stable")
+        sounds = toneless[said]
+        # As strings of bytes they are in the order of their sounds.
+        ordered = np.ascontiguousarray(sounds.astype(">u2")).view(f"S{2 * length}")
+        by_sound = np.argsort(ordered.ravel(), kind="stable")
         order.append(rows[by_sound])
         keys.append(sounds[by_sound])
     labels, child, node = _trie(keys)
     sequence = np.concatenate(order)
     texts = [entry.name.text.encode("utf-8") for entry in names]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)[1:]
     sections: dict[str, Array] = {
         "text": np.frombuffer(b"".join(texts), np.uint8),
-        "text_ends": _ends(texts),
+        **_ascending("text_ends", ends),
         "weight": np.array([entry.name.weight for entry in names], np.float32),
         "category": np.array([number[entry.name.category] for entry in names], np.uint8),
         "owner": owners[sequence],
-        "node": node,
-        "said": np.frombuffer(b"".join(flat[i] for i in sequence), np.uint8),
+        **_ascending("node", node),
+        "said": np.frombuffer(b"".join(flat[i] for i in sequence), np.uint16),
         "labels": labels,
-        "child": child,
+        **_ascending("child", child),
     }
     return Database(sections, categories)
 
 
-def _ends(parts: Sequence[bytes]) -> Array:
-    ends = np.cumsum([len(part) for part in parts], dtype=np.int64) if parts else np.zeros(0, np.int64)
-    return ends.astype(np.uint32) if not len(ends) or ends[-1] < 2**32 else ends
+def _ascending(name: str, values: Array) -> dict[str, Array]:
+    offsets, bases = pack(values)
+    return {name: offsets, f"{name}_bases": bases}
 
 
 def _trie(keys: Sequence[Array]) -> tuple[Array, Array, Array]:
@@ -77,7 +81,7 @@ def _trie(keys: Sequence[Array]) -> tuple[Array, Array, Array]:
     ``keys[n - 1]`` (K, n) are the sorted keys of length n. Node 0 is the root; the nodes of a level, each the
     prefix of some key, are in the order of their prefixes.
     """
-    labels = [np.zeros(1, np.uint8)]
+    labels = [np.zeros(1, np.uint16)]
     child: list[Array] = []
     ending = [np.zeros(0, np.int64)]
     # Where each key that is not at its end yet stands, by its length: the place of its prefix in the level.
@@ -87,13 +91,13 @@ def _trie(keys: Sequence[Array]) -> tuple[Array, Array, Array]:
         longer = keys[depth - 1 :]
         steps = np.concatenate(
             [
-                place * _RADIX + key[:, depth - 1]
+                place * _RADIX + key[:, depth - 1].astype(np.int64)
                 for place, key in zip(standing[depth - 1 :], longer, strict=True)
             ]
         )
         prefixes = np.unique(steps)
         child.append(begin + size + np.searchsorted(prefixes, np.arange(size) * _RADIX))
-        level = (prefixes % _RADIX).astype(np.uint8)
+        level = (prefixes % _RADIX).astype(np.uint16)
         begin, size = begin + size, len(prefixes)
         done = 0
         for length in range(depth, len(keys) + 1):
@@ -106,4 +110,4 @@ def _trie(keys: Sequence[Array]) -> tuple[Array, Array, Array]:
         labels.append(level)
     child.append(np.full(size + 1, begin + size))
     nodes = np.concatenate(ending)
-    return np.concatenate(labels), np.concatenate(child).astype(np.uint32), nodes.astype(np.uint32)
+    return np.concatenate(labels), np.concatenate(child), nodes

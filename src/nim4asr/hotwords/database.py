@@ -8,6 +8,9 @@ are in the order of their lengths too.
     children of node n           n' in  child[n] .. child[n + 1]
     sound of node n              label[n], whose highest bit says that a name ends here
     pronunciations ending at n   those p with node[p] = n
+
+A phoneme has two bytes, and so has a label: the table of phonemes has 256 symbols today, and may grow. What
+ascends (``child``, ``node`` and where texts end) is kept as ``nim4asr.hotwords.ascending`` has it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nim4asr.hotwords.ascending import first_not_below, value_at
 from nim4asr.hotwords.names import Name
-from nim4asr.hotwords.pronouncing import Pronounced
+from nim4asr.hotwords.pronouncing import Pronounced, packed
 from nim4asr.phonemes import TABLE
 
-# In a label, that a name ends at the node.
-NAME_ENDS = 0x80
+# In a label, that a name ends at the node; the rest of it is the sound.
+NAME_ENDS = 0x8000
+SOUND = 0x7FFF
 
 Array = NDArray[Any]
 
@@ -31,9 +36,9 @@ class Database:
     """An open database.
 
     ``labels`` and ``child`` are the trie's, ``roots`` (sounds,) the root's child by its sound or -1;
-    ``owner`` (P,) is the name of each pronunciation, and ``node`` (P,), ascending, where it ends. ``firsts``
-    are the first pronunciation that ends in each level of the trie, ``places`` where the phonemes of a level
-    begin.
+    ``owner`` (P,) is the name of each pronunciation, and ``node`` (P,), ascending, where it ends; ``child``
+    and ``node`` are each offsets and bases. ``firsts`` are the first pronunciation that ends in each level of
+    the trie, ``places`` where the phonemes of a level begin.
 
     What lies in a file is checked when it is first asked for, by ``verify``, which raises ``InputError``:
     opening takes a millisecond, whatever the size, and nothing is followed unchecked.
@@ -62,34 +67,34 @@ class Database:
         return self.sections["labels"]
 
     @property
-    def child(self) -> Array:
-        return self.sections["child"]
+    def child(self) -> tuple[Array, Array]:
+        return self.sections["child"], self.sections["child_bases"]
 
     @property
     def owner(self) -> Array:
         return self.sections["owner"]
 
     @property
-    def node(self) -> Array:
-        return self.sections["node"]
+    def node(self) -> tuple[Array, Array]:
+        return self.sections["node"], self.sections["node_bases"]
 
     @cached_property
     def roots(self) -> Array:
         roots = np.full(max(TABLE.toneless) + 1, -1, np.int32)
-        first = np.arange(int(self.child[0]), int(self.child[1]))
-        roots[self.labels[first] & ~np.uint8(NAME_ENDS)] = first
+        first = np.array(self.children(0), np.int64)
+        roots[self.labels[first] & np.uint16(SOUND)] = first
         return roots
 
     @cached_property
     def firsts(self) -> Array:
         levels = [0, 1]
         while levels[-1] < len(self.labels):
-            levels.append(int(self.child[levels[-1]]))
-        return np.searchsorted(self.node, np.array(levels, self.node.dtype))
+            levels.append(int(value_at(*self.child, levels[-1])))
+        return np.array([first_not_below(*self.node, level) for level in levels])
 
     @cached_property
     def places(self) -> Array:
-        counts = np.diff([*self.firsts, len(self.node)]) * np.arange(len(self.firsts))
+        counts = np.diff([*self.firsts, len(self.owner)]) * np.arange(len(self.firsts))
         return np.array([0, *np.cumsum(counts)])
 
     def __len__(self) -> int:
@@ -102,20 +107,23 @@ class Database:
 
     def text(self, name: int) -> str:
         """The text of a name."""
-        ends = self.sections["text_ends"]
-        start = int(ends[name - 1]) if name else 0
-        return bytes(self.sections["text"][start : int(ends[name])]).decode("utf-8", "replace")
+        ends = self.sections["text_ends"], self.sections["text_ends_bases"]
+        start = int(value_at(*ends, name - 1)) if name else 0
+        return bytes(self.sections["text"][start : int(value_at(*ends, name))]).decode("utf-8", "replace")
+
+    def children(self, node: int) -> range:
+        """The children of a node."""
+        return range(int(value_at(*self.child, node)), int(value_at(*self.child, node + 1)))
 
     def ending(self, node: int) -> range:
         """The pronunciations that end at a node."""
-        first, last = np.searchsorted(self.node, np.array([node, node + 1], self.node.dtype))
-        return range(int(first), int(last))
+        return range(int(first_not_below(*self.node, node)), int(first_not_below(*self.node, node + 1)))
 
-    def phonemes(self, pronunciation: int) -> bytes:
+    def phonemes(self, pronunciation: int) -> tuple[int, ...]:
         """The phonemes of a pronunciation, tones included, as table indices."""
         length = int(np.searchsorted(self.firsts, pronunciation, side="right")) - 1
         place = int(self.places[length] + (pronunciation - self.firsts[length]) * length)
-        return bytes(self.sections["said"][place : place + length])
+        return tuple(self.sections["said"][place : place + length].tolist())
 
     def weight(self, name: int) -> float:
         """The weight of a name."""
@@ -134,6 +142,6 @@ class Database:
         """Every name with the pronunciations it is found by."""
         said: list[list[bytes]] = [[] for _ in range(len(self))]
         for pronunciation, name in enumerate(self.owner.tolist()):
-            said[name].append(self.phonemes(pronunciation))
+            said[name].append(packed(self.phonemes(pronunciation)))
         for name, sounds in enumerate(said):
             yield Pronounced(Name(self.text(name), (), self.weight(name), self.category(name)), tuple(sounds))

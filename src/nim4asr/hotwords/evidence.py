@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nim4asr.hotwords.ascending import first_not_below, value_at
 from nim4asr.hotwords.database import Database
 from nim4asr.hotwords.kernels import Kernels
 from nim4asr.model.evidence import EvidenceConfig
@@ -38,7 +39,7 @@ def weigh(
         "_weigh",
         matches,
         log_probs,
-        (database.node, database.owner, database.sections["said"], database.sections["weight"]),
+        (*database.node, database.owner, database.sections["said"], database.sections["weight"]),
         (database.firsts, database.places),
         (config.gain, config.trust, config.doubt, config.list_cost(names)),
         weakest,
@@ -49,12 +50,12 @@ def weigh(
 def _weigh(
     found: Array,
     log_probs: Array,
-    database: tuple[Array, Array, Array, Array],
+    database: tuple[Array, Array, Array, Array, Array],
     levels: tuple[Array, Array],
     weights: tuple[float, float, float, float],
     weakest: float,
 ) -> Array:
-    nodes, owner, said, weight = database
+    nodes, bases, owner, said, weight = database
     firsts, places = levels
     gain, trust, doubt, size = weights
     weighed = np.empty((16, 4))
@@ -71,8 +72,8 @@ def _weigh(
         if 2 * voiced[start:end].sum() < length:
             continue
         own = best[start:end].sum()
-        pronunciation = np.searchsorted(nodes, np.uint32(node))
-        while pronunciation < len(nodes) and nodes[pronunciation] == node:
+        pronunciation = first_not_below(nodes, bases, node)
+        while pronunciation < len(nodes) and value_at(nodes, bases, pronunciation) == node:
             place = places[length] + (pronunciation - firsts[length]) * length
             toned = alignment_cost(log_probs[start:end], best[start:end], said[place : place + length])
             evidence = (
@@ -100,5 +101,10 @@ def _greatest(row: Array) -> float:
 
 # Several comparisons at a time.
 KERNELS = Kernels(
-    _greatest, alignment_cost, _weigh, options={"_greatest": {"fastmath": {"reassoc", "nnan", "nsz"}}}
+    _greatest,
+    alignment_cost,
+    value_at,
+    first_not_below,
+    _weigh,
+    options={"_greatest": {"fastmath": {"reassoc", "nnan", "nsz"}}},
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nim4asr.model.prompt import MOST_HINTS
+from nim4asr.text.occurrences import stands_in
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,24 @@ def choose(hits: Sequence[Hit], config: HintConfig, draft: str = "") -> list[Hit
     Of hits that overlap, the one with the most evidence has the place. A name that stands in ``draft``, what
     the model was about to write anyway, needs no hint.
     """
-    strength = {id(hit): hit.evidence + config.category_bias.get(hit.category, 0.0) for hit in hits}
+
+    def strength(hit: Hit) -> float:
+        return hit.evidence + config.category_bias.get(hit.category, 0.0)
+
     chosen: list[Hit] = []
-    for hit in sorted(hits, key=lambda hit: (-strength[id(hit)], hit.start, hit.text)):
-        if strength[id(hit)] < config.min_log_odds:
+    for hit in sorted(hits, key=lambda hit: (-strength(hit), hit.start, hit.text)):
+        if strength(hit) < config.min_log_odds:
             break
         rivals = [rival for rival in chosen if hit.start < rival.end and rival.start < hit.end]
         shared = all(
             (rival.start, rival.end, rival.phonemes) == (hit.start, hit.end, hit.phonemes)
-            and strength[id(rival)] - strength[id(hit)] <= config.tie_margin
+            and strength(rival) - strength(hit) <= config.tie_margin
             for rival in rivals
         )
         if shared:
             chosen.append(hit)
-    written = draft.casefold()
-    texts = dict.fromkeys(hit.text for hit in chosen if hit.text.casefold() not in written)
-    first = {hit.text: hit for hit in reversed(chosen)}
-    return [first[text] for text in list(texts)[: config.max_hints]]
+    best: dict[str, Hit] = {}
+    for hit in chosen:
+        if hit.text not in best and not stands_in(hit.text, draft):
+            best[hit.text] = hit
+    return list(best.values())[: config.max_hints]

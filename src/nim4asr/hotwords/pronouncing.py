@@ -1,5 +1,6 @@
 """Pronunciations of lists of names, on all cores."""
 
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,10 +15,15 @@ _BATCH = 4000
 
 @dataclass(frozen=True)
 class Pronounced:
-    """A name with its pronunciations, as table indices; none if it has no sound."""
+    """A name with its pronunciations, each as ``packed``; none if it has no sound."""
 
     name: Name
     pronunciations: tuple[bytes, ...]
+
+
+def packed(phonemes: Iterable[int]) -> bytes:
+    """Table indices, two bytes each: there may be millions of them, which go between processes."""
+    return array("H", phonemes).tobytes()
 
 
 def pronounce_all(
@@ -53,8 +59,8 @@ def _pronounce_batch(
 def pronounce_name(name: Name) -> tuple[Pronounced, str]:
     """A name with its pronunciations, or with none and the reason."""
     try:
-        said = [bytes(TABLE.encode(phonemes)) for phonemes in say(name)]
+        said = [packed(TABLE.encode(phonemes)) for phonemes in say(name)]
     except ValueError as error:
         return Pronounced(name, ()), str(error)
-    short = tuple(key for key in dict.fromkeys(said) if len(key) <= LONGEST_KEY)
+    short = tuple(key for key in dict.fromkeys(said) if len(key) <= 2 * LONGEST_KEY)
     return Pronounced(name, short), "" if short else f"{name.text!r} is longer than {LONGEST_KEY} phonemes"

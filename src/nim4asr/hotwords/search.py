@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.hotwords.database import NAME_ENDS, Database
+from nim4asr.hotwords.ascending import BLOCK_BITS
+from nim4asr.hotwords.database import NAME_ENDS, SOUND, Database
 from nim4asr.hotwords.kernels import Kernels
 from nim4asr.phonemes import BLANK, TABLE
 
@@ -110,7 +111,7 @@ class TrieSearch:
             config, database = self.config, self.database
             self._count, self._found, self._number = KERNELS(
                 "_walk",
-                (database.labels, database.child, database.roots),
+                (database.labels, *database.child, database.roots),
                 costs,
                 self.frames,
                 self._state,
@@ -181,11 +182,11 @@ def _child(labels: Array, low: Any, last: Any, label: int) -> Any:
     high = last
     while low < high:
         middle = (low + high) // 2
-        if labels[middle] & 0x7F < label:
+        if labels[middle] & SOUND < label:
             low = middle + 1
         else:
             high = middle
-    return low if low < last and labels[low] & 0x7F == label else -1
+    return low if low < last and labels[low] & SOUND == label else -1
 
 
 def _slot(keys: Array, key: Any) -> Any:
@@ -224,7 +225,7 @@ def _tell(
 
 
 def _walk(
-    trie: tuple[Array, Array, Array],
+    trie: tuple[Array, Array, Array, Array],
     costs: Array,
     offset: int,
     state: tuple[Array, ...],
@@ -241,7 +242,7 @@ def _walk(
     Leaves the tokens in place; adds the matches to the first ``number`` rows of ``found``, (node, start, end,
     cost, phonemes) each. Returns the numbers of both, and ``found``, which may have grown.
     """
-    labels, child, roots = trie
+    labels, child, bases, roots = trie
     nodes, starts, depths, soundings, spents = state
     slack, rate, dearest = limits
     gain, loss, least = worth
@@ -281,9 +282,11 @@ def _walk(
                 began, depth, sounding, spent = offset + t, 0, False, np.float32(0.0)
             else:
                 node = nodes[token]
-                own = labels[node] & 0x7F
+                own = labels[node] & SOUND
                 began, depth, sounding, spent = starts[token], depths[token], soundings[token], spents[token]
-            first, last = np.int64(child[node]), np.int64(child[node + 1])
+            # As ``nim4asr.hotwords.ascending`` has them.
+            first = np.int64(bases[node >> BLOCK_BITS]) + np.int64(child[node])
+            last = np.int64(bases[(node + 1) >> BLOCK_BITS]) + np.int64(child[node + 1])
             by_candidate = root or (last - first) > 4 * near
             moves = near if by_candidate else last - first
             # Two moves before the children: the blank, and the same sound again.
@@ -312,7 +315,7 @@ def _walk(
                     pay, sounds = frame[candidates[move]], True
                 else:
                     to = first + move
-                    label = labels[to] & 0x7F
+                    label = labels[to] & SOUND
                     if sounding and label == own:
                         continue
                     pay, sounds = frame[label], True

@@ -19,11 +19,12 @@ import numpy as np
 
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_file, parse_json, reason
-from nim4asr.hotwords.database import NAME_ENDS, Array, Database
+from nim4asr.hotwords.ascending import blocks, unpack
+from nim4asr.hotwords.database import SOUND, Array, Database
 from nim4asr.phonemes import TABLE
 
 MAGIC = b"NIM4HOT\x01"
-VERSION = 2
+VERSION = 3
 _ALIGNMENT = 64
 
 
@@ -78,14 +79,17 @@ def is_database(path: Path) -> bool:
 # nodes.
 _LAYOUT: dict[str, tuple[tuple[str, ...], str]] = {
     "text": (("|u1",), "bytes"),
-    "text_ends": (("<u4", "<i8"), "names"),
+    "text_ends": (("<u2", "<u4"), "names"),
+    "text_ends_bases": (("<u4", "<i8"), "names in blocks"),
     "weight": (("<f4",), "names"),
     "category": (("|u1",), "names"),
     "owner": (("<u4",), "pronunciations"),
-    "node": (("<u4",), "pronunciations"),
-    "said": (("|u1",), "bytes"),
-    "labels": (("|u1",), "nodes"),
-    "child": (("<u4",), "children"),
+    "node": (("<u2", "<u4"), "pronunciations"),
+    "node_bases": (("<u4",), "pronunciations in blocks"),
+    "said": (("<u2",), "bytes"),
+    "labels": (("<u2",), "nodes"),
+    "child": (("<u2", "<u4"), "children"),
+    "child_bases": (("<u4",), "children in blocks"),
 }
 
 
@@ -95,7 +99,8 @@ def load(path: Path) -> Database:
 
     Raises ``InputError`` if it is missing, of another kind, version or phoneme table, cut short or damaged.
     """
-    damaged = InputError(f"{path}: the database is cut short or damaged; build it again")
+    again = f"build it again from its lists: nim4 hotwords build LIST -o {path}"
+    damaged = InputError(f"{path}: the database is cut short or damaged; {again}")
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
@@ -115,9 +120,11 @@ def load(path: Path) -> Database:
     try:
         values = parse_json(header.decode("utf-8"))
         if values["version"] != VERSION:
-            raise InputError(f"{path}: the database is of version {values['version']}; build it again")
+            raise InputError(
+                f"{path}: the database is of version {values['version']}, this is version {VERSION}; {again}"
+            )
         if values["table"] != table_fingerprint():
-            raise InputError(f"{path}: the database is of another phoneme table; build it again")
+            raise InputError(f"{path}: the database is of another phoneme table; {again}")
         start = -(-(len(MAGIC) + 12 + length) // _ALIGNMENT) * _ALIGNMENT
         sections = {name: _section(data, start, values["sections"][name], name) for name in _LAYOUT}
         categories = values["categories"]
@@ -161,25 +168,28 @@ def _check_laws(sections: Mapping[str, Array], categories: int) -> None:
     """
     counts = {"names": len(sections["weight"]), "pronunciations": len(sections["owner"])}
     counts |= {"nodes": len(sections["labels"]), "children": len(sections["labels"]) + 1}
+    counts |= {f"{kind} in blocks": blocks(count) for kind, count in counts.items()}
     lengths = all(
         kind == "bytes" or len(sections[name]) == counts[kind] for name, (_, kind) in _LAYOUT.items()
     )
     if not lengths or not counts["nodes"]:
         raise ValueError("the sections are not of one database")
-    labels, child, node = sections["labels"], sections["child"], sections["node"]
-    sounds = labels & ~np.uint8(NAME_ENDS)
+    child, node, ends = (
+        unpack(sections[name], sections[f"{name}_bases"]) for name in ("child", "node", "text_ends")
+    )
+    sounds = sections["labels"] & np.uint16(SOUND)
     nodes = counts["nodes"]
-    # Of the phonemes any byte is one: the table has 256.
     laws = (
         # Children stand behind their parents, in order, each once.
         child[0] == 1 and child[-1] == nodes and bool(np.all(child[1:] >= child[:-1])),
         bool(np.all(child[:-1] > np.arange(nodes))),
         int(sounds.max()) <= max(TABLE.toneless),
+        int(sections["said"].max(initial=0)) < len(TABLE),
         # Brothers stand in the order of their sounds.
         _brothers_in_order(sounds, child),
         bool(np.all(node[1:] >= node[:-1])) and (not len(node) or int(node[-1]) < nodes),
         not len(node) or int(sections["owner"].max()) < counts["names"],
-        _ends_in_order(sections["text_ends"], len(sections["text"])),
+        _ends_in_order(ends, len(sections["text"])),
         not counts["names"] or int(sections["category"].max()) < categories,
         bool(np.all((sections["weight"] > 0) & (sections["weight"] < np.inf))),
     )

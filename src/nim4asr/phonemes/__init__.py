@@ -3,7 +3,6 @@
 from nim4asr.phonemes.inventory import BLANK, TABLE, PhonemeTable
 from nim4asr.phonemes.pronunciation import (
     Token,
-    in_word,
     pronounce,
     pronunciations,
     settled,
@@ -15,7 +14,6 @@ __all__ = [
     "TABLE",
     "PhonemeTable",
     "Token",
-    "in_word",
     "pronounce",
     "pronunciations",
     "settled",

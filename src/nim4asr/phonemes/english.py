@@ -1,7 +1,6 @@
 """English words to phonemes: the CMU dictionary, then word parts, then letter-to-sound rules."""
 
 import gzip
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
@@ -19,15 +18,6 @@ _LETTERS = {
     "o": "OW", "p": "P IY", "q": "K Y UW", "r": "AA R", "s": "EH S", "t": "T IY", "u": "Y UW",
     "v": "V IY", "w": "D AH B AH L Y UW", "x": "EH K S", "y": "W AY", "z": "Z IY",
 }  # fmt: skip
-# Latin letters that are no letter a-z with an accent.
-_FOLDED = str.maketrans(
-    {
-        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O",
-        "ł": "l", "Ł": "L",
-        "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng",
-        "Ŋ": "NG", "ŧ": "t", "Ŧ": "T", "ſ": "s", "ə": "a", "Ə": "A", "ƒ": "f",
-    }
-)  # fmt: skip
 _SIBILANTS = frozenset("S Z SH ZH CH JH".split())
 _VOICELESS = frozenset("P T K F TH".split())
 _VOWELS = frozenset("aeiouy")
@@ -85,14 +75,6 @@ def _spelling_rules() -> SpellingRules:
 def letters(word: str) -> Phonemes:
     """``word`` said letter by letter: ``"NIO"`` -> EH N AY OW. Anything but a-z is silent."""
     return tuple(p for letter in word.lower() for p in _LETTERS.get(letter, "").split())
-
-
-def fold(word: str) -> str:
-    """``word`` without accents: ``"Zürich"`` -> ``"Zurich"``, ``"Straße"`` -> ``"Strasse"``."""
-    if word.isascii():
-        return word
-    apart = unicodedata.normalize("NFKD", word.translate(_FOLDED))
-    return "".join(c for c in apart if not unicodedata.combining(c))
 
 
 @lru_cache(maxsize=200_000)

@@ -1,4 +1,4 @@
-"""Mandarin text to phonemes, by pypinyin and its phrase dictionary.
+"""Mandarin text to phonemes, by pypinyin and its phrase dictionary; surnames by a table.
 
 Polyphones are resolved by the longest dictionary phrase around them (银行 yín háng, 行走 xíng zǒu).
 Tone sandhi is not applied: a character keeps its dictionary tone, so that a name has the same key
@@ -7,7 +7,7 @@ wherever it stands.
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import product
+from itertools import chain, product, zip_longest
 
 from nim4asr.phonemes.inventory import FINALS, INITIALS
 
@@ -25,6 +25,35 @@ _ZERO_INITIAL = {
     "yun": "vn", "yai": "ai", "ê": "ei", "eh": "ei",
     "m": "en", "n": "en", "ng": "en", "hm": "en", "hng": "en",
 }  # fmt: skip
+
+# Surnames that are not read as the character mostly is. In front of a name their reading comes first ...
+_SURNAMES = dict(
+    entry.split(":")
+    for entry in (
+        "单:shan4 仇:qiu2 区:ou1 查:zha1 解:xie4 任:ren2 曾:zeng1 朴:piao2 盖:ge3 缪:miao4 翟:zhai2 葛:ge3"
+        " 牟:mu4 纪:ji3 肖:xiao1 覃:qin2 隗:wei3 郇:xun2 佴:nai4 乜:nie4 炅:gui4 甯:ning4 阚:kan4 冼:xian3"
+        " 卜:bu3 薄:bo2 员:yun4 召:shao4 祭:zhai4 折:she2 种:chong2 句:gou1 撒:sa4 繁:po2 颉:xie2 於:yu1"
+        " 粘:nian2 秘:bi4 适:kuo4 沓:ta4 澹:tan2"
+    ).split()
+)
+# ... but behind the common one where most names that begin so are none of people: 华为, 乐高, 黑龙江.
+_RARE_SURNAMES = dict(
+    entry.split(":")
+    for entry in (
+        "华:hua4 乐:yue4 过:guo1 哈:ha3 黑:he4 能:nai4 燕:yan1 相:xiang4 占:zhan1 都:du1 干:gan1 重:chong2"
+        " 角:jue2 藏:zang4 便:pian2 那:na1 观:guan4 冠:guan4 少:shao4 番:pan1 会:gui4 洗:xian3 宁:ning4"
+        " 令:ling2 父:fu3 长:zhang3 行:xing2 强:qiang2 盛:sheng4 应:ying1 车:che1 费:bi4 万:wan4 尉:wei4"
+    ).split()
+)
+_COMPOUND_SURNAMES = {
+    "尉迟": "yu4 chi2", "万俟": "mo4 qi2", "令狐": "ling2 hu2", "澹台": "tan2 tai2", "长孙": "zhang3 sun1",
+    "宰父": "zai3 fu3", "皇甫": "huang2 fu3", "单于": "chan2 yu2", "乐正": "yue4 zheng4",
+    "段干": "duan4 gan1", "子车": "zi3 ju1", "夹谷": "jia2 gu3", "耶律": "ye1 lv4", "库狄": "she4 di2",
+    "叱干": "chi4 gan1", "仇尼": "qiu2 ni2", "相里": "xiang4 li3", "中行": "zhong1 hang2",
+    "吐谷浑": "tu3 yu4 hun2",
+}  # fmt: skip
+# A person's name is no longer.
+_LONGEST_NAME = 4
 
 
 @cache
@@ -162,3 +191,35 @@ def read_all(text: str, limit: int) -> list[list[Phonemes]]:
         for position, chosen in enumerate(best)
     ]
     return [list(choice) for choice, _ in zip(product(*options), range(limit), strict=False)]
+
+
+def read_name(text: str, limit: int) -> list[list[Phonemes]]:
+    """Up to ``limit`` readings of the name ``text``, the likeliest first: as ``read_all``, and with its first
+    character, or characters, as a surname where it may be a person's: 单雄信 is shàn, not dān.
+    """
+    readings = read_all(text, limit)
+    surname, first = _surname(text)
+    if not surname:
+        return readings
+    rests = read_all(text[len(surname) :], limit)
+    people = [[*surname, *rest] for rest in rests]
+    groups = (people, readings) if first else (readings, people)
+    mixed = chain.from_iterable(zip_longest(*groups))
+    return list({tuple(reading): reading for reading in mixed if reading is not None}.values())[:limit]
+
+
+def _surname(text: str) -> tuple[list[Phonemes], bool]:
+    """The syllables of the surname that ``text`` may begin with, if it is not read as the dictionary has it,
+    and whether that is the likelier reading.
+    """
+    if not 2 <= len(text) <= _LONGEST_NAME:
+        return [], False
+    for size in (3, 2):
+        if pinyin := _COMPOUND_SURNAMES.get(text[:size]):
+            return list(map(syllable, pinyin.split())), True
+    pinyin = _SURNAMES.get(text[0]) or _RARE_SURNAMES.get(text[0])
+    covered = _phrase_end(text, 0)
+    # A word of the dictionary, 任务 or 单位, is nobody's name.
+    if pinyin is None or covered == len(text):
+        return [], False
+    return [syllable(pinyin)], text[0] in _SURNAMES and not covered

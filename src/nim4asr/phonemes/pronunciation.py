@@ -7,20 +7,20 @@ it stands in the text, so that phoneme times become word times.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, product
+from itertools import chain, islice, product, zip_longest
 
 from nim4asr.phonemes import english, mandarin
-from nim4asr.text.characters import HAN, is_han
-from nim4asr.text.spoken import holds_number, spoken_form
+from nim4asr.text.characters import HAN, fold, is_han
+from nim4asr.text.spoken import holds_number, spoken_form, spoken_forms
 
 Phonemes = tuple[str, ...]
 
-# Letters of the Latin script, accents included; what they are without accents, ``english.fold`` knows.
+# Letters of the Latin script, accents included; what they are without accents, ``fold`` knows.
 _LATIN = (
     r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]"
 )
 _WORD = re.compile(rf"{_LATIN}+(?:['’]{_LATIN}+)*")
-_HAN = rf"{HAN}+"
+_NUMBERS = "[零一二三四五六七八九十百千万亿两幺点]+"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def tokenize(text: str) -> list[Token]:
             )
             position = end
         elif word := _WORD.match(text, position):
-            found = english.readings(english.fold(word.group()))
+            found = english.readings(fold(word.group()))
             tokens.append(Token(word.group(), position, word.end(), found[0] if found else ()))
             position = word.end()
         else:
@@ -94,15 +94,6 @@ def settled(text: str) -> int:
     return start
 
 
-def in_word(text: str, place: int) -> bool:
-    """Whether ``place`` is inside a word that is written without spaces in it: a letter or digit on both
-    sides, and neither of them Chinese.
-    """
-    return 0 < place < len(text) and all(
-        character.isalnum() and not is_han(character) for character in text[place - 1 : place + 1]
-    )
-
-
 def pronounce(text: str) -> list[str]:
     """The likeliest phonemes of ``text``, digits read out.
 
@@ -116,21 +107,40 @@ def pronounce(text: str) -> list[str]:
 
 
 def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
-    """Up to ``limit`` different pronunciations of ``text``, the likeliest first.
+    """Up to ``limit`` different pronunciations of the name ``text``, the likeliest first.
 
-    Characters with several readings vary where no dictionary phrase settles them; a word in capitals
-    is said as a word and letter by letter; a dictionary word has all its dictionary pronunciations.
-    Raises ``ValueError`` as ``pronounce`` does.
+    Characters with several readings vary where no dictionary phrase settles them, and the first one may be a
+    surname; a word in capitals is said as a word and letter by letter; a dictionary word has all its
+    dictionary pronunciations. Digits and signs are said in all the ways of ``spoken_forms``, those of
+    Mandarin too in a name of Latin letters; each of them has its first pronunciation before any has its
+    second. Raises ``ValueError`` as ``pronounce`` does.
     """
     spoken = spoken_form(text)
-    if spoken and all(map(is_han, spoken)):
+    if text and spoken == text and all(map(is_han, text)):
         # Most names are such, and there may be millions of them.
-        return [list(chain.from_iterable(reading)) for reading in mandarin.read_all(spoken, limit)]
+        return [list(chain.from_iterable(reading)) for reading in mandarin.read_name(text, limit)]
+    forms = dict.fromkeys((spoken, *spoken_forms(text)))
+    ways = [_pronunciations_of(form, text, limit) for form in forms]
+    found: dict[Phonemes, None] = {}
+    for said in chain.from_iterable(zip_longest(*ways)):
+        if said:
+            found[said] = None
+        if len(found) == limit:
+            break
+    return [list(phonemes) for phonemes in found]
+
+
+def _pronunciations_of(spoken: str, text: str, limit: int) -> list[Phonemes]:
+    """Pronunciations of ``text`` said as ``spoken``."""
     parts: list[list[Phonemes]] = []
-    for run in re.finditer(rf"({_WORD.pattern})|({_HAN})|\w", spoken):
-        word, han = run.groups()
+    # What digits are said with has one reading: 一 is no yí, 六 no lù.
+    numbers = _NUMBERS if spoken != text else r"(?!)"
+    for run in re.finditer(rf"({_WORD.pattern})|({numbers})|((?:(?!{numbers}){HAN})+)|\w", spoken):
+        word, number, han = run.groups()
         if word is not None:
-            parts.append(list(english.readings(english.fold(word))))
+            parts.append(list(english.readings(fold(word))))
+        elif number is not None:
+            parts.append([tuple(chain.from_iterable(mandarin.read(c)[0] for c in number))])
         elif han is not None:
             parts.append([tuple(chain.from_iterable(reading)) for reading in mandarin.read_all(han, limit)])
         elif run.group().isalnum():
@@ -142,4 +152,4 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
         found[tuple(phoneme for part in choice for phoneme in part)] = None
         if len(found) == limit:
             break
-    return [list(phonemes) for phonemes in found if phonemes]
+    return list(found)

@@ -51,7 +51,7 @@ class Marked:
 
 @dataclass(frozen=True)
 class Failed:
-    """The stream has ended by an ``error``, which is its own: others that share its pool go on."""
+    """The stream has ended by an ``error``, which is its own: others of its engine go on."""
 
     error: Exception
 

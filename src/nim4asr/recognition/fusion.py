@@ -19,7 +19,6 @@ one of the same sound all the same. So the text's score rises with every part of
 """
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -29,14 +28,15 @@ from numpy.typing import NDArray
 from nim4asr.audio.samples import Floats
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.phonemes import BLANK, TABLE, in_word, pronounce, settled, tokenize
+from nim4asr.phonemes import BLANK, TABLE, pronounce, settled, tokenize
 from nim4asr.phonemes.ctc import extend_prefixes
-from nim4asr.text.spoken import spoken_form
+from nim4asr.text.characters import fold, in_word
+from nim4asr.text.normalization import normalize
+from nim4asr.text.occurrences import stands_in
+from nim4asr.text.spoken import holds_number, spoken_form, spoken_forms
 
 # So many phonemes at the end of a word may change with its next letters.
 _UNCERTAIN = 2
-# How a number is read depends on all of the text.
-_HAS_NUMBER = re.compile(r"[^\W\D]|[$€£¥%℃°]")
 # For the impossible: finite, so that among impossible texts the language model's order stands.
 _FLOOR = -1e4
 
@@ -149,7 +149,8 @@ class PhonemeScorer:
         """
         if (text, uncertain) not in self._labels:
             start, before = self._settled
-            if not text.startswith(start) or _HAS_NUMBER.search(text):
+            # How a number is read depends on all of the text.
+            if not text.startswith(start) or holds_number(text):
                 start, before = "", ()
             said = [token.phonemes for token in tokenize(spoken_form(text[len(start) :]))]
             if said and uncertain:
@@ -179,15 +180,16 @@ class HintBooster:
         self._text_of, self._tokens_of, self._end = text_of, tokens_of, end
         # A hint of another script has no sound that could be weighed: it stays in the prompt and is worth
         # nothing here.
-        self._worth = {hint.casefold(): weight * sounds for hint in hints if (sounds := _sounds_in(hint))}
+        self._hints = [_Hint(hint, weight * sounds) for hint in hints if (sounds := _sounds_in(hint))]
 
     def suggestions(self, written: Sequence[int]) -> set[int]:
         """The tokens that would begin a hint after ``written``, or go on with one."""
         text = self._text_of(written).casefold()
         rests: set[str] = set()
-        for hint in self._worth:
-            begun = _begun(text, hint)
-            rests |= {hint[begun:]} if begun else {hint, " " + hint}
+        for hint in self._hints:
+            for form in hint.forms:
+                begun = _begun(text, form)
+                rests |= {form[begun:]} if begun else {form, " " + form}
         return {tokens[0] for rest in rests if (tokens := self._tokens_of(rest))}
 
     def gains(self, written: Sequence[int], candidates: Sequence[int]) -> list[float]:
@@ -208,13 +210,32 @@ class HintBooster:
         of.
         """
         text = text.casefold()
-        whole = {hint: _holds(text, hint) for hint in self._worth}
-        shares = [
-            worth * _begun(text, hint) / len(hint) for hint, worth in self._worth.items() if not whole[hint]
-        ]
-        return sum(self._worth[hint] for hint in whole if whole[hint]) + (
-            0.0 if ended else max(shares, default=0.0)
-        )
+        letters = _letters(text)
+        worth = share = 0.0
+        for hint in self._hints:
+            if hint.stands_in(text, letters):
+                worth += hint.worth
+            elif not ended:
+                share = max(share, hint.worth * max(_begun(text, form) / len(form) for form in hint.forms))
+        return worth + share
+
+
+class _Hint:
+    """A hint, what it is worth, and the forms in which a language model may write it: as given, and as it is
+    said.
+    """
+
+    def __init__(self, text: str, worth: float) -> None:
+        self.worth = worth
+        self._text = text
+        said = [normalize(form) for form in (text, *spoken_forms(text))]
+        self.forms = tuple(dict.fromkeys(form for form in (text.casefold(), *said, *map(fold, said)) if form))
+        self._letters = tuple(map(_letters, self.forms))
+
+    def stands_in(self, text: str, letters: str) -> bool:
+        """Whether the hint stands in ``text``, of the given letters."""
+        # Asked for every token that might be next: most texts do not even hold its letters.
+        return any(own in letters for own in self._letters) and stands_in(self._text, text)
 
 
 class FusedScorer:
@@ -286,14 +307,8 @@ def _sounds_in(hint: str) -> int:
         return 0
 
 
-def _holds(text: str, hint: str) -> bool:
-    """Whether the hint stands in the text; letters must not go on before or after it."""
-    place = text.find(hint)
-    while place >= 0:
-        if not in_word(text, place) and not in_word(text, place + len(hint)):
-            return True
-        place = text.find(hint, place + 1)
-    return False
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
 
 
 def _begun(text: str, hint: str) -> int:

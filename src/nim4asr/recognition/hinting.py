@@ -8,7 +8,7 @@ does.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,9 @@ from nim4asr.hotwords.hints import HintConfig, Hit, choose
 from nim4asr.hotwords.names import Name
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.model.prompt import MOST_HINTS
-from nim4asr.phonemes import BLANK, tokenize
-from nim4asr.recognition.result import Segment, Word
+from nim4asr.phonemes import BLANK
+from nim4asr.recognition.result import Segment
+from nim4asr.text.occurrences import occurrences_in_words
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex, HotwordSearch
@@ -153,7 +154,14 @@ def contradicted(segment: Segment, log_probs: NDArray[np.float32], frame_s: floa
 
     A hint without a pronunciation cannot be contradicted.
     """
-    printed = {hint: list(_printed(hint, segment.words)) for hint in segment.hints_used}
+    words = [word.text for word in segment.words]
+    printed = {
+        hint: [
+            (segment.words[first].start, segment.words[last - 1].end)
+            for first, last in occurrences_in_words(hint, words)
+        ]
+        for hint in segment.hints_used
+    }
     if not printed:
         return False
     spots = _spots(segment, list(printed), log_probs, frame_s)
@@ -163,15 +171,6 @@ def contradicted(segment: Segment, log_probs: NDArray[np.float32], frame_s: floa
         if hint in spots
         for word_start, word_end in places
     )
-
-
-def _printed(hint: str, words: Sequence[Word]) -> Iterator[tuple[float, float]]:
-    """Start and end of each place where the hint stands among the words."""
-    wanted = [token.text.casefold() for token in tokenize(hint)]
-    texts = [word.text.casefold() for word in words]
-    for place in range(len(texts) - len(wanted) + 1):
-        if wanted and texts[place : place + len(wanted)] == wanted:
-            yield words[place].start, words[place + len(wanted) - 1].end
 
 
 def _spots(

@@ -47,12 +47,21 @@ def to_hypothesis(
 
 
 def _tokens(tokenizer: Tokenizer, tokens: Sequence[int], log_probs: Sequence[float]) -> tuple[Token, ...]:
+    """Each token with what it adds to the text. Only the last few are decoded at a time: what a token adds
+    depends on those that its character began with, and on whether there is text before.
+    """
     found: list[Token] = []
+    # Decoded are the tokens from ``context`` on, of which those before ``start`` are whole characters.
+    context = start = 0
     before = ""
     for place, log_prob in enumerate(log_probs[: len(tokens)]):
-        text = tokenizer.decode(tokens[: place + 1])
+        text = tokenizer.decode(tokens[context : place + 1])
         # Of a character in several tokens, the last one has it.
         whole = text.rstrip("\ufffd")
         found.append(Token(whole[len(before) :], log_prob))
-        before = whole
+        if whole == text and len(whole) > len(before):
+            context, start = start, place + 1
+            before = tokenizer.decode(tokens[context:start])
+        else:
+            before = whole
     return tuple(found)

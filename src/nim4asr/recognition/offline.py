@@ -76,10 +76,9 @@ class Recognizer:
         blocks = _Blocks(source, sample_rate, warnings.append)
         segments = tuple(self._recognized(blocks, hotwords, hints))
         elapsed = time.perf_counter() - began
-        factor = elapsed / blocks.seconds if blocks.seconds else 0.0
         if not name and isinstance(source, str | Path):
             name = str(source)
-        return Transcript(name, blocks.seconds, segments, factor, tuple(warnings))
+        return Transcript(name, blocks.seconds, segments, elapsed, tuple(warnings))
 
     def iter_segments(
         self,

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 
 from nim4asr.hotwords.hints import Hit
-from nim4asr.text.spoken import written_form
+from nim4asr.text.joining import joined
+from nim4asr.text.occurrences import Names, stands_in
+from nim4asr.text.written import written_form
 
 
 @dataclass(frozen=True)
@@ -51,33 +53,37 @@ class Segment:
 
     @property
     def hints_used(self) -> tuple[str, ...]:
-        """The hints that stand in the text."""
-        written = self.text.casefold()
-        return tuple(hint for hint in self.hints if hint.casefold() in written)
+        """The hints that stand in the text, by ``nim4asr.text.occurrences``."""
+        return tuple(hint for hint in self.hints if stands_in(hint, self.text))
+
+    @property
+    def named(self) -> tuple[tuple[int, int], ...]:
+        """Where names that were heard, or given as hints, stand in the text: start and end in characters."""
+        names = Names((*(hit.text for hit in self.hits), *self.hints))
+        return tuple(dict.fromkeys((place.start, place.end) for place in names.find(self.text)))
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """An audio and what was said in it. ``duration`` in seconds; ``real_time_factor`` is the seconds of
-    computing for a second of it. ``warnings`` tell of an audio that was not whole.
+    """An audio and what was said in it. ``duration`` and ``computing_s``, what computing took, in seconds;
+    ``warnings`` tell of an audio that was not whole.
     """
 
     audio: str
     duration: float
     segments: tuple[Segment, ...]
-    real_time_factor: float
+    computing_s: float
     warnings: tuple[str, ...] = ()
 
     @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing for a second of the audio; 0 for none."""
+        return self.computing_s / self.duration if self.duration else 0.0
+
+    @property
     def text(self) -> str:
-        """The segments' texts, with a space between them where Latin letters meet."""
-        text = ""
-        for segment in self.segments:
-            if text and segment.text:
-                latin = text[-1].isascii() and segment.text[0].isascii()
-                text += " " if latin else ""
-            text += segment.text
-        return text
+        """The segments' texts, with a space between them unless one side is Chinese or Japanese."""
+        return joined(segment.text for segment in self.segments)
 
     def with_digits(self) -> "Transcript":
         """The transcript with numbers in digits in its segments' texts; words stay as they were said."""

@@ -122,5 +122,4 @@ def transcribe_live(
     segments += [event.segment for event in stream.finish() if isinstance(event, Final)]
     elapsed = time.perf_counter() - began
     name = name or (str(source) if not isinstance(source, bytes) else "")
-    factor = elapsed / seconds if seconds else 0.0
-    return Transcript(name, seconds, tuple(segments), factor, tuple(warnings))
+    return Transcript(name, seconds, tuple(segments), elapsed, tuple(warnings))

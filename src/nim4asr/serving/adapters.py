@@ -21,11 +21,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.errors import InputError
+from nim4asr.hotwords.names import names_in
 from nim4asr.recognition.events import Event, Failed, Final, Partial
 from nim4asr.recognition.result import Segment
 from nim4asr.serving.errors import ApiError
 from nim4asr.serving.live import LiveConnection
-from nim4asr.serving.shapes import joined
 from nim4asr.serving.sockets import admitted
 from nim4asr.serving.state import state_of
 
@@ -212,7 +212,7 @@ class FunAsr(_Adapter):
         times = [[round(word.start * 1000), round(word.end * 1000)] for word in segment.words]
         return {
             **self._common("offline" if mode == "offline" else "2pass-offline"),
-            "text": joined("", segment.text),
+            "text": segment.text,
             "timestamp": json.dumps(times),
             "is_final": False,
         }
@@ -241,4 +241,4 @@ def _hotwords(given: object) -> list[str]:
             return [str(name) for name in row]
     except (ValueError, RecursionError):
         pass
-    return [name for name in given.replace(",", " ").split() if name]
+    return names_in(given)

@@ -32,8 +32,9 @@ from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Failed, Final, Marked, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.result import Token
 from nim4asr.serving.errors import ApiError, as_api_error, error_row
-from nim4asr.serving.shapes import joined, logprob_rows
+from nim4asr.serving.shapes import logprob_rows
 from nim4asr.serving.transcriptions import voice_activity_of
+from nim4asr.text.joining import addition
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
 HYPOTHESES = "nim4.hypothesis"
@@ -355,7 +356,7 @@ class RealtimeSession:
         item = self._current
         if item is None:
             return []
-        stable = item.text + joined(item.text, event.stable)
+        stable = item.text + addition(item.text, event.stable)
         actions = self._delta(item, stable)
         if HYPOTHESES in self._include:
             actions.append(
@@ -390,7 +391,8 @@ class RealtimeSession:
         if item is None:
             return []
         item.end_s = event.time + self._offset_s
-        item.text += joined(item.text, event.segment.text)
+        item.text += addition(item.text, event.segment.text)
+        before = len(item.text) - len(event.segment.text)
         item.tokens += event.segment.tokens
         actions = self._delta(item, item.text)
         if HYPOTHESES in self._include and (event.segment.hits or event.segment.hints):
@@ -407,6 +409,7 @@ class RealtimeSession:
                         for hit in event.segment.hits
                     ],
                     hints_used=list(event.segment.hints_used),
+                    names_at=[[start + before, end + before] for start, end in event.segment.named],
                 )
             )
         if HYPOTHESES in self._include and event.segment.words:

@@ -44,8 +44,8 @@ def verbose_row(transcript: Transcript, granularities: Sequence[str]) -> dict[st
 
 
 def segment_row(segment: Segment, number: int) -> dict[str, Any]:
-    """A segment of ``verbose_json``, all ten fields; beside them ``hits`` and ``hints_used`` where there are
-    any.
+    """A segment of ``verbose_json``, all ten fields; beside them, where there are names, ``hits``,
+    ``hints_used`` and ``names_at``.
     """
     text = segment.text.encode("utf-8")
     row: dict[str, Any] = {
@@ -65,6 +65,7 @@ def segment_row(segment: Segment, number: int) -> dict[str, Any]:
             {"text": hit.text, "start": round(hit.start, 2), "end": round(hit.end, 2)} for hit in segment.hits
         ]
         row["hints_used"] = list(segment.hints_used)
+        row["names_at"] = list(map(list, segment.named))
     return row
 
 
@@ -88,14 +89,6 @@ def logprob_rows(tokens: Sequence[Token]) -> list[dict[str, Any]]:
 def language_of(text: str) -> str:
     """The language of a text by its script, as OpenAI names it."""
     return "chinese" if any(map(is_han, text)) else "english"
-
-
-def joined(before: str, text: str) -> str:
-    """What ``text`` adds when it is written behind ``before``: itself, after a space where Latin letters
-    meet.
-    """
-    latin = bool(before and text) and before[-1].isascii() and text[0].isascii()
-    return f" {text}" if latin else text
 
 
 def plain(transcript: Transcript) -> str:

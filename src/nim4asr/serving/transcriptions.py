@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.serving.errors import ApiError, as_api_error
-from nim4asr.serving.shapes import TEXT_FORMATS, joined, json_row, logprob_rows, verbose_row
+from nim4asr.serving.shapes import TEXT_FORMATS, json_row, logprob_rows, verbose_row
 from nim4asr.serving.state import State, state_of
 from nim4asr.serving.worker import RecordingOptions
+from nim4asr.text.joining import addition
 
 FORMATS = ("json", "verbose_json", *TEXT_FORMATS)
 _KNOWN = {
@@ -140,7 +141,7 @@ class _Events:
             future.add_done_callback(lambda _: _put(loop, segments, None))
             try:
                 while (segment := await segments.get()) is not None:
-                    delta = joined(text, segment.text)
+                    delta = addition(text, segment.text)
                     text += delta
                     row: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
                     if self._asked.logprobs:

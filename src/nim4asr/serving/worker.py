@@ -203,8 +203,7 @@ class EngineWorker:
                     if on_segment is not None:
                         on_segment(segment)
                 elapsed = time.perf_counter() - began
-                factor = elapsed / blocks.seconds if blocks.seconds else 0.0
-                result = Transcript("", blocks.seconds, tuple(segments), factor, tuple(warnings))
+                result = Transcript("", blocks.seconds, tuple(segments), elapsed, tuple(warnings))
                 _settle(future, result)
             except Exception as error:
                 _settle(future, error)

@@ -20,8 +20,8 @@ from nim4asr.errors import InputError
 from nim4asr.recognition.events import Event, Failed, Final
 from nim4asr.serving.errors import ApiError
 from nim4asr.serving.live import LiveConnection
-from nim4asr.serving.shapes import joined
 from nim4asr.serving.state import State
+from nim4asr.text.joining import addition
 
 _WIDTH = 2
 
@@ -106,7 +106,7 @@ class WyomingHandler(AsyncEventHandler):
             raise event.error
         # Finals alone: what a satellite has said it cannot take back.
         if isinstance(event, Final) and event.segment.text:
-            added = joined(self._text, event.segment.text)
+            added = addition(self._text, event.segment.text)
             self._text += added
             await self.write_event(TranscriptChunk(added).event())
 

@@ -4,10 +4,10 @@ import re
 import unicodedata
 
 from nim4asr.text.characters import HAN, is_han
-from nim4asr.text.spoken import spoken_form
+from nim4asr.text.spoken import plain_digits, spoken_form
 
 # Part of every report, so that two error rates are compared only when they count alike.
-NAME = "nim4asr-plain-1: NFKC, lower case, numbers as spoken, no punctuation"
+NAME = "nim4asr-plain-2: NFKC, lower case, numbers as spoken, no punctuation"
 
 _APOSTROPHES = str.maketrans("’‘ʼ`", "''''")
 # A word with its apostrophes and what joins its digits, or one mark; Chinese characters stand alone.
@@ -20,7 +20,7 @@ def normalize(text: str) -> str:
 
     ``"O’Neil paid $3!"`` -> ``"o'neil paid three dollars"``. No space stands beside a Chinese character.
     """
-    text = spoken_form(unicodedata.normalize("NFKC", text)).translate(_APOSTROPHES).lower()
+    text = spoken_form(unicodedata.normalize("NFKC", plain_digits(text))).translate(_APOSTROPHES).lower()
     kept = "".join(
         c if c.isalnum() or unicodedata.category(c).startswith("M") or c == "'" else " " for c in text
     )

@@ -1,60 +1,87 @@
-"""The spoken form of a text: digits, dates, amounts and units in words, by WeTextProcessing's grammars."""
+"""The spoken form of a text: digits, dates, amounts, units, and the signs in names, in words.
+
+A text may be said in several ways: ``spoken_form`` is the likeliest, which labels and error rates use;
+``spoken_forms`` are all the ways in which a name may be said.
+"""
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator
+from itertools import chain, zip_longest
+from typing import Literal
 
+from nim4asr.text import chinese_numbers, english_numbers
 from nim4asr.text.characters import is_han
+from nim4asr.text.written import written_form as written_form
 
-if TYPE_CHECKING:
-    from wetext import Normalizer
+Language = Literal["zh", "en"]
 
-_NUMBERLIKE = re.compile(r"[0-9０-９$€£¥%℃°]")
-_NUMBER = re.compile(r"([$€£¥]?)([0-9]+(?:[.,][0-9]+)*)([%℃°$€£¥]?)")
+# What makes a text one that is not said as it is written. Digits of other scripts are among these by then.
+_SAID_OTHERWISE = re.compile(
+    r"[0-9０-９$€£¥￥%‰℃℉°㎡]|[A-Za-z0-9][&+#]|(?<![A-Za-z0-9.])\.[A-Za-z]{2}"
+    r"|[A-Za-z0-9]\.(?:com|cn|net|NET|org|io|ai|edu|gov|js)(?![A-Za-z])"
+)
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
-_DIGITS = "zero one two three four five six seven eight nine".split()
-# The normalizer takes time in proportion to the square of a text's length; longer texts go through it in
-# pieces.
-_LONGEST_PIECE = 80
+_POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+_POWER = re.compile(r"(?<=[0-9)])[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SQUARE = re.compile(r"(?<=[A-Za-z])[²³]")
+_WIDE_MARK = re.compile(r"(?<=[0-9])[．，：／](?=[0-9])|(?<=[0-9])％|[＋＆＃](?=[A-Za-z0-9+])")
+_DIGITS = re.compile(r"[0-9]+")
+# A number that is more than digits: it is read in one way.
+_COMPOSED = re.compile(r"[0-9][.,:/^][0-9]")
 
 
-def spoken_form(text: str) -> str:
-    """``text`` with digits, dates, amounts and units written as they are said.
+def spoken_form(text: str, language: Language | None = None) -> str:
+    """``text`` with digits, dates, amounts, units and the signs in its names written as they are said.
 
-    Chinese rules when the text holds a Chinese character, English ones otherwise:
-    ``"3.5元"`` -> ``"三点五元"``, ``"$3"`` -> ``"three dollars"``. Every string has a
-    spoken form; code points that are no characters (surrogates) become U+FFFD in it.
+    By the rules of ``language``; unless it is given, those of Chinese when the text holds a Chinese
+    character, English ones otherwise: ``"3.5元"`` -> ``"三点五元"``, ``"$3"`` -> ``"three dollars"``,
+    ``"C++"`` -> ``"C plus plus"``. Every string has a spoken form; code points that are no characters
+    (surrogates) become U+FFFD in it.
     """
+    if text.isalpha():
+        return text
     if not text.isascii():
-        text = _SURROGATES.sub("\ufffd", "".join(map(_plain_number, text)))
-    if not _NUMBERLIKE.search(text):
+        text = plain_digits(_SURROGATES.sub("\ufffd", text))
+    if not _SAID_OTHERWISE.search(text):
         return text
-    language: Literal["zh", "en"] = "zh" if any(map(is_han, text)) else "en"
-    if len(text) <= _LONGEST_PIECE:
-        return _normalized(text, language)
-    return " ".join(_normalized(piece, language) for piece in _pieces(text))
+    if language is None:
+        language = "zh" if any(map(is_han, text)) else "en"
+    return chinese_numbers.say_chinese(text) if language == "zh" else english_numbers.say_english(text)
 
 
-def written_form(text: str) -> str:
-    """``text`` with spoken numbers, dates and amounts in digits (inverse text normalization).
+def spoken_forms(name: str) -> list[str]:
+    """The ways in which a name may be said, the likeliest first, without it where it is said as written.
 
-    As WeTextProcessing's grammars have them: ``"我有一百二十块钱"`` -> ``"我有120块钱"``,
-    ``"twenty five dollars"`` -> ``"$25"``.
+    Of a name with Chinese characters by the rules of Chinese; of another by those of both languages, which a
+    speaker of Mandarin uses too: ``"5G"`` -> ``["five G", "五G"]``. Its digits are read as a number, in pairs
+    and one by one: ``"C919"`` is said with 九一九, 九幺九, nine nineteen and nine one nine.
     """
-    language: Literal["zh", "en"] = "zh" if any(map(is_han, text)) else "en"
-    try:
-        written: str = _normalizer(language, "itn").normalize(text)
-    except AssertionError:
-        # The grammar has no rule for some texts.
-        return text
-    return written
+    if not holds_number(name):
+        return []
+    chinese = list(_chinese_forms(name))
+    if any(map(is_han, name)):
+        return list(dict.fromkeys(chinese))
+    both = chain.from_iterable(zip_longest(_english_forms(name), chinese))
+    return list(dict.fromkeys(form for form in both if form is not None))
 
 
 def holds_number(text: str) -> bool:
     """Whether any of ``text`` may be said otherwise than it is written."""
-    return bool(_NUMBERLIKE.search(text)) or any(c.isnumeric() and not is_han(c) for c in text)
+    if text.isalpha():
+        return False
+    return bool(_SAID_OTHERWISE.search(text)) or any(c.isnumeric() and not is_han(c) for c in text)
+
+
+def plain_digits(text: str) -> str:
+    """``text`` with the digits of other scripts, fractions, numbers in circles and powers by the digits 0 to
+    9, and full-width marks among them narrow: ``"10²"`` -> ``"10^2"``, ``"½"`` -> ``"1/2"``.
+    """
+    text = _POWER.sub(lambda found: "^" + found.group().translate(_POWERS), text)
+    text = "".join(
+        c if c in "²³" and _SQUARE.match(text, i) else _plain_number(c) for i, c in enumerate(text)
+    ).replace("⁄", "/")
+    return _WIDE_MARK.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text)
 
 
 def _plain_number(character: str) -> str:
@@ -62,54 +89,36 @@ def _plain_number(character: str) -> str:
     if character.isascii() or not character.isnumeric() or is_han(character):
         return character
     digit = unicodedata.digit(character, None)
-    return unicodedata.normalize("NFKC", character).replace("⁄", "/") if digit is None else str(digit)
+    return unicodedata.normalize("NFKC", character) if digit is None else str(digit)
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """``text`` in pieces of bounded length, cut between words where there are any."""
-    piece = ""
-    for word in text.split():
-        for start in range(0, len(word), _LONGEST_PIECE):
-            part = word[start : start + _LONGEST_PIECE]
-            if piece and len(piece) + 1 + len(part) > _LONGEST_PIECE:
-                yield piece
-                piece = ""
-            piece = f"{piece} {part}" if piece else part
-    if piece:
-        yield piece
+def _english_forms(name: str) -> Iterator[str]:
+    yield spoken_form(name, "en")
+    if _COMPOSED.search(plain_digits(name)):
+        return
+    yield _with_digits_read(name, english_numbers.in_pairs, "en")
+    yield _with_digits_read(name, english_numbers.one_by_one, "en")
+    yield _with_digits_read(name, english_numbers.cardinal, "en")
 
 
-def _normalized(text: str, language: Literal["zh", "en"]) -> str:
-    spoken = _parsed(text, language)
-    # The English grammar has no rule for some texts ("District #1", "50+", "10월"): then number by number.
-    return _NUMBER.sub(_spoken_number, text) if spoken is None else spoken
+def _chinese_forms(name: str) -> Iterator[str]:
+    yield spoken_form(name, "zh")
+    if _COMPOSED.search(plain_digits(name)):
+        return
+    yield _with_digits_read(name, chinese_numbers.one_by_one, "zh")
+    yield _with_digits_read(name, lambda digits: chinese_numbers.one_by_one(digits, "幺"), "zh")
+    yield _with_digits_read(name, chinese_numbers.cardinal, "zh")
 
 
-def _parsed(text: str, language: Literal["zh", "en"]) -> str | None:
-    try:
-        spoken: str = _normalizer(language, "tn").normalize(text)
-    except AssertionError:
-        return None
-    return spoken
+def _with_digits_read(name: str, read: Callable[[str], str], language: Language) -> str:
+    """The name with all its digits read in one way, and its signs as they are said."""
 
+    def said(found: re.Match[str]) -> str:
+        if language == "zh":
+            return read(found.group())
+        left = " " if name[: found.start()][-1:].isalnum() else ""
+        right = " " if name[found.end() :][:1].isalnum() else ""
+        return f"{left}{read(found.group())}{right}"
 
-def _spoken_number(found: re.Match[str]) -> str:
-    """One number, with its unit if it has one, and with a space towards letters beside it."""
-    before, number, after = found.groups()
-    if after in tuple("$€£¥") and not before:
-        before, after = after, ""
-    tries = (_parsed(candidate, "en") for candidate in (f"{before}{number}{after}", number))
-    spoken = next((candidate for candidate in tries if candidate is not None), None)
-    if spoken is None:
-        spoken = " ".join(_DIGITS[int(digit)] for digit in number if digit.isdigit())
-    text, start, end = found.string, found.start(), found.end()
-    left = " " if start and text[start - 1].isalnum() else ""
-    right = " " if end < len(text) and text[end].isalnum() else ""
-    return f"{left}{spoken}{right}"
-
-
-@cache
-def _normalizer(language: Literal["zh", "en"], operator: Literal["tn", "itn"]) -> "Normalizer":
-    from wetext import Normalizer
-
-    return Normalizer(lang=language, operator=operator)
+    name = plain_digits(name)
+    return spoken_form(_DIGITS.sub(said, name), language)

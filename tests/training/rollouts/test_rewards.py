@@ -66,6 +66,22 @@ def test_english_keywords_are_whole_words() -> None:
     assert context("New York", "new york.", ["New York"]) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        # What is not said earns nothing, whatever words its letters stand in.
+        ("we were planning", "we were planning", 0.0),
+        ("Ann was here", "planning was here", -0.5),
+        ("we were planning", "we were Ann", -0.5),
+        ("我和Ann说", "我和ann说", 0.5),
+        ("我在planning", "我在planning", 0.0),
+        ("Ann's plan", "ann's plan", 0.5),
+    ],
+)
+def test_a_name_inside_a_word_earns_nothing(reference: str, hypothesis: str, expected: float) -> None:
+    assert context(reference, hypothesis, ["Ann"]) == expected
+
+
 def test_the_parts_are_weighted() -> None:
     assert Reward(0.8, -1.0, 0.5).total == pytest.approx(0.8 - 0.5 + 0.25)
     assert reward("我在北京。", "我在北京", ["北京"]).total == pytest.approx(1.25)

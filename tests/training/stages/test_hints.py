@@ -74,3 +74,13 @@ def test_a_draw_is_fixed_by_its_generator_and_none_are_drawn_for_nothing() -> No
 def test_impossible_shares(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"probabilities|one to"):
         HintSampling(**values)  # type: ignore[arg-type]
+
+
+def test_a_keyword_is_not_kept_from_the_hints_by_letters_of_another_word() -> None:
+    """ "lee" is no part of "asleep": it may be among the hints of what was not said."""
+    keywords = KeywordSet(["lee", "asleep"])
+    config = HintSampling(share=1.0, drop_probability=0.0, distractor_probability=0.0, max_others=5)
+    drawn = [draw_hints(["he fell asleep"], config, np.random.default_rng(i), keywords)[0] for i in range(40)]
+    assert any("lee" in hints for hints in drawn) and any("asleep" in hints for hints in drawn)
+    said = [draw_hints(["lee's home"], config, np.random.default_rng(i), keywords)[0] for i in range(40)]
+    assert any("lee" in hints for hints in said)

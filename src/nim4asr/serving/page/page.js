@@ -39,7 +39,7 @@ const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seco
 function segmentOf(id, start) {
   let segment = segments.find((one) => one.id === id);
   if (!segment) {
-    segment = { id, start, end: start, text: "", stable: "", volatile: "", words: [], hits: [], used: [], done: false };
+    segment = { id, start, end: start, text: "", stable: "", volatile: "", words: [], named: [], done: false };
     segment.paragraph = document.createElement("p");
     $("text").append(segment.paragraph);
     segments.push(segment);
@@ -73,7 +73,7 @@ function show(segment) {
 // The text with each word a button that plays it. What stands between words stays plain.
 function wordsOf(segment) {
   const nodes = [];
-  const named = placesOf([...segment.used, ...segment.hits.map((hit) => hit.text)], segment.text);
+  const named = placesIn(segment.text, segment.named);
   let at = 0;
   for (const word of segment.words) {
     const place = segment.text.indexOf(word.text, at);
@@ -93,14 +93,11 @@ function wordsOf(segment) {
   return nodes;
 }
 
-// Where names that were heard, or given and written, stand in a text.
-function placesOf(names, text) {
-  const places = [];
-  const plain = text.toLowerCase();
-  for (const name of new Set(names.map((one) => one.toLowerCase()))) {
-    for (let at = plain.indexOf(name); at >= 0; at = plain.indexOf(name, at + 1)) places.push([at, at + name.length]);
-  }
-  return places;
+// The server tells where names stand, in characters; a string of JavaScript counts some of them twice.
+function placesIn(text, places) {
+  const characters = [...text];
+  const before = (count) => characters.slice(0, count).join("").length;
+  return places.map(([from, to]) => [before(from), before(to)]);
 }
 
 function clear() {
@@ -190,11 +187,7 @@ async function start() {
       drawWave($("wave"), sound);
     },
     words: (id, words) => segmentOf(id, words[0].start).words.push(...words),
-    names(id, hits, used) {
-      const segment = segmentOf(id, sound.length / sound.rate);
-      segment.hits.push(...hits);
-      segment.used.push(...used);
-    },
+    names: (id, places) => segmentOf(id, sound.length / sound.rate).named.push(...places),
     completed(id, text, failed) {
       const segment = segmentOf(id, sound.length / sound.rate);
       segment.end = segment.words.at(-1)?.end ?? segment.start;
@@ -265,7 +258,7 @@ async function read(file) {
     const segment = segmentOf(`file-${number}`, one.start);
     const words = row.words.filter((word) => word.start >= one.start - 0.01 && word.end <= one.end + 0.01);
     segment.words = words.map((word) => ({ text: word.word, start: word.start, end: word.end }));
-    Object.assign(segment, { end: one.end, text: one.text, hits: one.hits ?? [], used: one.hints_used ?? [], done: true });
+    Object.assign(segment, { end: one.end, text: one.text, named: one.names_at ?? [], done: true });
     sound.speech.push([one.start, one.end]);
     show(segment);
   });

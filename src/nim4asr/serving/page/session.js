@@ -102,7 +102,7 @@ export class LiveSession {
         listener.words(id, row.words.map(seconds));
         break;
       case "nim4.names":
-        listener.names(id, row.hits.map(seconds), row.hints_used);
+        listener.names(id, row.names_at);
         break;
       case "conversation.item.input_audio_transcription.completed":
         this.waiting.delete(id);

@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from nim4asr.evaluation.error_rate import ErrorCount
-from nim4asr.text.normalization import normalize, tokens
+from nim4asr.text.normalization import tokens
+from nim4asr.text.occurrences import stands_in
 
 HIT, MISS = 0.5, -0.5
 HALLUCINATION_WEIGHT = CONTEXT_WEIGHT = 0.5
@@ -64,20 +65,11 @@ def context(reference: str, hypothesis: str, hints: Sequence[str], important: Co
     neither said nor written scores nothing (the paper forgets the one written and not said). 0 if nothing is
     scored.
     """
-    said, written = f" {normalize(reference)} ", f" {normalize(hypothesis)} "
     scores: list[float] = []
     for keyword in dict.fromkeys([*hints, *important]):
-        plain = normalize(keyword)
-        if not plain:
-            continue
-        was_said, was_written = _holds(said, plain), _holds(written, plain)
+        was_said, was_written = stands_in(keyword, reference), stands_in(keyword, hypothesis)
         if was_said:
             scores.append(HIT if was_written else MISS)
         elif was_written and keyword in hints:
             scores.append(MISS)
     return sum(scores) / len(scores) if scores else 0.0
-
-
-def _holds(text: str, keyword: str) -> bool:
-    """Whether ``text``, between spaces, holds ``keyword``: whole words, where words have spaces."""
-    return (f" {keyword} " if keyword.isascii() else keyword) in text

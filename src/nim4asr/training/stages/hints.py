@@ -15,6 +15,7 @@ from nim4asr.data.keywords import KeywordSet
 from nim4asr.model.prompt import MOST_HINTS
 from nim4asr.text.characters import is_han
 from nim4asr.text.normalization import normalize
+from nim4asr.text.occurrences import stands_in
 
 # English words of fewer letters are in every transcript.
 _SHORTEST_WORD = 4
@@ -90,7 +91,7 @@ def _of_one(
         elif (other := keywords.draw(random)) is not None:
             hints.append(other)
     # What was said is no distractor, and what was dropped stays out.
-    unique = list(dict.fromkeys(hint for hint in hints if hint in own or hint not in text))[
+    unique = list(dict.fromkeys(hint for hint in hints if hint in own or not stands_in(hint, text)))[
         : config.max_hints
     ]
     return tuple(unique[i] for i in random.permutation(len(unique)))

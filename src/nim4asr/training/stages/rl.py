@@ -150,8 +150,7 @@ class Grpo(Objective[SpeechBatch]):
         """
         group = self.roll_out(batch, random)
         log_probs, counts = token_log_probs(self.network.llm, group.prompt, group.written)
-        # SampledUtterance by today's model, p_old is p: the ratio is 1 with the gradient of log p, and the
-        # clip idle.
+        # Drawn by today's model, p_old is p: the ratio is 1 with the gradient of log p, and the clip idle.
         old = log_probs.detach() if group.old is None else group.old
         ratio = (log_probs - old).exp()
         clipped = ratio.clamp(1 - self.config.clip_range, 1 + self.config.clip_range)

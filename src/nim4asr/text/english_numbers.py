@@ -1,0 +1,345 @@
+"""How numbers are said in English.
+
+The grammar of WeTextProcessing knows units, dates, times and ordinals. What it reads wrong is read by rules
+before it sees it (``tests/text/spoken_en.tsv`` has the cases): digits in groups ("1,234" loses its "one"),
+decades ("1990s" are seconds), decimals beside letters, long strings of digits, prices with cents, ranges of
+years, ratios that are no fractions, four digits that are no year, text in quotation marks. It sees one
+number with its unit at a time, so that the words around stay as they are ("Mr." is "Mister" to it).
+"""
+
+import re
+from functools import cache
+
+from nim4asr.text.grammars import as_said
+from nim4asr.text.rewriting import Rules, around
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    " seventeen eighteen nineteen"
+).split()
+_TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
+_POWERS = ("", " thousand", " million", " billion", " trillion", " quadrillion")
+_MONTHS = (
+    "January|February|March|April|May|June|July|August|September|October|November|December"
+    "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec"
+)
+_FULL_MONTHS = {name[:3]: name for name in _MONTHS.split("|")[:12]}
+_GROUPS = (
+    r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+|\d{1,3}(?: 000)+"
+)
+_NUMBER = rf"(?:{_GROUPS}|\d+)(?:\.\d+)?"
+_MONEY = {
+    "$": ("dollar", "cent"), "US$": ("us dollar", "cent"), "€": ("euro", "cent"), "£": ("pound", "penny"),
+    "¥": ("yen", ""), "￥": ("yen", ""),
+}  # fmt: skip
+_AMOUNTS = {
+    "k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "tn": "trillion",
+    "t": "trillion",
+}  # fmt: skip
+# What the grammar says otherwise, or not at all.
+_UNITS = {
+    "m": "meters", "m/s": "meters per second", "hr": "hours", "hrs": "hours", "mins": "minutes",
+    "sec": "seconds", "secs": "seconds", "W": "watts", "V": "volts", "L": "liters", "l": "liters",
+    "yrs": "years", "㎡": "square meters", "m²": "square meters", "m2": "square meters", "m3": "cubic meters",
+    "km2": "square kilometers", "km²": "square kilometers",
+    "m³": "cubic meters", "‰": "per mille", "x": "times", "kWh": "kilowatt hours", "dB": "decibels",
+    "bps": "bits per second", "fps": "frames per second", "cc": "cc", "mA": "milliamps", "kPa": "kilopascals",
+    "kcal": "kilocalories", "lb": "pounds", "px": "pixels",
+}  # fmt: skip
+_KNOWN_UNITS = (
+    "km/h kph mph m/s km² km2 km m² m2 m³ m3 cm mm nm μm mi ft yd lbs lb oz kg mg KB MB GB TB PB kB Kbps kbps"
+    " Mbps Gbps GHz MHz kHz Hz kWh kW MW mW mA dB ms hrs hr mins min secs sec yrs ml mL ha kPa psi kcal rpm"
+    " fps bps °C °F ℃ ℉ % ‰ ㎡ °"
+).split()
+# These only directly behind the number, or, of the last, with one space between.
+_CLOSE_UNITS = "s h W V L l x K cc px m g".split()
+_SPACED_UNITS = ("m", "g", "W", "V", "L")
+# Of mobile networks, which are more often spoken of than so few grams.
+_GENERATIONS = ("2", "3", "4", "5", "6")
+_COUNTED = re.compile(r" (?:people|men|women|children|[a-z]{2,}[^s\W\d_]s)\b")
+_CALLED = re.compile(
+    r"\b(?:call|calls|called|dial|dials|dialed|dialled|ring|phone|tel|telephone|number|code|pin|extension|ext|zip"
+    r"|password)(?: (?:is|me|at|us|on))*[.:,]? ?$",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"\b(?:room|flight|bus|suite|apartment|apt|unit|highway|interstate) $", re.IGNORECASE)
+
+
+def say_english(text: str) -> str:
+    """``text`` with its numbers, and the signs in its names, as they are said."""
+    return _RULES(text)
+
+
+def cardinal(digits: str) -> str:
+    """A whole number: ``"1234"`` -> "one thousand two hundred and thirty four"."""
+    if len(digits) > 3 * len(_POWERS):
+        return one_by_one(digits)
+    number = int(digits)
+    groups: list[str] = []
+    for power in _POWERS:
+        number, group = divmod(number, 1000)
+        if group:
+            small = "and " if not power and number and group < 100 else ""
+            groups.append(small + _hundreds(group, "" if power else "and ") + power)
+    return " ".join(reversed(groups)) or "zero"
+
+
+def _hundreds(number: int, between: str) -> str:
+    hundreds, rest = divmod(number, 100)
+    small = _ONES[rest] if rest < 20 else f"{_TENS[rest // 10]} {_ONES[rest % 10]}".removesuffix(" zero")
+    if not hundreds:
+        return small
+    return f"{_ONES[hundreds]} hundred" + (f" {between}{small}" if rest else "")
+
+
+def one_by_one(digits: str) -> str:
+    """Digits alone: ``"4090"`` -> "four zero nine zero"."""
+    return " ".join(_ONES[int(digit)] for digit in digits if digit.isdigit())
+
+
+def in_pairs(digits: str) -> str:
+    """A year, a model or a flight, of three or four digits: ``"1984"``, ``"747"``, ``"305"`` -> "nineteen
+    eighty four", "seven forty seven", "three oh five".
+    """
+    if len(digits) not in (3, 4) or digits[0] == "0":
+        return one_by_one(digits)
+    first, last = digits[:-2], digits[-2:]
+    if last == "00":
+        return cardinal(digits) if len(digits) == 3 or first[-1] == "0" else f"{cardinal(first)} hundred"
+    if len(first) == 2 and first[1] == "0" and last[0] == "0":
+        return cardinal(digits).replace(" and", "")
+    return f"{cardinal(first)} {'oh ' if last[0] == '0' else ''}{cardinal(last)}"
+
+
+def decimal(number: str) -> str:
+    """``"1,234.05"`` -> "one thousand two hundred and thirty four point oh five"."""
+    whole, point, rest = re.sub(r"[^\d.]", "", number).partition(".")
+    said = _whole(whole) if whole else ""
+    if not point:
+        return said
+    after = " ".join("oh" if digit == "0" else _ONES[int(digit)] for digit in rest)
+    return f"{said} point {after}".strip()
+
+
+def _whole(digits: str) -> str:
+    if len(digits) > 1 and digits[0] == "0":
+        return one_by_one(digits)
+    return cardinal(digits)
+
+
+def _number(found: re.Match[str]) -> str:
+    """A number with nothing behind it that says what it counts."""
+    number, (before, after) = found.group(), around(found)
+    times = re.match(r"x\d", after) is not None
+    attached = re.search(r"[^\W\d_]-?$", before) is not None or (after[:1].isalpha() and not times)
+    if not number.isdigit():
+        said = decimal(number)
+    elif len(number) >= 3 and _CALLED.search(before):
+        said = one_by_one(number)
+    elif len(number) in (3, 4) and (attached or _NUMBERED.search(before)):
+        said = in_pairs(number)
+    elif _COUNTED.match(after):
+        said = _whole(number)
+    else:
+        said = _bare(number)
+    return f"{' ' if before[-1:].isalnum() else ''}{said}{' ' if after[:1].isalnum() and not times else ''}"
+
+
+def _bare(digits: str) -> str:
+    if len(digits) > 1 and digits[0] == "0":
+        return one_by_one(digits)
+    if len(digits) >= 10 and not digits.endswith("000"):
+        return one_by_one(digits)
+    if len(digits) == 4 and 1000 < int(digits) < 2100 and digits != "2000":
+        return in_pairs(digits)
+    return cardinal(digits)
+
+
+def _year_or_less(digits: str) -> str:
+    return in_pairs(digits) if len(digits) == 4 else cardinal(digits)
+
+
+def _decade(found: re.Match[str]) -> str:
+    digits = found.group(1)
+    said = "two thousand" if digits == "2000" else in_pairs(digits)
+    return f"{said[:-1]}ies" if said.endswith("y") else f"{said}s"
+
+
+def _date(found: re.Match[str]) -> str:
+    month, day, year = found.groups()
+    said = f"{_month(month)} {ordinal(day)}"
+    return f"{said}, {_year_or_less(year)}" if year else said
+
+
+def _day_first(found: re.Match[str]) -> str:
+    article, day, month, year = found.groups()
+    said = f"{article or 'the '}{ordinal(day)} of {_month(month)}"
+    return f"{said} {_year_or_less(year)}" if year else said
+
+
+def _month(name: str) -> str:
+    return _FULL_MONTHS[name[:3]]
+
+
+def ordinal(number: str) -> str:
+    """``"21"`` -> "twenty first"."""
+    last = number[-1:] if not number[-2:].startswith("1") or len(number) == 1 else ""
+    ending = {"1": "st", "2": "nd", "3": "rd"}.get(last, "th")
+    return as_said(f"{int(number)}{ending}", "en") or cardinal(number)
+
+
+def _price(found: re.Match[str]) -> str:
+    sign, amount, size = found.groups()
+    one, hundredth = _MONEY[sign]
+    if size:
+        words = _AMOUNTS.get(size.strip().lower(), size.strip().lower())
+        return f"{decimal(amount)} {words} {_many(one)}"
+    whole, _, cents = amount.partition(".")
+    digits = re.sub(r"\D", "", whole)
+    if len(cents) != 2 or not hundredth:
+        return f"{decimal(amount)} {one if amount == '1' else _many(one)}"
+    parts = []
+    if int(digits):
+        parts.append(f"{cardinal(digits)} {one if digits == '1' else _many(one)}")
+    if int(cents):
+        parts.append(f"{cardinal(cents)} {hundredth if cents == '01' else _many(hundredth)}")
+    return " and ".join(parts) or f"zero {_many(one)}"
+
+
+def _many(word: str) -> str:
+    return {"penny": "pence", "yen": "yen"}.get(word, f"{word}s")
+
+
+def _measure(found: re.Match[str]) -> str:
+    number, unit = found.groups()
+    if unit == "g" and number in _GENERATIONS:
+        return f"{decimal(number)} g"
+    return f"{decimal(number)} {_unit(unit.strip(), number == '1')}"
+
+
+@cache
+def _unit(unit: str, one: bool) -> str:
+    """A unit in words, as the grammar has it behind a number."""
+    if unit in _UNITS:
+        many = _UNITS[unit]
+        return many[:-1] if one and many.endswith("s") and " " not in many else many
+    said = as_said(f"{1 if one else 2}{unit}", "en") or ""
+    words = said.partition(" ")[2]
+    return words or unit
+
+
+def _groups_of_digits(found: re.Match[str]) -> str:
+    groups = re.findall(r"\d+", found.group())
+    hundreds = [
+        f"{_ONES[int(g[0])]} hundred" if g[1:] == "00" and g[0] != "0" else one_by_one(g) for g in groups
+    ]
+    return " ".join(hundreds)
+
+
+def _years(found: re.Match[str]) -> str:
+    first, last = found.groups()
+    return f"{in_pairs(first)} to {_year_or_less(last)}"
+
+
+def _ratio(found: re.Match[str]) -> str | None:
+    first, last = found.groups()
+    if found.group() in ("9/11", "24/7") or first == last or int(first) + int(last) == 100:
+        return f"{_year_or_less(first)} {cardinal(last)}"
+    if int(first) > int(last) and int(first) > 10:
+        return f"{decimal(first)} over {decimal(last)}"
+    return _by_grammar(found)
+
+
+def _by_grammar(found: re.Match[str]) -> str:
+    said = as_said(found.group(), "en")
+    return " ".join(map(one_by_one, re.findall(r"\d+", found.group()))) if said is None else said
+
+
+def _dotted(found: re.Match[str]) -> str:
+    parts = found.group().split(".")
+    space = " " if around(found)[0][-1:].isalpha() else ""
+    if len(parts) == 4:
+        return space + " dot ".join(map(one_by_one, parts))
+    return space + " point ".join(map(_whole, parts))
+
+
+def _two_digit_decade(found: re.Match[str]) -> str:
+    return _TENS[int(found.group(1)[0])][:-1] + "ies"
+
+
+def _count(found: re.Match[str]) -> str:
+    number, ending = re.sub(r"\D", "", found.group()), found.group()[-2:]
+    return as_said(f"{number}{ending}", "en") or ordinal(number)
+
+
+_RULES = Rules(
+    [
+        # Signs in names: AT&T, C++, C#, .NET, example.com.
+        (r"(?<=[A-Za-z\d])&(?=[A-Za-z\d])", lambda _: " and "),
+        (
+            r"(?<=[A-Za-z\d])\++(?![\w+])|(?<=[A-Za-z])\+\+(?=\d)",
+            lambda f: " plus" * len(f.group()) + " " * f.string[f.end() :][:1].isdigit(),
+        ),
+        (r"(?<=\b[A-Za-z])#(?![\w#])", lambda _: " sharp"),
+        (r"(?<![\w.])\.(?=[A-Za-z]{2})", lambda _: "dot "),
+        (r"(?<=[A-Za-z\d])\.(?=(?:com|cn|net|NET|org|io|ai|edu|gov|js)\b)", lambda _: " dot "),
+        (r"\b(?:No|no|Nos)\. ?(?=\d)|(?<![\w#])#(?=\d)", lambda _: "number "),
+        # Dates.
+        (r"\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}/\d{1,2}/\d{4}\b", _by_grammar),
+        (rf"\b({_MONTHS})\.? (\d{{1,2}})(?:st|nd|rd|th)?(?![\d%]|[.:/,]\d)(?:,? (\d{{4}})\b)?", _date),
+        (
+            rf"\b([Tt]he )?(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTHS})\b(?:,? (\d{{4}})\b)?",
+            _day_first,
+        ),
+        # Decades: 1990s, '90s.
+        (r"\b(\d{3}0)['’]?s\b", _decade),
+        (r"['’]?\b([2-9]0)['’]?s\b", _two_digit_decade),
+        # Telephone numbers.
+        (
+            r"(?<![\w.])(?:\+?\d{1,3}[- ])?(?:\(\d{3}\) ?|\d{3,4}[- ])\d{3,4}[- ]\d{3,4}\b(?![.,]\d)",
+            _groups_of_digits,
+        ),
+        (r"(?<![\w.-])(?!\d\d0-\d{3}0)\d{3}-\d{4}\b(?![-.]\d)", _groups_of_digits),
+        # Prices.
+        (
+            rf"(US\$|[$€£¥￥]) ?({_NUMBER})( ?(?:trillion|billion|million|thousand|tn|bn|mn|[kKmMbBT])\b)?",
+            _price,
+        ),
+        (rf"({_NUMBER}) ?([$€£¥￥])", lambda f: f"{decimal(f.group(1))} {_many(_MONEY[f.group(2)][0])}"),
+        # Times, heights, ratios.
+        (r"\b\d{1,2}:\d{2}(?::\d{2})?(?: ?[aApP]\.?[mM]\b\.?)?", _by_grammar),
+        (r"\b\d{1,2} ?(?:[aApP][mM]\b|[aApP]\.[mM]\.)", _by_grammar),
+        (
+            r"\b(\d)['’] ?(\d{1,2})(?:[\"”]|'')",
+            lambda f: f"{cardinal(f.group(1))} foot {cardinal(f.group(2))}",
+        ),
+        (r"\b\d+ \d+/\d+\b", _by_grammar),
+        (r"(?<![\w/.])(\d+)/(\d+)(?![\w/]|\.\d)", _ratio),
+        (r"\b(\d+):(\d+)\b", lambda f: f"{cardinal(f.group(1))} to {cardinal(f.group(2))}"),
+        # Ranges and sums.
+        (r"(?<![\w.-])(1\d\d\d|20\d\d) ?[-–—] ?((?:1\d|20)?\d\d)\b(?![-.]\d)", _years),
+        (r"(?<=[\d%])(?: ?[–—~～] ?)(?=\d)|(?<=\d)-(?=\d+(?:\.\d+)?(?![\d-]| ?=))", lambda _: " to "),
+        (r"(?<=\d)-(?=\d+ ?=)", lambda _: " minus "),
+        (r"(?<=\d) ?\+ ?(?=\d)", lambda _: " plus "),
+        (r"(?<=\d) ?= ?(?=\d)", lambda _: " equals "),
+        (r"(?<=\d) ?[×*] ?(?=\d)|(?<=\d) x (?=\d)|(?<=\d)x(?=\d)", lambda _: " times "),
+        (r"(?<=\d)\^(?=\d)", lambda _: " to the power of "),
+        (r"(?<![\w.)-])[-−](?=\.?\d)", lambda _: "negative "),
+        # What is counted and measured.
+        (r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", _count),
+        (r"(?<![\w.])\d+(?:\.\d+){2,}(?!\w)|(?<=\b[vV])\d+(?:\.\d+){2,}(?!\w)", _dotted),
+        (
+            rf"(?<![A-Za-z])({_NUMBER})("
+            + "|".join(
+                [
+                    *(f" ?{re.escape(unit)}" for unit in sorted(_KNOWN_UNITS, key=len, reverse=True)),
+                    *(re.escape(unit) for unit in _CLOSE_UNITS),
+                    *(f" {unit}" for unit in _SPACED_UNITS),
+                ]
+            )
+            + r")(?![\w°])",
+            _measure,
+        ),
+        (rf"{_NUMBER}|(?<![\w.])\.\d+", _number),
+    ]
+)

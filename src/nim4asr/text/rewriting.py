@@ -1,0 +1,39 @@
+"""Rules that rewrite parts of a text: patterns, each with what is written in the place of what it matches."""
+
+import re
+from collections.abc import Callable, Sequence
+
+# So many characters before and behind a match may say how it is read.
+_AROUND = 40
+
+Rule = tuple[str, Callable[[re.Match[str]], str | None]]
+
+
+class Rules:
+    """``rules`` are tried at every place, the first of them first; what one matches is rewritten once.
+
+    A rule whose function returns None leaves what it matched as it stands.
+    """
+
+    def __init__(self, rules: Sequence[Rule], flags: re.RegexFlag = re.NOFLAG) -> None:
+        self._rules = {f"rule{i}": (re.compile(rule, flags), write) for i, (rule, write) in enumerate(rules)}
+        self._any = re.compile("|".join(f"(?P<rule{i}>{rule})" for i, (rule, _) in enumerate(rules)), flags)
+
+    def __call__(self, text: str) -> str:
+        """``text``, rewritten."""
+        return self._any.sub(self._rewritten, text)
+
+    def _rewritten(self, found: re.Match[str]) -> str:
+        pattern, write = self._rules[found.lastgroup or ""]
+        # The rule's own groups, which are numbered otherwise among all of them.
+        own = pattern.match(found.string, found.start())
+        written = write(own) if own else None
+        return found.group() if written is None else written
+
+
+def around(found: re.Match[str]) -> tuple[str, str]:
+    """What stands right before and right behind a match: as much as a rule may want to know."""
+    return (
+        found.string[max(0, found.start() - _AROUND) : found.start()],
+        found.string[found.end() : found.end() + _AROUND],
+    )

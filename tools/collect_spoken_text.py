@@ -63,8 +63,13 @@ class Source:
 def speeches(folder: Path) -> Turns:
     """The paragraphs in the speeches of Akoma Ntoso debates, or of transcripts in Markdown."""
     for path in _files(folder, "*.xml"):
+        text = read_text(path, "debate")
+        if not text.lstrip().startswith("<"):
+            # One of the archive's is Markdown under that name.
+            yield from _transcript(text)
+            continue
         try:
-            root = ElementTree.fromstring(read_text(path, "debate"))
+            root = ElementTree.fromstring(text)
         except ElementTree.ParseError as error:
             raise InputError(f"{path}: this is no XML ({error})") from None
         for paragraph in root.iterfind(".//speech/p"):
@@ -81,9 +86,13 @@ def markdown(folder: Path, without: Sequence[str] = ()) -> Turns:
         parts = path.relative_to(folder).parts
         if parts[0] in without or path.stem.isupper():
             continue
-        for line in read_text(path, "transcript").splitlines():
-            if not line.startswith(("#", ">", "|", "<", "!", "    ")):
-                yield re.sub(r"^\*\*[^*]+\*\*:?\s*|^\s*[-*]\s+", "", line)
+        yield from _transcript(read_text(path, "transcript"))
+
+
+def _transcript(text: str) -> Turns:
+    for line in text.splitlines():
+        if not line.startswith(("#", ">", "|", "<", "!", "    ")):
+            yield re.sub(r"^\*\*[^*]+\*\*:?\s*|^\s*[-*]\s+", "", line)
 
 
 def spoken_values(folder: Path, keys: Sequence[str]) -> Turns:

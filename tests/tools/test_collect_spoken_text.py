@@ -81,6 +81,7 @@ def test_commands_get_their_capital_and_full_stop() -> None:
 
 def _debates(folder: Path) -> None:
     (folder / "a.xml").write_text(DEBATE)
+    (folder / "b.xml").write_text("# 訪談\n### 主席：\n再見了。\n")
     (folder / "b.md").write_text("# 訪談\n### 主席：\n謝謝大家，資訊很多。\n")
     (folder / "README.md").write_text("We are not spoken.\n")
 
@@ -127,7 +128,7 @@ def _slots(folder: Path) -> None:
             "archive-tw",
             _debates,
             # Taiwan's 軟體, 品質 and 資訊 are said otherwise on the mainland.
-            ["大家好，我们开始。", "第二件事，就是软件的品质？", "谢谢大家，信息很多。"],
+            ["大家好，我们开始。", "第二件事，就是软件的品质？", "再见了。", "谢谢大家，信息很多。"],
             ["Thank you."],
         ),
         (

@@ -224,9 +224,14 @@ def _is_english(sentence: str) -> bool:
     if not _WHOLE_ENGLISH.fullmatch(sentence) or re.search(r"(\w)\1{3}|www\.|\w/\w+/", sentence):
         return False
     words = re.findall(r"[A-Za-zÀ-ž]+(?:'[a-z]+)?", sentence)
-    known = sum(word.lower() in dictionary() for word in words)
+    known = sum(map(_is_known, words))
     in_capitals = sum(len(word) > 1 and word.isupper() for word in words)
     return 1 <= len(words) <= MOST_WORDS and known >= _ENGLISH * len(words) and in_capitals <= len(words) / 2
+
+
+@cache
+def _is_known(word: str) -> bool:
+    return word.lower() in dictionary()
 
 
 def _is_chinese(sentence: str) -> bool:

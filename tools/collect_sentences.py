@@ -42,9 +42,7 @@ class SentenceFilter:
 
     def sentences(self, paragraph: str) -> list[str]:
         """Those of ``paragraph`` that can be read aloud, in its order."""
-        for pattern, repaired in _TOKENIZED:
-            paragraph = re.sub(pattern, repaired, paragraph)
-        return [sentence for sentence in re.split(_BETWEEN, paragraph.strip()) if self.fits(sentence)]
+        return [sentence for sentence in split_sentences(joined_marks(paragraph)) if self.fits(sentence)]
 
     def fits(self, sentence: str) -> bool:
         """Whether ``sentence`` is one, of words with a known pronunciation, and of the right length."""
@@ -53,6 +51,18 @@ class SentenceFilter:
         words = normalize(sentence).split()
         least, most = self.words
         return least <= len(words) <= most and all(word.strip("'") in dictionary() for word in words)
+
+
+def joined_marks(text: str) -> str:
+    """``text`` without the spaces that tokenizers of corpora put before its marks."""
+    for pattern, repaired in _TOKENIZED:
+        text = re.sub(pattern, repaired, text)
+    return text
+
+
+def split_sentences(paragraph: str) -> list[str]:
+    """The English sentences of ``paragraph``."""
+    return re.split(_BETWEEN, paragraph.strip())
 
 
 def paragraphs(source: Path) -> Iterator[str]:
@@ -100,7 +110,10 @@ def collect(
     return kept, len(found) - len(kept)
 
 
-def _said_in_dev(manifests: Sequence[Path]) -> frozenset[str]:
+def said_in_dev(manifests: Sequence[Path]) -> frozenset[str]:
+    """What the ``dev`` utterances of ``manifests`` say, normalized. Raises ``InputError`` if one cannot be
+    read.
+    """
     utterances = (utterance for manifest in manifests for utterance in read_manifest(manifest))
     return frozenset(normalize(utterance.text) for utterance in utterances if utterance.split == "dev")
 
@@ -113,7 +126,7 @@ def main() -> int:
     parser.add_argument("--apart-from", nargs="*", type=Path, default=[], metavar="MANIFEST.jsonl")
     options = parser.parse_args()
     try:
-        sentences, left_out = collect(options.sources, SentenceFilter(), _said_in_dev(options.apart_from))
+        sentences, left_out = collect(options.sources, SentenceFilter(), said_in_dev(options.apart_from))
         if not sentences:
             raise InputError("no sentence in the sources can be read aloud; nothing is written")
         with atomic_file(options.output) as new:

@@ -78,7 +78,7 @@ def test_a_server_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.start()
         options = ClientOptions(f"http://127.0.0.1:{server.socket.getsockname()[1]}")
         try:
-            with pytest.raises(InputError, match="the server (ended the session|closed the connection)"):
+            with pytest.raises(InputError, match=r"the server (ended the session|closed the connection)"):
                 list(stream_to_server([], options))
         finally:
             server.shutdown()

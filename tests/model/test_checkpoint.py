@@ -251,3 +251,11 @@ def test_a_normalization_that_is_none(broken: Path, key: str, value: Any) -> Non
     (broken / "cmvn.json").write_text(json.dumps({**row, key: value}))
     with pytest.raises(InputError, match=r"cmvn\.json"):
         load(broken)
+
+
+def test_the_bundled_model_is_known_by_its_name() -> None:
+    from nim4asr.model.folder import bundled, locate
+
+    assert locate("nano") == bundled()
+    with pytest.raises(InputError, match="no such model folder"):
+        locate("nanno")

@@ -39,11 +39,8 @@ def run_entropy(options: argparse.Namespace) -> int:
     from nim4asr.audio.reading import read_audio
     from nim4asr.data.manifest import select
     from nim4asr.model.checkpoint import load
-    from nim4asr.model.folder import bundled
-    from nim4asr.recipes.nano import NAME
 
-    models = [str(bundled()) if name == NAME else name for name in options.models]
-    first = load(models[0])
+    first = load(options.models[0])
     aligned = []
     for utterance in progress(select(options.manifest, options.split, options.limit), "aligning"):
         try:
@@ -53,8 +50,8 @@ def run_entropy(options: argparse.Namespace) -> int:
         if alignment is not None:
             aligned.append(alignment)
     rows, reference = [], None
-    for name, model in zip(options.models, models, strict=True):
-        metrics, frames = measure(name, load(model), aligned, reference)
+    for name in options.models:
+        metrics, frames = measure(name, load(name), aligned, reference)
         reference = frames if reference is None else reference
         rows.append(metrics)
         if options.json:

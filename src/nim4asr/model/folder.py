@@ -21,6 +21,7 @@ from nim4asr.files import parse_json, read_text, reason, write_atomic
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.tokenizer import Tokenizer
 
+BUNDLED = "nano"
 CONFIG = "config.json"
 CMVN = "cmvn.json"
 WEIGHTS = "model.safetensors"
@@ -34,8 +35,8 @@ def bundled() -> Path:
 
 
 def fetched(place: str | Path, patterns: Sequence[str] | None = None) -> Path:
-    """The folder ``place``, or that of the hub's repository ``org/name``; of the latter only the files that
-    match one of ``patterns``.
+    """The folder ``place``, that of the bundled model by its name ``nano``, or that of the hub's repository
+    ``org/name``; of the latter only the files that match one of ``patterns``.
 
     Raises ``InputError`` if there is neither.
     """
@@ -43,6 +44,8 @@ def fetched(place: str | Path, patterns: Sequence[str] | None = None) -> Path:
     if folder.is_dir():
         return folder
     name = str(place)
+    if name == BUNDLED:
+        return bundled()
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise InputError(f"{name}: there is no such model folder")
     from huggingface_hub import snapshot_download

@@ -325,3 +325,20 @@ def test_samples_are_read_as_they_were_sent() -> None:
     fed = append(one, base64.b64encode(values.tobytes()).decode())[1]
     assert isinstance(fed, Feed)
     np.testing.assert_array_equal(fed.samples, values)
+
+
+def test_where_names_stand_is_told_in_the_text_of_the_whole_item() -> None:
+    one = session(hypotheses=True)
+    one.start()
+    update(one, turn_detection=None)
+    opened, _ = append(one)
+    assert isinstance(opened, Open)
+    first, second = (
+        Final(end, Segment(end - 1, end, text, 0.5, hints=("Ann", "北京")))
+        for end, text in ((1.0, "we were planning"), (2.0, "ann去北京"))
+    )
+    told = rows(one.hear(opened.generation, [SpeechStarted(0.1), first, second]))
+    names = [row for row in told if row["type"] == "nim4.names"]
+    # "we were planning ann去北京": letters inside "planning" are no name.
+    assert [row["names_at"] for row in names] == [[], [[17, 20], [21, 23]]]
+    assert [row["hints_used"] for row in names] == [[], ["Ann", "北京"]]

@@ -7,6 +7,7 @@ import pytest
 
 from audio.containers.making import HIGH, LOW, MIDDLE, encoded, heard, muxed, near, tone
 from nim4asr.audio.samples import Floats
+from nim4asr.errors import InputError
 
 THREE = {LOW: (0.0, 1.0), MIDDLE: (1.0, 2.0), HIGH: (2.0, 3.0)}
 
@@ -180,3 +181,18 @@ def test_junk_before_the_sound_of_containers(before: bytes, format: str, codec: 
     pytest.importorskip("av")
     found, warnings, _ = heard(before + muxed(format, codec, (0, tone(LOW, rate=48_000))))
     assert near(found, {LOW: (0.0, 1.0)}, 0.1) and warnings == []
+
+
+def test_a_count_without_frames_is_no_sound() -> None:
+    """An empty first frame, then junk: nothing of it is believed."""
+    whole = mp3(tone(LOW))
+    begin = whole.index(b"\xff")
+    from nim4asr.audio.containers.frames import mpeg_frame
+
+    first = mpeg_frame(whole[begin : begin + 4])
+    assert first is not None
+    empty = whole[begin : begin + first.size]
+    found, _, length = heard(empty + JUNK + whole)
+    assert near(found, {LOW: (0.0, 1.0)}, 0.1) and length < 1.3
+    with pytest.raises(InputError, match="not audio"):
+        heard(empty * 2 + JUNK)

@@ -11,7 +11,6 @@ from nim4asr.audio.containers.stretches import (
     SEARCHING,
     CutShort,
     NotAudioError,
-    Silence,
     Sound,
     Spliced,
     Stretch,
@@ -75,9 +74,9 @@ def joined_sounds(
                 yield stretch
         except NotAudioError as error:
             wrong = str(error)
-            told = True
             if heard:
-                yield Silence(0.0, lost=True)
+                told = True
+                yield CutShort(None)
         if part.is_cut and not told and not knows_end:
             yield CutShort(None)
     if not heard:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
+from math import inf
 from typing import NamedTuple
 
 from nim4asr.audio.containers.stretches import (
@@ -214,7 +215,7 @@ def _runs(window: Window, parse: Parse) -> Iterator[_Run | Stretch]:
     run: _Run | None = None
     format: Format | None = None
     lost_s = 0.0  # before the run that comes next
-    bytes_per_second = 1.0
+    bytes_per_second = inf
     promised, heard, missing = 0.0, 0.0, 0.0  # seconds: since the last count, and in all
     for item in _frames(window, parse):
         if isinstance(item, Sound):
@@ -266,7 +267,7 @@ def _frames(window: Window, parse: Parse) -> Iterator[_Found | _Gap | Sound]:
         if looks % _FRAMES_A_LOOK == 0:
             yield SEARCHING
         frame = parse(window.at(place, _HEADER))
-        if frame is not None and place + frame.size > window.end:
+        if frame is not None and frame.format == format and place + frame.size > window.end:
             return  # The last one is torn.
         if frame is not None and _is_followed(window, parse, place, frame, frame.format == format):
             yield _Found(place, frame)

@@ -12,9 +12,11 @@ import pytest
 from conftest import CLIP_FOLDER
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
+from nim4asr.serving.access import Client
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.hotword_lists import HotwordLists
-from serving.conftest import Running
+from nim4asr.serving.logs import JsonRows
+from serving.conftest import Log, Running
 
 CLIP = (CLIP_FOLDER / "zh-1.flac").read_bytes()
 
@@ -75,10 +77,9 @@ def test_a_recording_too_long_is_refused(serve: Callable[..., Any]) -> None:
 
 def test_too_many_recordings_are_told_to_wait(serve: Callable[..., Any]) -> None:
     with serve(ServerConfig(max_recordings=1, max_waiting=0)) as server:
-        server.state.worker._recordings = 1
-        status, row, headers = transcribe(server)
-        assert status == 429 and headers["retry-after"] and row["error"]["type"] == "rate_limit_error"
-        server.state.worker._recordings = 0
+        with server.state.admission.recording(Client("another")):
+            status, row, headers = transcribe(server)
+            assert status == 429 and headers["retry-after"] and row["error"]["type"] == "rate_limit_error"
         assert transcribe(server)[0] == 200
 
 
@@ -157,15 +158,16 @@ def test_many_keywords_are_listened_for(nano: Running) -> None:
     assert "中国人" in [hit["text"] for hit in row["segments"][0]["hits"]]
 
 
-def test_metrics_and_log_hold_no_text(nano: Running, capfd: pytest.CaptureFixture[str]) -> None:
+def test_metrics_and_log_hold_no_text(nano: Running, log: Log) -> None:
     assert transcribe(nano, ("keywords", "秘密"))[1]["text"] == "他是中国人"
     status, text, _ = ask(nano, "GET", "/metrics")
     assert status == 200 and 'nim4_requests_total{route="/v1/audio/transcriptions",status="200"}' in text
     assert "nim4_streams 0.0" in text
-    log = capfd.readouterr().err
-    assert "中国人" not in log + text and "秘密" not in log + text
-    row = json.loads(log.splitlines()[0])
-    assert row["route"] == "/v1/audio/transcriptions" and row["status"] == 200
+    request = log.wait(lambda record: record.name == "nim4asr.serving.requests")
+    lines = "".join(map(JsonRows().format, log.records))
+    assert "中国人" not in lines + text and "秘密" not in lines + text and "127.0.0.1" not in lines
+    row = json.loads(JsonRows().format(request))
+    assert row["route"] == "/v1/audio/transcriptions" and row["status"] == 200 and row["level"] == "info"
 
 
 def test_cors_is_off_unless_asked_for(nano: Running, serve: Callable[..., Any]) -> None:
@@ -177,7 +179,7 @@ def test_cors_is_off_unless_asked_for(nano: Running, serve: Callable[..., Any]) 
 
 def test_draining_refuses_what_is_new(serve: Callable[..., Any]) -> None:
     with serve() as server:
-        server.state.draining.set()
+        server.state.lifecycle.drain()
         assert ask(server, "GET", "/ready")[1]["status"] == "draining"
         assert transcribe(server)[0] == 503
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.realtime import RealtimeServerEvent
+from pydantic import TypeAdapter
 
 from nim4asr.audio.voice_activity import EndReason
 from nim4asr.recognition.events import Event, Failed, Final, Marked, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.result import Segment, Word
+from nim4asr.serving.formats import a_law, mu_law
 from nim4asr.serving.realtime_session import (
     Action,
     Commit,
@@ -24,11 +27,10 @@ from nim4asr.serving.realtime_session import (
     Open,
     RealtimeSession,
     Send,
-    a_law,
-    mu_law,
 )
 
 SECOND = base64.b64encode(b"\0" * 48_000).decode()
+SERVER_EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
@@ -182,12 +184,30 @@ def test_settings_are_merged_and_bad_ones_change_nothing() -> None:
         {"transcription": {"keywords": "NIO"}},
         {"transcription": {"delay": "never"}},
         {"transcription": {"mood": 1}},
-        {"noise_reduction": {"type": "near_field"}},
-        {"format": None, "transcription": 3},
+        {"transcription": 3},
+        {"transcription": {"language": 3}},
+        {"transcription": {"languages": "zh"}},
+        {"transcription": {"prompt": ["a"]}},
+        {"transcription": {"prompt": "x" * 100_000}},
+        {"transcription": {"keywords": ["x" * 300]}},
+        {"transcription": {"keywords": [["x"]]}},
+        {"transcription": {"hotwords": {}}},
+        {"transcription": {"model": {"name": "nano"}}},
+        {"turn_detection": {"type": "server_vad", "mood": 1}},
+        {"turn_detection": {"type": "semantic_vad", "eagerness": "never"}},
+        {"turn_detection": {"type": "semantic_vad", "threshold": 0.5}},
+        {"turn_detection": {"type": ["server_vad"]}},
+        {"noise_reduction": {"type": "magic"}},
+        {"noise_reduction": {"type": "near_field", "strength": 2}},
+        {"noise_reduction": True},
+        {"format": {"type": ["audio/pcm"]}},
+        {"format": {"type": "audio/pcm", "rate": 10**400}},
+        {"mood": 1},
     ]
     for input_ in wrong:
         (error,) = rows(update(one, **input_))
         assert error["type"] == "error" and error["error"]["code"] == "invalid_value", input_
+        assert error["error"]["param"].startswith("session.audio.input.")
     assert rows(update(one))[0]["session"]["audio"]["input"] == read
     opened, _ = append(one)
     assert isinstance(opened, Open) and opened.keywords == ("NIO",) and opened.sample_rate == 8000
@@ -199,6 +219,175 @@ def test_settings_are_merged_and_bad_ones_change_nothing() -> None:
     )
     assert [type(action) for action in actions] == [Send, Hint, Configure]
     assert rows(update(one, turn_detection=None))[0]["session"]["audio"]["input"]["turn_detection"] is None
+
+
+def test_each_setting_is_taken_or_refused_by_itself() -> None:
+    one = session()
+    told = rows(
+        receive(
+            one,
+            "session.update",
+            event_id="mine",
+            session={
+                "type": "transcription",
+                "audio": {
+                    "input": {
+                        "format": {"type": "audio/opus"},
+                        "transcription": {"model": "gpt-9", "language": "zh", "keywords": ["NIO"]},
+                        "turn_detection": None,
+                    }
+                },
+                "include": ["all"],
+            },
+        )
+    )
+    assert [row["type"] for row in told] == ["session.updated", "error", "error", "error"]
+    read = told[0]["session"]["audio"]["input"]
+    assert read["format"] == {"type": "audio/pcm", "rate": 24_000} and read["turn_detection"] is None
+    assert read["transcription"] == {"model": "nano", "language": "zh", "prompt": "", "keywords": ["NIO"]}
+    assert [(row["error"]["param"], row["error"]["code"]) for row in told[1:]] == [
+        ("session.audio.input.format", "invalid_value"),
+        ("session.audio.input.transcription.model", "model_not_found"),
+        ("session.include", "invalid_value"),
+    ]
+    assert all(row["error"]["event_id"] == "mine" for row in told[1:])
+
+
+def test_null_clears() -> None:
+    one = session()
+    update(one, transcription={"keywords": ["NIO"], "hotwords": "people", "language": "en"})
+    (cleared,) = rows(update(one, transcription={"keywords": None, "hotwords": None, "language": None}))
+    assert cleared["session"]["audio"]["input"]["transcription"] == {
+        "model": "nano",
+        "language": None,
+        "prompt": "",
+    }
+    update(one, transcription={"keywords": ["NIO"]})
+    (cleared,) = rows(update(one, transcription=None, format=None, noise_reduction=None))
+    assert "keywords" not in cleared["session"]["audio"]["input"]["transcription"]
+    assert rows(receive(one, "session.update", session={"include": None}))[0]["session"]["include"] == []
+
+
+# As OpenAI's documentation has them, in our own words: what it shows of transcription sessions.
+DOCUMENTED = [
+    {
+        "type": "transcription",
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcm", "rate": 24000},
+                "noise_reduction": {"type": "near_field"},
+                "transcription": {"model": "whisper-1", "prompt": "", "language": "en"},
+                "turn_detection": {
+                    "type": "server_vad",
+                    "threshold": 0.4,
+                    "prefix_padding_ms": 300,
+                    "silence_duration_ms": 700,
+                },
+            }
+        },
+        "include": ["item.input_audio_transcription.logprobs"],
+    },
+    {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}}},
+    {
+        "audio": {
+            "input": {
+                "turn_detection": {"type": "server_vad", "create_response": False, "interrupt_response": True}
+            }
+        }
+    },
+    {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 6000}}}},
+    {"audio": {"input": {"noise_reduction": {"type": "far_field", "strength": 0.5}}}},
+    {
+        "audio": {
+            "input": {"transcription": {"model": "whisper-1", "languages": ["en", "zh"], "delay": "low"}}
+        }
+    },
+    {"audio": {"input": {"format": {"type": "audio/pcmu"}, "turn_detection": None}}},
+    {"type": "transcription", "audio": {"input": {"noise_reduction": None}, "output": {"voice": "marin"}}},
+    {"instructions": "Write it down.", "tools": [], "tool_choice": "auto", "model": "gpt-realtime"},
+    {},
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "ignored"),
+    list(
+        zip(
+            DOCUMENTED,
+            [
+                ["audio.input.transcription.language", "audio.input.noise_reduction"],
+                ["audio.input.turn_detection.type"],
+                [
+                    "audio.input.turn_detection.create_response",
+                    "audio.input.turn_detection.interrupt_response",
+                ],
+                ["audio.input.turn_detection.idle_timeout_ms"],
+                ["audio.input.noise_reduction"],
+                ["audio.input.transcription.languages"],
+                [],
+                ["audio.output"],
+                ["instructions", "tools", "tool_choice", "model"],
+                [],
+            ],
+            strict=True,
+        )
+    ),
+)
+def test_what_openai_documents_is_taken_and_what_has_no_effect_is_named(
+    given: dict[str, Any], ignored: list[str]
+) -> None:
+    one = session(is_model=lambda name: name in ("nano", "whisper-1"))
+    (updated,) = rows(receive(one, "session.update", session=given))
+    assert updated["type"] == "session.updated"
+    SERVER_EVENTS.validate_python(updated)
+    named = updated["session"].get("nim4_ignored", [])
+    assert [name.removeprefix("session.") for name in named] == ignored
+    assert updated["session"]["audio"]["input"]["noise_reduction"] is None
+
+
+def test_openai_s_example_has_its_effect() -> None:
+    one = session(is_model=lambda name: name in ("nano", "whisper-1"))
+    receive(one, "session.update", session=DOCUMENTED[0])
+    opened, _ = append(one)
+    assert isinstance(opened, Open) and opened.sample_rate == 24_000
+    vad = opened.config.voice_activity
+    assert (vad.threshold, vad.speech_pad_s, vad.min_silence_s) == (0.4, 0.3, 0.7)
+
+
+def test_eagerness_is_a_pause() -> None:
+    for eagerness, pause in (("low", 1.0), ("auto", 0.5), ("high", 0.3)):
+        one = session()
+        update(one, turn_detection={"type": "semantic_vad", "eagerness": eagerness})
+        opened, _ = append(one)
+        assert isinstance(opened, Open) and opened.config.voice_activity.min_silence_s == pause
+
+
+def test_names_in_a_prompt_are_hints() -> None:
+    one = session()
+    (updated,) = rows(update(one, transcription={"prompt": "NIO, Zürich", "keywords": ["张伟东", "NIO"]}))
+    assert "nim4_ignored" not in updated["session"]
+    opened, _ = append(one)
+    assert isinstance(opened, Open) and opened.keywords == ("张伟东", "NIO", "Zürich")
+    (updated,) = rows(update(one, transcription={"prompt": "A talk about wishes."}))[:1]
+    assert updated["session"]["nim4_ignored"] == ["session.audio.input.transcription.prompt"]
+
+
+def test_a_session_that_must_end_commits_what_was_said() -> None:
+    one = session()
+    assert one.conclude() == []
+    update(one, turn_detection=None)
+    append(one)
+    actions = one.conclude()
+    assert kinds(actions) == ["input_audio_buffer.committed", "conversation.item.added"]
+    (commit,) = [action for action in actions if isinstance(action, Commit)]
+    assert kinds(one.hear(1, [final("yes"), Marked(commit.token)]))[-2:] == [
+        "completed",
+        "conversation.item.done",
+    ]
+    # With turns by the server, the stream's end is the turn's.
+    one = session()
+    append(one)
+    assert one.conclude() == []
 
 
 def test_delays_are_chunks() -> None:
@@ -227,6 +416,7 @@ def test_a_failed_stream_fails_its_turn_and_the_next_sound_opens_another() -> No
     one.hear(1, [SpeechStarted(0.1)])
     (failed,) = rows(one.hear(1, [Failed(RuntimeError("secret details"))]))
     assert failed["type"] == f"{TRANSCRIPTION}.failed" and "secret" not in json.dumps(failed)
+    assert failed["error"]["type"] == failed["error"]["code"] == "server_error"
     assert isinstance(append(one)[0], Open)
 
 
@@ -245,6 +435,27 @@ def test_a_failed_stream_fails_its_turn_and_the_next_sound_opens_another() -> No
         ('{"type": "input_audio_buffer.append"}', "invalid_value"),
         ('{"type": "input_audio_buffer.append", "audio": "???"}', "invalid_value"),
         ('{"type": "input_audio_buffer.append", "audio": "AA=="}', "invalid_value"),
+        ('{"type": "input_audio_buffer.append", "audio": "\\u00e9"}', "invalid_value"),
+        ('{"type": "conversation.item.create", "item": {}}', "unknown_event"),
+        ('{"type": "output_audio_buffer.clear"}', "unknown_event"),
+        ('{"type": "input_audio_buffer.clear", "event_id": "\\ud800"}', "invalid_json"),
+        ('{"type": "input_audio_buffer.clear", "event_id": 3}', "invalid_value"),
+        ('{"type": "input_audio_buffer.clear", "event_id": "' + "x" * 600 + '"}', "invalid_value"),
+        (
+            '{"type": "session.update", "session": {"audio": {"input": {"transcription": '
+            '{"prompt": "\\udc00"}}}}}',
+            "invalid_json",
+        ),
+        ('{"type": NaN}', "invalid_json"),
+        ('{"type": "session.update", "session": {"include": [Infinity]}}', "invalid_json"),
+        (
+            '{"type": "session.update", "session": {"audio": {"input": {"turn_detection": '
+            '{"type": "server_vad", "threshold": 1e999}}}}}',
+            "invalid_json",
+        ),
+        ('{"type": "session.update", "session": {"audio": null}}', "invalid_value"),
+        ('{"type": "session.update", "session": [' + "[]," * 100_000 + "[]]}", "invalid_json"),
+        ('{"type": "' + "9" * 5000 + '", "a": ' + "9" * 5000 + "}", "invalid_json"),
     ],
 )
 def test_bad_messages_are_errors_and_the_session_goes_on(message: str, code: str) -> None:

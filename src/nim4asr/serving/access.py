@@ -4,12 +4,15 @@ import hmac
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
 
 from starlette.requests import HTTPConnection
 
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.errors import ApiError
+from nim4asr.serving.keys import Key, named
 
 # How browsers, which cannot set headers of a WebSocket, send their key as a subprotocol.
 KEY_PROTOCOL = "openai-insecure-api-key."
@@ -17,33 +20,75 @@ KEY_PROTOCOL = "openai-insecure-api-key."
 _MOST_CLIENTS = 10_000
 
 
+@dataclass(frozen=True)
+class Client:
+    """Who asks: a key, or an address where there are none."""
+
+    id: str
+    """By this it is counted; never told."""
+    name: str = ""
+    """The key's name; nothing without one, for logs hold no addresses."""
+    key: Key | None = None
+    local: bool = False
+    """Whether it is on this machine, without a key: then there is nobody to share with."""
+
+    @classmethod
+    def of_address(cls, address: str) -> "Client":
+        """A client without a key."""
+        try:
+            local = ip_address(address).is_loopback
+        except ValueError:
+            # A socket of this machine that has no address.
+            local = address in ("", "local")
+        return cls(f"address {address}", local=local)
+
+    @classmethod
+    def of_key(cls, key: Key) -> "Client":
+        """A client with a key."""
+        return cls(f"key {key.secret}", key.name, key)
+
+
 class Access:
     """Checks keys, and keeps an allowance of sound for each client."""
 
     def __init__(self, config: ServerConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config, self._clock = config, clock
-        self._keys = [key.encode() for key in config.keys]
+        self._keys = named(config.keys)
         # Of each client, seconds of sound that it may still send, and when that was.
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def check(self, connection: HTTPConnection) -> str:
-        """The client's name for ``admit``. Raises ``ApiError`` 401 for a missing or a wrong key."""
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys that are valid now."""
+        return self._keys
+
+    def replace(self, keys: Sequence[Key]) -> None:
+        """Take other keys from now on; sessions that are open go on. Raises ``ValueError`` for none, which
+        would open the server to everyone.
+        """
+        if not keys:
+            raise ValueError("a server that had keys must keep one")
+        self._keys = tuple(keys)
+
+    def check(self, connection: HTTPConnection) -> Client:
+        """The client. Raises ``ApiError`` 401 for a missing or a wrong key."""
         if not self._keys:
-            return connection.client.host if connection.client else "local"
+            return Client.of_address(connection.client.host if connection.client else "local")
         given = _key_of(connection)
         if given is None:
             raise ApiError(401, "this server needs an API key: Authorization: Bearer KEY", "invalid_api_key")
         # All of them, so that the time does not tell which one was near.
-        matches = [hmac.compare_digest(given.encode("utf-8", "replace"), key) for key in self._keys]
-        if not any(matches):
+        secret = given.encode("utf-8", "replace")
+        matches = [key for key in self._keys if hmac.compare_digest(secret, key.secret.encode())]
+        if not matches:
             raise ApiError(401, "the API key is not one of this server's", "invalid_api_key")
-        return f"key {matches.index(True)}"
+        return Client.of_key(matches[0])
 
-    def admit(self, client: str) -> None:
+    def admit(self, client: Client) -> None:
         """Let a client go on. Raises ``ApiError`` 429 when it has used up what it may send in a minute."""
-        left = self._left(client)
+        rate = self._rate(client)
+        left = self._left(client, rate)
         if left is not None and left <= 0:
-            rate = self._config.audio_s_per_minute
             wait = max(1, math.ceil(-left * 60 / rate))
             raise ApiError(
                 429,
@@ -52,21 +97,24 @@ class Access:
                 headers={"Retry-After": str(wait)},
             )
 
-    def charge(self, client: str, seconds: float) -> None:
+    def charge(self, client: Client, seconds: float) -> None:
         """Count sound of a client. A recording may be longer than what is left; it is paid off by waiting."""
-        left = self._left(client)
+        left = self._left(client, self._rate(client))
         if left is not None:
-            self._allowances[client] = (left - seconds, self._clock())
+            self._allowances[client.id] = (left - seconds, self._clock())
 
-    def _left(self, client: str) -> float | None:
+    def _rate(self, client: Client) -> float:
+        own = client.key.audio_s_per_minute if client.key else None
+        return self._config.audio_s_per_minute if own is None else own
+
+    def _left(self, client: Client, rate: float) -> float | None:
         """Seconds of sound that the client may send now, None for any number (a token bucket)."""
-        rate = self._config.audio_s_per_minute
         if not rate:
             return None
         now = self._clock()
-        left, before = self._allowances.pop(client, (rate, now))
+        left, before = self._allowances.pop(client.id, (rate, now))
         left = min(rate, left + (now - before) * rate / 60)
-        self._allowances[client] = (left, now)
+        self._allowances[client.id] = (left, now)
         while len(self._allowances) > _MOST_CLIENTS:
             self._allowances.popitem(last=False)
         return left

@@ -1,5 +1,7 @@
 """The application: routes, limits and errors around one engine."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -17,11 +19,14 @@ from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.runtime.network import Model
 from nim4asr.serving.access import Access
 from nim4asr.serving.adapters import adapters
+from nim4asr.serving.admission import Admission
 from nim4asr.serving.configuration import ServerConfig
-from nim4asr.serving.errors import ApiError, as_api_error
+from nim4asr.serving.errors import ApiError
 from nim4asr.serving.hotword_lists import HotwordLists
+from nim4asr.serving.lifecycle import Lifecycle
 from nim4asr.serving.metrics import Metrics
-from nim4asr.serving.middleware import BodyLimit, RequestLog
+from nim4asr.serving.middleware import BodyLimit, Errors, RequestLog
+from nim4asr.serving.origins import OwnPages
 from nim4asr.serving.realtime import realtime
 from nim4asr.serving.routes import health, hotword_list, hotword_lists, metrics, model, models, ready
 from nim4asr.serving.state import State
@@ -50,22 +55,30 @@ def create_app(
     lifespan.
     """
     config = config or ServerConfig()
-    worker = EngineWorker(
-        model_,
-        recognition,
-        max_streams=config.max_streams,
-        max_recordings=config.max_recordings,
-        max_waiting=config.max_waiting,
+    worker = EngineWorker(model_, recognition, max_recordings=config.max_recordings)
+    lifecycle, access = Lifecycle(), Access(config)
+    admission = Admission(config, lifecycle, lambda: worker.late_s)
+    state = State(
+        worker,
+        config,
+        access,
+        admission,
+        hotwords or HotwordLists(),
+        Metrics(worker, admission),
+        lifecycle,
     )
-    state = State(worker, config, Access(config), hotwords or HotwordLists(), Metrics(worker))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        worker.close()
+        lifecycle.close()
+        # It waits for its threads, and they may have to be heard here.
+        await asyncio.to_thread(worker.close)
 
     middleware = [
         Middleware(RequestLog, metrics=state.metrics),
+        Middleware(Errors),
+        Middleware(OwnPages, access=access, hosts=config.hosts, origins=config.cors_origins),
         Middleware(BodyLimit, max_bytes=config.max_upload_bytes),
     ]
     if config.cors_origins:
@@ -96,12 +109,7 @@ def create_app(
             Mount("/page", _Static(directory=str(PAGE)), name="page"),
         ],
         middleware=middleware,
-        exception_handlers={
-            ApiError: _told,
-            ValueError: _told,
-            HTTPException: _http_error,
-            Exception: _told,
-        },
+        exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
     app.state.nim4 = state
@@ -116,15 +124,18 @@ async def page(request: Request) -> Response:
 
 
 class _Static(StaticFiles):
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """As Starlette's; a path that no file system has, with a NUL, is not there."""
+        try:
+            return super().lookup_path(path)
+        except ValueError:
+            return "", None
+
     def file_response(self, *args: object, **kwargs: object) -> Response:
+        """As Starlette's, with the page's own headers."""
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
         response.headers.update(_PAGE_HEADERS)
         return response
-
-
-async def _told(request: Request, error: Exception) -> Response:
-    told = as_api_error(error)
-    return JSONResponse(told.body, told.status, told.headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

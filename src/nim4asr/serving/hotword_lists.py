@@ -18,12 +18,15 @@ from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
 from nim4asr.hotwords.storage import MAGIC
 from nim4asr.model.prompt import MOST_HINTS
-from nim4asr.serving.errors import ApiError
+from nim4asr.serving.errors import ApiError, shown
+from nim4asr.serving.logs import SERVER
 
 # No dots and no slashes: a list's name becomes that of a file.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Longer lists would keep the processor from live sessions for many seconds.
 _MOST_NAMES = 20_000
+# Names that a request may bring along, each of so many characters: they are pronounced before it is served.
+_MOST_OWN, _LONGEST_NAME = 1000, 200
 # Kinds of lists by their content type; a database is known by its first bytes.
 _SUFFIXES = {"text/csv": ".csv", "application/jsonl": ".jsonl", "application/x-ndjson": ".jsonl"}
 
@@ -43,6 +46,8 @@ class HotwordLists:
     def __init__(self, folder: Path | None = None, lists: Mapping[str, Path] | None = None) -> None:
         self._folder = folder
         self._lock = threading.Lock()
+        # Held while a list changes in memory and in the folder: they say the same.
+        self._writing = threading.Lock()
         self._lists: dict[str, HotwordList] = {}
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +67,9 @@ class HotwordLists:
         with self._lock:
             found = self._lists.get(name)
         if found is None:
-            raise ApiError(404, f"there is no hotword list {name!r} on this server", "not_found", "hotwords")
+            raise ApiError(
+                404, f"there is no hotword list {shown(name)} on this server", "not_found", "hotwords"
+            )
         return found
 
     def put(self, name: str, data: bytes, content_type: str = "text/plain") -> HotwordList:
@@ -88,31 +95,53 @@ class HotwordLists:
                 index.verify()
             except InputError as error:
                 raise InputError(str(error).replace(str(path), name)) from None
-            if self._folder is not None:
-                place = self._folder / f"{name}.db"
-                with locked(place):
-                    index.save(place)
-                index = HotwordIndex.load(place)
-        return self._keep(name, index, int(time.time()))
+        with self._writing:
+            return self._keep(name, self._saved(name, index), int(time.time()))
 
     def delete(self, name: str) -> None:
         """Remove a list. Raises ``ApiError`` 404 if there is none."""
-        self.get(name)
-        with self._lock:
-            self._lists.pop(name, None)
-        if self._folder is not None:
-            (self._folder / f"{_checked(name)}.db").unlink(missing_ok=True)
+        with self._writing:
+            self.get(name)
+            if self._folder is not None:
+                (self._folder / f"{_checked(name)}.db").unlink(missing_ok=True)
+            with self._lock:
+                self._lists.pop(name, None)
 
     def chosen(self, name: str | None, names: Sequence[str]) -> tuple[tuple[str, ...], HotwordIndex | None]:
         """Hints and an index for a request: ``names`` outright while they fit into a prompt, listened for
         beyond that; over the list ``name``, if one is named.
         """
         unique = tuple(dict.fromkeys(name for name in map(str.strip, names) if name))
+        if len(unique) > _MOST_OWN or any(len(name) > _LONGEST_NAME for name in unique):
+            raise InputError(
+                f"a request may give {_MOST_OWN} names of at most {_LONGEST_NAME} characters; upload a list "
+                "for more: PUT /v1/hotwords/NAME"
+            )
         if name is None and len(unique) <= MOST_HINTS:
             return unique, None
         index = HotwordIndex() if name is None else self.get(name).index.over()
         index.add(Name(name) for name in unique)
         return (), index
+
+    def _saved(self, name: str, index: HotwordIndex) -> HotwordIndex:
+        """``index`` as the folder has it now, if there is one. Raises ``ApiError`` 507 if it cannot be
+        written.
+        """
+        if self._folder is None:
+            return index
+        place = self._folder / f"{name}.db"
+        try:
+            with locked(place):
+                index.save(place)
+            return HotwordIndex.load(place)
+        except (InputError, OSError) as error:
+            # Neither the list nor the client is at fault, and where the folder is, is nothing to tell.
+            SERVER.error("a list cannot be kept", exc_info=error)
+            raise ApiError(
+                507,
+                "the server cannot keep a list now: it has no room on its disk, or no right",
+                "server_error",
+            ) from None
 
     def _keep(self, name: str, index: HotwordIndex, created: int) -> HotwordList:
         kept = HotwordList(name, index, created)

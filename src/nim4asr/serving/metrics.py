@@ -1,4 +1,6 @@
-"""What the server measures, in Prometheus's text format. No text, no names and no addresses are in it."""
+"""What the server measures, in Prometheus's text format. No text, no addresses and no keys are in it; a key's
+own name is.
+"""
 
 from collections.abc import Iterable
 
@@ -6,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from nim4asr.serving.admission import Admission
 from nim4asr.serving.worker import EngineWorker
 
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -14,13 +17,13 @@ _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 class Metrics:
     """Counters of one server, in a registry of its own."""
 
-    def __init__(self, worker: EngineWorker) -> None:
+    def __init__(self, worker: EngineWorker, admission: Admission) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "nim4_requests", "Requests by route and status", ["route", "status"], registry=self.registry
         )
         self.audio_seconds = Counter(
-            "nim4_audio_seconds", "Seconds of sound received", ["kind"], registry=self.registry
+            "nim4_audio_seconds", "Seconds of sound received", ["kind", "key"], registry=self.registry
         )
         self.final_seconds = Histogram(
             "nim4_final_seconds",
@@ -30,11 +33,11 @@ class Metrics:
         )
         self.sessions = Counter(
             "nim4_sessions",
-            "Live sessions that have ended, by their protocol",
-            ["protocol"],
+            "Live sessions that have ended, by their protocol and how they did",
+            ["protocol", "outcome", "key"],
             registry=self.registry,
         )
-        self.registry.register(_Engine(worker))
+        self.registry.register(_Engine(worker, admission))
 
     def text(self) -> bytes:
         """All of them, as ``/metrics`` gives them."""
@@ -44,15 +47,17 @@ class Metrics:
 class _Engine(Collector):
     """The engine's state at the moment it is asked for."""
 
-    def __init__(self, worker: EngineWorker) -> None:
-        self._worker = worker
+    def __init__(self, worker: EngineWorker, admission: Admission) -> None:
+        self._worker, self._admission = worker, admission
 
     def collect(self) -> Iterable[Metric]:
         worker, stats = self._worker, self._worker.engine.stats
         for name, what, value in (
             ("nim4_streams", "Live streams that are open", worker.live_streams),
+            ("nim4_open_sessions", "Live sessions that have a place", self._admission.sessions),
             ("nim4_waiting_recordings", "Recordings that wait for a reader", worker.waiting_recordings),
-            ("nim4_backlog_seconds", "Seconds of live speech that wait to be recognized", worker.backlog_s),
+            ("nim4_backlog_seconds", "Seconds of live sound that wait to be recognized", worker.backlog_s),
+            ("nim4_late_seconds", "How far live speech is behind its own pace, at most", worker.late_s),
             ("nim4_engine_beat_age_seconds", "Since the engine last showed that it lives", worker.beat_age_s),
             ("nim4_encoder_calls", "Calls of the encoder since the start", stats.encoder_calls),
             (

@@ -39,7 +39,8 @@ def deployment(
     def application() -> Starlette:
         # In the replica: the model is loaded where it runs.
         device = "cuda" if num_gpus else "cpu"
-        config = ServerConfig(max_streams=2 * streams, keys=frozenset(keys))
+        # Whoever reaches a replica comes through Ray's proxy, by its name.
+        config = ServerConfig(max_streams=2 * streams, keys=keys, hosts=("*",))
         return create_app(load(model, device=device), config)
 
     @serve.deployment(

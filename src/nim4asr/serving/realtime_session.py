@@ -17,11 +17,10 @@ the whole segment may have mended.
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,10 @@ from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Failed, Final, Marked, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.result import Token
 from nim4asr.serving.errors import ApiError, as_api_error, error_row
+from nim4asr.serving.formats import RATES, a_law, mu_law
+from nim4asr.serving.json_text import parsed_object
+from nim4asr.serving.openai_settings import names_of_prompt, voice_activity_of
 from nim4asr.serving.shapes import logprob_rows
-from nim4asr.serving.transcriptions import voice_activity_of
 from nim4asr.text.joining import addition
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
@@ -43,8 +44,21 @@ _CONTENT_INDEX = 0
 _MOST_APPEND = 15 << 20
 # Chunks of the encoder by OpenAI's names for the delay of transcription, in seconds.
 DELAYS = {"minimal": 0.16, "low": 0.32, "medium": 0.64, "high": 1.28, "xhigh": 1.28}
-_RATES = range(4000, 192_001)
 _G711 = {"audio/pcmu": 8000, "audio/pcma": 8000}
+# Pauses that end a turn, in ms, by OpenAI's eagerness of semantic turn detection.
+EAGERNESS = {"low": 1000, "medium": 500, "auto": 500, "high": 300}
+_INPUT = "session.audio.input"
+# Bounds of what is sent back: OpenAI's for ids, ours for the others.
+_LONGEST_ID = 512
+_LONGEST_TEXT, _LONGEST_NAME, _MOST_NAMES, _MOST_LANGUAGES = 20_000, 200, 1000, 100
+# What OpenAI has for sessions that answer; it does nothing in one that transcribes.
+_CONVERSATION = (
+    "instructions", "max_output_tokens", "model", "output_modalities", "parallel_tool_calls", "prompt",
+    "reasoning", "tool_choice", "tools", "tracing", "truncation",
+)  # fmt: skip
+_TURNS_OF_ANSWERS = ("create_response", "interrupt_response", "idle_timeout_ms")
+_MOST_ERRORS = 8
+_ANSWERS = ("response.", "conversation.item.", "output_audio_buffer.")
 
 
 @dataclass(frozen=True)
@@ -138,17 +152,19 @@ class RealtimeSession:
         new_id: Callable[[str], str],
         *,
         model: str = "nano",
+        is_model: Callable[[str], bool] | None = None,
         expires_at: int = 0,
         config: StreamingConfig | None = None,
         hypotheses: bool = False,
     ) -> None:
         self._new_id, self._model, self._expires_at = new_id, model, expires_at
+        self._is_model = is_model or (lambda name: name == model)
         self._config = config or StreamingConfig()
         self._id = new_id("sess")
         self._format: dict[str, Any] = {"type": "audio/pcm", "rate": 24_000}
-        self._transcription: dict[str, Any] = {"model": model, "language": None, "prompt": ""}
+        self._no_transcription: dict[str, Any] = {"model": model, "language": None, "prompt": ""}
+        self._transcription = dict(self._no_transcription)
         self._turns: dict[str, Any] | None = self._server_vad({})
-        self._noise_reduction: dict[str, Any] | None = None
         self._include: list[str] = [HYPOTHESES] if hypotheses else []
         self._state = State.CONFIGURING
         self._generation = 0
@@ -167,15 +183,19 @@ class RealtimeSession:
         """What the client is told at first."""
         return [self._send("session.created", session=self._session_row())]
 
-    def receive(self, message: str) -> list[Action]:
+    def receive(self, message: str | bytes) -> list[Action]:
         """React to a client's message; what is wrong with it is told in an ``error`` row."""
         event_id = None
         try:
-            row = _parsed(message)
+            row = parsed_object(message)
             event_id = _event_id(row)
-            return self._react(row)
+            return self._react(row, event_id)
         except ApiError as error:
             return [self._error(error, event_id)]
+
+    def conclude(self) -> list[Action]:
+        """End the turn that is open, for a client that cannot any more; the stream's end is to follow."""
+        return self._commit(None) if self._open and self._manual and self._uncommitted else []
 
     def error(self, error: Exception) -> Send:
         """Tell of an error that ends nothing."""
@@ -208,20 +228,27 @@ class RealtimeSession:
     def _manual(self) -> bool:
         return self._turns is None
 
-    def _react(self, row: dict[str, Any]) -> list[Action]:
+    def _react(self, row: dict[str, Any], event_id: str | None) -> list[Action]:
         kind = row.get("type")
         if kind == "session.update":
-            return self._update(row.get("session"))
+            return self._update(row.get("session"), event_id)
         if kind == "input_audio_buffer.append":
             return self._append(row.get("audio"))
         if kind == "input_audio_buffer.commit":
-            return self._commit(row)
+            return self._commit(event_id)
         if kind == "input_audio_buffer.clear":
             return self._clear()
         if kind == "transcription_session.update":
             raise ApiError(
                 400,
                 "that is the beta's event; send session.update with session.type transcription",
+                "unknown_event",
+                "type",
+            )
+        if isinstance(kind, str) and kind.startswith(_ANSWERS):
+            raise ApiError(
+                400,
+                f"{kind[:80]!r} is for sessions that answer; this one transcribes",
                 "unknown_event",
                 "type",
             )
@@ -233,40 +260,73 @@ class RealtimeSession:
             "type",
         )
 
-    def _update(self, session: object) -> list[Action]:
-        """``session.update``: what is absent stays, null clears. All of it is taken, or none."""
+    def _update(self, session: object, event_id: str | None) -> list[Action]:
+        """``session.update``: what is absent stays, null clears. Each setting is taken or refused by itself;
+        what is known and has no effect is taken, and named in ``nim4_ignored``.
+        """
         session = _object(session, "session")
         if session.get("type", "transcription") != "transcription":
             raise _invalid("session.type", "this server has transcription sessions alone")
         audio = _object(session.get("audio", {}), "session.audio")
-        given = _object(audio.get("input", {}), "session.audio.input")
-        format = self._checked_format(given["format"]) if "format" in given else self._format
-        if format != self._format and self._state is State.LISTENING:
-            raise _invalid("session.audio.input.format", "the format cannot change once sound has come")
-        transcription = self._transcription
-        if "transcription" in given:
-            transcription = self._checked_transcription(given["transcription"])
-        turns = self._turns
-        if "turn_detection" in given:
-            turns = self._checked_turns(given["turn_detection"])
-        noise_reduction = self._noise_reduction
-        if given.get("noise_reduction", None) is not None:
-            raise _invalid(
-                "session.audio.input.noise_reduction", "this server does not change the sound; send null"
-            )
-        include = self._include
-        if "include" in session:
-            include = self._checked_include(session["include"])
-        names_changed = self._names(transcription) != self._names(self._transcription)
-        pauses_changed = turns is not None and turns != self._turns
-        self._format, self._transcription, self._turns = format, transcription, turns
-        self._noise_reduction, self._include = noise_reduction, include
-        actions: list[Action] = [self._send("session.updated", session=self._session_row())]
-        if self._open and names_changed:
-            actions.append(Hint(*self._names(transcription)))
-        if self._open and pauses_changed:
+        given = _object(audio.get("input", {}), _INPUT)
+        update = _Update()
+        update.look(
+            session, "session", ("type", "audio", "include", "id", "object", "expires_at"), _CONVERSATION
+        )
+        update.look(audio, "session.audio", ("input",), ("output",))
+        update.look(given, _INPUT, ("format", "transcription", "turn_detection", "noise_reduction"))
+        names, turns = self._names(), self._turns
+        update.take(given, "format", self._set_format)
+        if given.get("transcription") is not None:
+            self._update_transcription(given["transcription"], update)
+        elif "transcription" in given:
+            self._transcription = self._no_transcription
+            update.taken = True
+        update.take(given, "turn_detection", lambda value: self._set_turns(value, update))
+        update.take(given, "noise_reduction", lambda value: _noise_reduction(value, update))
+        update.take(session, "include", self._set_include)
+        actions: list[Action] = []
+        if update.taken or update.ignored or not update.errors:
+            actions.append(self._send("session.updated", session=self._session_row(update.ignored)))
+        actions += [self._error(error, event_id) for error in update.errors[:_MOST_ERRORS]]
+        if self._open and self._names() != names:
+            actions.append(Hint(*self._names()))
+        if self._open and self._turns is not None and self._turns != turns:
             actions.append(Configure(self._voice_activity()))
         return actions
+
+    def _update_transcription(self, given: object, update: "_Update") -> None:
+        """Take or refuse each field of ``transcription`` by itself."""
+        param = f"{_INPUT}.transcription"
+        try:
+            asked = _object(given, param)
+        except ApiError as error:
+            update.errors.append(error)
+            return
+        new = dict(self._transcription)
+        checks: dict[str, Callable[[Any], Any]] = {
+            "model": self._checked_model,
+            "language": lambda value: _text(value, f"{param}.language", 35),
+            "languages": lambda value: _texts(value, f"{param}.languages", _MOST_LANGUAGES, 35),
+            "prompt": lambda value: _text(value, f"{param}.prompt", _LONGEST_TEXT),
+            "keywords": lambda value: _texts(value, f"{param}.keywords", _MOST_NAMES, _LONGEST_NAME),
+            "hotwords": lambda value: _text(value, f"{param}.hotwords", _LONGEST_NAME),
+            "delay": lambda value: _one_of(value, f"{param}.delay", DELAYS),
+        }
+        update.look(asked, param, tuple(checks))
+        for name, check in checks.items():
+            update.take(asked, name, partial(_put, new, name, check))
+        for name in ("language", "languages"):
+            if new.get(name) and name in asked:
+                update.ignore(f"{param}.{name}")
+        if new.get("prompt") and "prompt" in asked and names_of_prompt(new["prompt"]) is None:
+            update.ignore(f"{param}.prompt")
+        base = self._no_transcription
+        self._transcription = {
+            name: base.get(name) if value is None else value
+            for name, value in new.items()
+            if value is not None or name in base
+        }
 
     def _append(self, audio: object) -> list[Action]:
         if not isinstance(audio, str):
@@ -285,13 +345,13 @@ class RealtimeSession:
         self._uncommitted += len(samples)
         return [*actions, Feed(samples)]
 
-    def _commit(self, row: Mapping[str, Any]) -> list[Action]:
+    def _commit(self, event_id: str | None) -> list[Action]:
         if not self._uncommitted:
             raise _nothing_to_commit()
         self._uncommitted = 0
         if not self._manual:
             # Whether anyone has spoken is known when the stream has got that far.
-            return [Commit(_VadCommit(_event_id(row)))]
+            return [Commit(_VadCommit(event_id))]
         item = self._item or self._new_item(self.seconds)
         self._item = None
         self._waiting[item.id] = item
@@ -315,7 +375,7 @@ class RealtimeSession:
             chunk_s=DELAYS.get(str(delay), self._config.chunk_s),
             voice_activity=self._voice_activity(),
         )
-        keywords, hotwords = self._names(self._transcription)
+        keywords, hotwords = self._names()
         return Open(self._generation, config, self.rate, keywords, hotwords)
 
     def _heard(self, event: Event) -> list[Action]:
@@ -508,64 +568,68 @@ class RealtimeSession:
         table = mu_law() if kind == "audio/pcmu" else a_law()
         return table[np.frombuffer(data, np.uint8)]
 
+    def _set_format(self, given: object) -> None:
+        format = self._checked_format(given)
+        if format != self._format and self._state is State.LISTENING:
+            raise _invalid(f"{_INPUT}.format", "the format cannot change once sound has come")
+        self._format = format
+
     def _checked_format(self, given: object) -> dict[str, Any]:
-        param = "session.audio.input.format"
+        param = f"{_INPUT}.format"
         if given is None:
             return {"type": "audio/pcm", "rate": 24_000}
         format = _object(given, param)
         kind = format.get("type")
-        if kind in _G711:
+        if isinstance(kind, str) and kind in _G711:
             return {"type": kind}
         rate = format.get("rate", 24_000)
-        if kind != "audio/pcm" or type(rate) is not int or rate not in _RATES:
+        if kind != "audio/pcm" or type(rate) is not int or rate not in RATES:
             raise _invalid(
-                param, "expected audio/pcm with a rate of 4000 to 192000, audio/pcmu or audio/pcma"
+                param,
+                f"expected audio/pcm with a rate of {RATES[0]} to {RATES[-1]}, audio/pcmu or audio/pcma",
             )
         return {"type": kind, "rate": rate}
 
-    def _checked_transcription(self, given: object) -> dict[str, Any]:
-        param = "session.audio.input.transcription"
-        base = {"model": self._model, "language": None, "prompt": ""}
-        if given is None:
-            return base
-        asked = _object(given, param)
-        known = ("model", "language", "languages", "prompt", "keywords", "hotwords", "delay")
-        if unknown := set(asked) - set(known):
-            raise _invalid(f"{param}.{sorted(unknown)[0]}", f"expected {', '.join(known)}")
-        merged = {**base, **self._transcription, **asked}
-        keywords = merged.get("keywords") or []
-        if (
-            not isinstance(keywords, list)
-            or not all(isinstance(k, str) for k in keywords)
-            or len(keywords) > 1000
-        ):
-            raise _invalid(f"{param}.keywords", "expected a list of at most 1000 names")
-        if merged.get("hotwords") is not None and not isinstance(merged["hotwords"], str):
-            raise _invalid(f"{param}.hotwords", "expected the name of a list of this server")
-        if merged.get("delay") is not None and merged["delay"] not in DELAYS:
-            raise _invalid(f"{param}.delay", f"expected one of {', '.join(DELAYS)}")
-        return {name: value for name, value in merged.items() if value is not None or name == "language"}
+    def _checked_model(self, given: object) -> str:
+        name = _text(given, f"{_INPUT}.transcription.model", _LONGEST_NAME)
+        if not self._is_model(name):
+            raise ApiError(
+                404,
+                f"there is no model {name!r} here; this session uses {self._model!r}",
+                "model_not_found",
+                f"{_INPUT}.transcription.model",
+            )
+        return name
 
-    def _checked_turns(self, given: object) -> dict[str, Any] | None:
-        param = "session.audio.input.turn_detection"
+    def _set_turns(self, given: object, update: "_Update") -> None:
+        param = f"{_INPUT}.turn_detection"
         if given is None:
-            return None
+            self._turns = None
+            return
         asked = _object(given, param)
-        if asked.get("type") == "semantic_vad":
-            return self._server_vad({})
-        known = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
-        checked = {name: asked[name] for name in known if name in asked and asked[name] is not None}
-        voice_activity_of({"type": "server_vad", **checked}, self._config.voice_activity, param)
-        if asked.get("type") != "server_vad":
+        kind = asked.get("type")
+        idle: list[str] = [name for name in _TURNS_OF_ANSWERS if name in asked]
+        checked = {name: value for name, value in asked.items() if name not in idle and value is not None}
+        if kind == "semantic_vad":
+            # What OpenAI's model decides by the words, a pause decides here.
+            eagerness = _one_of(checked.pop("eagerness", "auto"), f"{param}.eagerness", EAGERNESS)
+            if set(checked) != {"type"}:
+                raise _invalid(param, "semantic_vad has eagerness alone")
+            checked = {"silence_duration_ms": EAGERNESS[eagerness]}
+            idle.append("type")
+        elif kind == "server_vad":
+            voice_activity_of(checked, self._config.voice_activity, param)
+        else:
             raise _invalid(param, "expected server_vad, semantic_vad or null")
-        return self._server_vad(checked)
+        for name in idle:
+            update.ignore(f"{param}.{name}")
+        self._turns = self._server_vad(checked)
 
-    def _checked_include(self, given: object) -> list[str]:
-        if given is None:
-            return []
-        if not isinstance(given, list) or not set(map(str, given)) <= {LOGPROBS, HYPOTHESES}:
+    def _set_include(self, given: object) -> None:
+        names = _texts([] if given is None else given, "session.include", 10, _LONGEST_NAME)
+        if not set(names) <= {LOGPROBS, HYPOTHESES}:
             raise _invalid("session.include", f"expected {LOGPROBS} or {HYPOTHESES}")
-        return sorted(set(map(str, given)))
+        self._include = sorted(set(names))
 
     def _server_vad(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         default = self._config.voice_activity
@@ -580,11 +644,16 @@ class RealtimeSession:
         default = self._config.voice_activity
         return default if self._turns is None else voice_activity_of(self._turns, default, "turn_detection")
 
-    def _names(self, transcription: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
-        return tuple(transcription.get("keywords") or ()), transcription.get("hotwords")
+    def _names(self) -> tuple[tuple[str, ...], str | None]:
+        """Names that may be said, and a list of the server."""
+        names = [
+            *self._transcription.get("keywords", ()),
+            *(names_of_prompt(self._transcription["prompt"]) or ()),
+        ]
+        return tuple(dict.fromkeys(names)), self._transcription.get("hotwords")
 
-    def _session_row(self) -> dict[str, Any]:
-        return {
+    def _session_row(self, ignored: Sequence[str] = ()) -> dict[str, Any]:
+        row = {
             "id": self._id,
             "object": "realtime.transcription_session",
             "type": "transcription",
@@ -594,33 +663,95 @@ class RealtimeSession:
                     "format": self._format,
                     "transcription": self._transcription,
                     "turn_detection": self._turns,
-                    "noise_reduction": self._noise_reduction,
+                    "noise_reduction": None,
                 }
             },
             "include": self._include,
         }
+        return {**row, "nim4_ignored": list(ignored)} if ignored else row
 
     def _send(self, kind: str, **fields: Any) -> Send:
         return Send({"event_id": self._new_id("event"), "type": kind, **fields})
 
     def _error(self, error: ApiError, event_id: str | None) -> Send:
-        row = error_row(error.message, "invalid_request_error", error.code or "invalid_value", error.param)
+        row = error_row(error.message, error.type, error.code or "invalid_value", error.param)
         return self._send("error", error={**row, "event_id": event_id})
 
 
-def _parsed(message: str) -> dict[str, Any]:
-    try:
-        row = json.loads(message)
-    except (ValueError, RecursionError):
-        raise ApiError(400, "the message is not JSON", "invalid_json") from None
-    if not isinstance(row, dict):
-        raise ApiError(400, "expected a JSON object with a type", "invalid_json")
-    return row
+class _Update:
+    """What becomes of one ``session.update``."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self.errors: list[ApiError] = []
+        self.ignored: list[str] = []
+
+    def look(
+        self, row: Mapping[str, Any], param: str, known: Sequence[str], idle: Sequence[str] = ()
+    ) -> None:
+        """Refuse the fields of ``row`` that nobody knows, and name those without effect."""
+        for name in row:
+            if name in idle:
+                self.ignore(f"{param}.{name}")
+            elif name not in known and len(self.errors) < _MOST_ERRORS:
+                self.errors.append(_invalid(f"{param}.{name[:80]}", f"expected {', '.join(known)}"))
+
+    def ignore(self, param: str) -> None:
+        """Name a field that is taken and has no effect."""
+        self.ignored.append(param)
+
+    def take(self, row: Mapping[str, Any], name: str, apply: Callable[[Any], None]) -> None:
+        """Apply the field if it is given; an error of it is its own."""
+        if name in row:
+            try:
+                apply(row[name])
+                self.taken = True
+            except ApiError as error:
+                self.errors.append(error)
 
 
 def _event_id(row: Mapping[str, Any]) -> str | None:
     event_id = row.get("event_id")
-    return event_id if isinstance(event_id, str) else None
+    return None if event_id is None else _text(event_id, "event_id", _LONGEST_ID)
+
+
+def _text(value: object, param: str, longest: int) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        raise _invalid(param, f"expected a text of at most {longest} characters")
+    return value
+
+
+def _texts(value: object, param: str, most: int, longest: int) -> list[str]:
+    if not isinstance(value, list) or len(value) > most:
+        raise _invalid(param, f"expected a list of at most {most} texts")
+    return [_text(one, param, longest) for one in value]
+
+
+def _one_of(value: object, param: str, known: Mapping[str, Any]) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise _invalid(param, f"expected one of {', '.join(known)}")
+    return value
+
+
+def _put(row: dict[str, Any], name: str, check: Callable[[Any], Any], value: object) -> None:
+    row[name] = None if value is None else check(value)
+
+
+def _noise_reduction(value: object, update: _Update) -> None:
+    """Taken, and without effect: this server does not change the sound."""
+    param = f"{_INPUT}.noise_reduction"
+    if value is None:
+        return
+    asked = _object(value, param)
+    strength = asked.get("strength", 1)
+    if asked.get("type", "near_field") not in ("near_field", "far_field") or not set(asked) <= {
+        "type",
+        "strength",
+    }:
+        raise _invalid(param, "expected the type near_field or far_field, or null")
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
+        raise _invalid(f"{param}.strength", "expected a number from 0 to 1")
+    update.ignore(param)
 
 
 def _nothing_to_commit() -> ApiError:
@@ -650,20 +781,3 @@ def _item_row(item: _Item, status: str, transcript: str | None) -> dict[str, Any
 
 def _ms(seconds: float) -> int:
     return max(0, round(seconds * 1000))
-
-
-@cache
-def mu_law() -> NDArray[np.int16]:
-    """The 256 values of G.711's mu-law (ITU-T G.711, table 2a)."""
-    code = ~np.arange(256, dtype=np.int32) & 0xFF
-    magnitude = (((code & 0x0F) << 3) + 0x84 << ((code & 0x70) >> 4)) - 0x84
-    return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
-
-
-@cache
-def a_law() -> NDArray[np.int16]:
-    """The 256 values of G.711's A-law (ITU-T G.711, table 1a)."""
-    code = np.arange(256, dtype=np.int32) ^ 0x55
-    exponent, mantissa = (code & 0x70) >> 4, (code & 0x0F) << 4
-    magnitude = np.where(exponent == 0, mantissa + 8, (mantissa + 0x108) << np.maximum(exponent - 1, 0))
-    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)

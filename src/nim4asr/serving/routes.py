@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from nim4asr.serving.errors import ApiError
+from nim4asr.serving.errors import ApiError, shown
 from nim4asr.serving.hotword_lists import HotwordList
 from nim4asr.serving.state import State, state_of
 
@@ -26,7 +26,9 @@ async def model(request: Request) -> Response:
     """``GET /v1/models/ID``; the id may hold a slash."""
     state, name = _allowed(request), request.path_params["name"]
     if not state.config.is_model(name):
-        raise ApiError(404, f"there is no model {name!r} here; see /v1/models", "model_not_found", "model")
+        raise ApiError(
+            404, f"there is no model {shown(name)} here; see /v1/models", "model_not_found", "model"
+        )
     return JSONResponse(_model_row(name))
 
 
@@ -60,14 +62,11 @@ async def health(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """``GET /ready``: 200 while more work is admitted."""
-    state = state_of(request)
-    reason = None
-    if state.draining.is_set():
-        reason = "draining"
-    elif state.worker.live_streams >= state.config.max_streams:
-        reason = "full"
-    return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
+    """``GET /ready``: 200 while more sessions are admitted; else why not, with 503."""
+    reason = state_of(request).admission.refusal
+    if reason is None:
+        return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": reason}, 503, {"Retry-After": "5"})
 
 
 async def metrics(request: Request) -> Response:

@@ -1,16 +1,22 @@
 """What the routes of one server share."""
 
-import threading
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
 from nim4asr.serving.access import Access
+from nim4asr.serving.admission import Admission
 from nim4asr.serving.configuration import ServerConfig
-from nim4asr.serving.errors import ApiError
 from nim4asr.serving.hotword_lists import HotwordLists
+from nim4asr.serving.lifecycle import Lifecycle
 from nim4asr.serving.metrics import Metrics
 from nim4asr.serving.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from nim4asr.hotwords.index import HotwordIndex
 
 
 @dataclass(frozen=True)
@@ -20,15 +26,19 @@ class State:
     worker: EngineWorker
     config: ServerConfig
     access: Access
+    admission: Admission
     hotwords: HotwordLists
     metrics: Metrics
-    draining: threading.Event = field(default_factory=threading.Event)
-    """Set when the server is about to stop: nothing new is admitted."""
+    lifecycle: Lifecycle
 
-    def refuse_if_draining(self) -> None:
-        """Raises ``ApiError`` 503 once the server is about to stop."""
-        if self.draining.is_set():
-            raise ApiError(503, "the server is about to stop", "server_busy", headers={"Retry-After": "30"})
+    async def chosen(
+        self, hotwords: str | None, names: Sequence[str]
+    ) -> "tuple[tuple[str, ...], HotwordIndex | None]":
+        """Hints and an index for the list ``hotwords`` and ``names``. Raises ``ApiError`` if there is no such
+        list.
+        """
+        # Pronouncing takes time, and the loop must not wait.
+        return await asyncio.to_thread(self.hotwords.chosen, hotwords, names)
 
 
 def state_of(connection: HTTPConnection) -> State:

@@ -4,18 +4,24 @@ Every field is honored, refused, or named in the response header ``nim4-ignored`
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.recognition.result import Segment, Transcript
-from nim4asr.serving.errors import ApiError, as_api_error
+from nim4asr.serving.admission import Place
+from nim4asr.serving.errors import ApiError, as_api_error, shown
+from nim4asr.serving.json_text import parsed_object, written
+from nim4asr.serving.lifecycle import call_in_loop
+from nim4asr.serving.openai_settings import names_of_prompt, voice_activity_of
+from nim4asr.serving.recordings import Recognition, Spool, recording_place
 from nim4asr.serving.shapes import TEXT_FORMATS, json_row, logprob_rows, verbose_row
 from nim4asr.serving.state import State, state_of
 from nim4asr.serving.worker import RecordingOptions
@@ -26,8 +32,8 @@ _KNOWN = {
     "file", "model", "response_format", "timestamp_granularities", "keywords", "hotwords", "prompt",
     "language", "languages", "temperature", "include", "chunking_strategy", "stream",
 }  # fmt: skip
-# A prompt is read as a list of names if it looks like one: so many parts, of so many characters at most.
-_PROMPT_PARTS, _PROMPT_PART = 20, 40
+# Names of fields without effect are told, so many and so much of each.
+_MOST_SHOWN, _LONGEST_SHOWN = 20, 80
 
 
 @dataclass(frozen=True)
@@ -43,33 +49,73 @@ class TranscriptionRequest:
 
 
 async def transcriptions(request: Request) -> Response:
-    """Recognize an uploaded recording."""
+    """Recognize an uploaded recording; a place for it is taken before its body is read."""
     state = state_of(request)
     client = state.access.check(request)
-    state.refuse_if_draining()
-    state.access.admit(client)
-    async with request.form(max_files=1, max_fields=200) as form:
-        upload = form.get("file")
-        if not isinstance(upload, UploadFile):
-            raise ApiError(
-                400, "the form has no file; send the recording as the part named file", param="file"
-            )
-        # Pronouncing names takes time, and this loop must not wait.
-        asked = await asyncio.to_thread(checked, form, state)
-        data = await upload.read()
-    headers = {"nim4-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
+    place, spool = recording_place(state, client), Spool(state.config.max_upload_bytes)
+    try:
+        async with state.lifecycle.until_closing():
+            asked = await _received(request, state, spool)
+    except BaseException:
+        place.release()
+        spool.close()
+        raise
+    headers = (
+        {"nim4-ignored": ", ".join(map(_as_header, asked.ignored[:_MOST_SHOWN]))} if asked.ignored else {}
+    )
     if asked.stream:
-        events = _Events(state, data, asked, client)
-        return StreamingResponse(
-            events.rows(),
-            media_type="text/event-stream",
-            headers={**headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
-        )
-    transcript = await _transcribed(request, state, data, asked)
-    _account(state, client, transcript)
+        return await _EventStream.begun(state, place, spool, asked, headers)
+    recognition = await Recognition.begin(state, place, spool, asked.options)
+    transcript = await _while_asked(request, recognition, state)
     if transcript.warnings:
         headers["nim4-warning"] = "the file is cut short"
     return _response(transcript, asked, headers)
+
+
+async def _received(request: Request, state: State, spool: Spool) -> TranscriptionRequest:
+    """The form: its recording in ``spool``, and what it asks for."""
+    kind = request.headers.get("content-type", "")
+    if not kind.lower().startswith("multipart/form-data"):
+        raise ApiError(400, "expected a form, multipart/form-data", param="file")
+    try:
+        async with request.form(max_files=1, max_fields=200) as form:
+            upload = form.get("file")
+            if not isinstance(upload, UploadFile):
+                raise ApiError(
+                    400, "the form has no file; send the recording as the part named file", param="file"
+                )
+            # Pronouncing names takes time, and the loop must not wait.
+            asked = await asyncio.to_thread(checked, form, state)
+            await spool.read_from(upload.file)
+    except UnicodeError:
+        # A charset that is none of text: Starlette reads fields by whatever the client names.
+        raise ApiError(400, "the form's fields are not in its charset; send UTF-8") from None
+    return asked
+
+
+async def _while_asked(request: Request, recognition: Recognition, state: State) -> Transcript:
+    """The transcript; given up if the client goes, which raises ``ClientDisconnect``, or the server closes,
+    which raises ``ApiError`` 503.
+    """
+    working = asyncio.create_task(recognition.transcript())
+    gone = asyncio.create_task(_gone(request))
+    try:
+        async with state.lifecycle.until_closing():
+            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        recognition.cancel()
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def translations(request: Request) -> Response:
@@ -91,7 +137,9 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     if model is None:
         raise ApiError(400, "the form has no model", param="model")
     if not state.config.is_model(model):
-        raise ApiError(404, f"there is no model {model!r} here; see /v1/models", "model_not_found", "model")
+        raise ApiError(
+            404, f"there is no model {shown(model)} here; see /v1/models", "model_not_found", "model"
+        )
     response_format = _single(fields, "response_format") or "json"
     if response_format not in FORMATS:
         raise ApiError(
@@ -121,61 +169,75 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     )
 
 
-class _Events:
+class _EventStream(StreamingResponse):
     """Server-sent events: a delta a segment, as soon as it is recognized, and the whole text at the end."""
 
-    def __init__(self, state: State, data: bytes, asked: TranscriptionRequest, client: str) -> None:
-        self._state, self._data, self._asked, self._client = state, data, asked, client
+    def __init__(self, state: State, asked: TranscriptionRequest, headers: Mapping[str, str]) -> None:
+        self._state, self._asked = state, asked
+        self._recognition: Recognition
+        # Segments, and what ends them: None, or an error.
+        self._found: asyncio.Queue[Segment | Exception | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        super().__init__(
+            self._rows(),
+            media_type="text/event-stream",
+            headers={**headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
+        )
 
-    async def rows(self) -> AsyncIterator[str]:
-        loop = asyncio.get_running_loop()
-        segments: asyncio.Queue[Segment | None] = asyncio.Queue()
-        text, logprobs = "", list[dict[str, Any]]()
+    @classmethod
+    async def begun(
+        cls,
+        state: State,
+        place: Place,
+        spool: Spool,
+        asked: TranscriptionRequest,
+        headers: Mapping[str, str],
+    ) -> "_EventStream":
+        """The events of what is in ``spool``, which ``Recognition.begin`` takes."""
+        stream = cls(state, asked, headers)
+        stream._recognition = await Recognition.begin(state, place, spool, asked.options, stream._put)
+        return stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; the recording is given up if the client goes."""
+        watching = asyncio.create_task(self._watch())
         try:
-            future = self._state.worker.transcribe(
-                self._data,
-                self._asked.options,
-                self._state.config.max_duration_s,
-                lambda segment: _put(loop, segments, segment),
-            )
-            future.add_done_callback(lambda _: _put(loop, segments, None))
-            try:
-                while (segment := await segments.get()) is not None:
-                    delta = addition(text, segment.text)
-                    text += delta
-                    row: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
-                    if self._asked.logprobs:
-                        row["logprobs"] = logprob_rows(segment.tokens)
-                        logprobs += row["logprobs"]
-                    if delta:
-                        yield _event(row)
-                transcript = future.result()
-            finally:
-                future.cancel()
-            _account(self._state, self._client, transcript)
-            done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
-            if self._asked.logprobs:
-                done["logprobs"] = logprobs
-            yield _event(done)
+            await super().__call__(scope, receive, send)
+        finally:
+            self._recognition.cancel()
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        outcome: Exception | None = None
+        try:
+            async with self._state.lifecycle.until_closing():
+                await self._recognition.transcript()
         except Exception as error:
+            outcome = error
+        self._found.put_nowait(outcome)
+
+    def _put(self, segment: Segment) -> None:
+        call_in_loop(self._loop, self._found.put_nowait, segment)
+
+    async def _rows(self) -> AsyncIterator[str]:
+        text, logprobs = "", list[dict[str, Any]]()
+        while isinstance(found := await self._found.get(), Segment):
+            delta = addition(text, found.text)
+            text += delta
+            row: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
+            if self._asked.logprobs:
+                row["logprobs"] = logprob_rows(found.tokens)
+                logprobs += row["logprobs"]
+            if delta:
+                yield _event(row)
+        if found is not None:
             # The status is sent already: the error is an event, at which the SDKs raise.
-            yield _event(as_api_error(error).body)
-
-
-async def _transcribed(
-    request: Request, state: State, data: bytes, asked: TranscriptionRequest
-) -> Transcript:
-    """The transcript; given up if the client goes."""
-    future = state.worker.transcribe(data, asked.options, state.config.max_duration_s)
-    result = asyncio.ensure_future(asyncio.wrap_future(future))
-    try:
-        while not result.done():
-            await asyncio.wait({result}, timeout=1.0)
-            if not result.done() and await request.is_disconnected():
-                raise ApiError(499, "the client has gone")
-        return result.result()
-    finally:
-        future.cancel()
+            yield _event(as_api_error(found).body)
+            return
+        done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
+        if self._asked.logprobs:
+            done["logprobs"] = logprobs
+        yield _event(done)
 
 
 def _response(transcript: Transcript, asked: TranscriptionRequest, headers: dict[str, str]) -> Response:
@@ -187,19 +249,13 @@ def _response(transcript: Transcript, asked: TranscriptionRequest, headers: dict
     return PlainTextResponse(write(transcript), media_type=media_type, headers=headers)
 
 
-def _account(state: State, client: str, transcript: Transcript) -> None:
-    state.metrics.audio_seconds.labels("recording").inc(transcript.duration)
-    state.access.charge(client, transcript.duration)
-
-
-def _put(
-    loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[Segment | None]", item: Segment | None
-) -> None:
-    loop.call_soon_threadsafe(queue.put_nowait, item)
-
-
 def _event(row: dict[str, Any]) -> str:
-    return f"data: {json.dumps(row, ensure_ascii=False)}\n\n"
+    return f"data: {written(row)}\n\n"
+
+
+def _as_header(name: str) -> str:
+    """A field's name as a header may hold it: printable ASCII, the rest and commas in per cents."""
+    return quote(name[:_LONGEST_SHOWN], safe="[]() /:;=?!*'~@$&+")
 
 
 def _fields(form: FormData) -> dict[str, list[str]]:
@@ -211,7 +267,7 @@ def _fields(form: FormData) -> dict[str, list[str]]:
             # ``hotwords`` names a list of the server, ``hotwords[]`` are names.
             fields.setdefault(name if bare == "hotwords" else bare, []).append(value)
         elif name != "file":
-            raise ApiError(400, f"{name} is no file", param=name)
+            raise ApiError(400, f"{shown(name)} is no file")
     return fields
 
 
@@ -229,7 +285,7 @@ def _single(fields: dict[str, list[str]], name: str) -> str | None:
 def _flag(fields: dict[str, list[str]], name: str) -> bool:
     value = (_single(fields, name) or "false").lower()
     if value not in ("true", "false", "1", "0"):
-        raise ApiError(400, f"{name} is true or false, not {value!r}", param=name)
+        raise ApiError(400, f"{name} is true or false, not {shown(value)}", param=name)
     return value in ("true", "1")
 
 
@@ -239,14 +295,8 @@ def _names(fields: dict[str, list[str]]) -> tuple[list[str], list[str]]:
     prompt = _single(fields, "prompt")
     if prompt is None:
         return names, []
-    parts = [part.strip() for part in prompt.replace("，", ",").replace("、", ",").split(",")]
-    if (
-        len(parts) <= _PROMPT_PARTS
-        and all(0 < len(part) <= _PROMPT_PART for part in parts)
-        and len(parts) > 1
-    ):
-        return [*names, *parts], []
-    return names, ["prompt"]
+    parts = names_of_prompt(prompt)
+    return ([*names, *parts], []) if parts else (names, ["prompt"])
 
 
 def _voice_activity(fields: dict[str, list[str]], default: VoiceActivityConfig) -> VoiceActivityConfig | None:
@@ -258,8 +308,8 @@ def _voice_activity(fields: dict[str, list[str]], default: VoiceActivityConfig) 
     plain = _single(fields, param)
     if plain is not None and plain != "auto":
         try:
-            values = dict(json.loads(plain))
-        except (ValueError, TypeError, RecursionError):
+            values = parsed_object(plain)
+        except ApiError:
             raise ApiError(400, "chunking_strategy is auto or a JSON object", param=param) from None
     for name, given in fields.items():
         if name.startswith(f"{param}["):
@@ -267,32 +317,3 @@ def _voice_activity(fields: dict[str, list[str]], default: VoiceActivityConfig) 
     if not values or values.get("type") == "auto":
         return None
     return voice_activity_of(values, default, param)
-
-
-def voice_activity_of(
-    values: dict[str, Any], default: VoiceActivityConfig, param: str
-) -> VoiceActivityConfig:
-    """OpenAI's ``server_vad`` settings. Raises ``ApiError`` for what cannot be."""
-    known = {"type", "threshold", "prefix_padding_ms", "silence_duration_ms"}
-    if values.get("type") != "server_vad" or not set(values) <= known:
-        raise ApiError(
-            400, f"{param} knows server_vad with {', '.join(sorted(known - {'type'}))}", param=param
-        )
-    try:
-        return replace(
-            default,
-            threshold=_number(values.get("threshold", default.threshold)),
-            speech_pad_s=_number(values.get("prefix_padding_ms", default.speech_pad_s * 1000)) / 1000,
-            min_silence_s=_number(values.get("silence_duration_ms", default.min_silence_s * 1000)) / 1000,
-        )
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ApiError(400, f"{param}: {error}", "invalid_value", param) from None
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(f"{value!r} is no number")
-    number = float(value)
-    if not 0 <= number <= 1e5:
-        raise ValueError(f"{value!r} is out of range")
-    return number

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nim4asr.phonemes import TABLE, pronounce, pronunciations, settled, tokenize
@@ -57,6 +57,7 @@ def test_latin_names_are_said_without_their_accents(text: str, plain: str) -> No
 
 
 @settings(deadline=None)
+@example("100一")
 @given(st.text(max_size=60) | st.text("0123456789$€%.,:/+#-é 中월", max_size=30))
 def test_every_string_is_pronounced_or_reported(text: str) -> None:
     tokens = tokenize(spoken_form(text))

@@ -121,7 +121,9 @@ def pronunciations(text: str, limit: int = 8) -> list[list[str]]:
         return [list(chain.from_iterable(reading)) for reading in mandarin.read_name(text, limit)]
     forms = dict.fromkeys((spoken, *spoken_forms(text)))
     ways = [_pronunciations_of(form, text, limit) for form in forms]
-    found: dict[Phonemes, None] = {}
+    # As in running text first: there the 一 of 一百 changes its tone.
+    plain = tuple(pronounce(text))
+    found: dict[Phonemes, None] = {plain: None} if plain else {}
     for said in chain.from_iterable(zip_longest(*ways)):
         if said:
             found[said] = None

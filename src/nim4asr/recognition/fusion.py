@@ -313,7 +313,9 @@ def _letters(text: str) -> str:
 
 def _begun(text: str, hint: str) -> int:
     """How many characters of the hint the text ends in, but for all of them."""
-    for size in range(min(len(text), len(hint) - 1), 0, -1):
-        if text.endswith(hint[:size]) and not in_word(text, len(text) - size):
-            return size
+    place = text.find(hint[0], max(0, len(text) - len(hint) + 1))
+    while place >= 0:
+        if hint.startswith(text[place:]) and not in_word(text, place):
+            return len(text) - place
+        place = text.find(hint[0], place + 1)
     return 0

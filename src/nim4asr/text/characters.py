@@ -7,10 +7,11 @@ import unicodedata
 HAN = r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af]"
 # Marks and letters of scripts in which no space divides the words of a sentence, or none divides a name from
 # the particle behind it: Chinese characters and 々, kana, bopomofo, Hangul, Thai, Lao, Burmese, Khmer.
-_SPACELESS = re.compile(
-    rf"{HAN}|[\u3005\u3031-\u3035\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf"
-    r"\u31f0-\u31ff\uff66-\uff9f\u1100-\u11ff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\uf900-\ufaff]"
+SPACELESS = (
+    rf"(?:{HAN}|[\u3005\u3031-\u3035\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf"
+    r"\u31f0-\u31ff\uff66-\uff9f\u1100-\u11ff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\uf900-\ufaff])"
 )
+_SPACELESS = re.compile(SPACELESS)
 # Latin letters that are no letter a-z with an accent.
 _FOLDED = str.maketrans(
     {

@@ -20,7 +20,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import NamedTuple
 
-from nim4asr.text.characters import fold, is_han, is_spaceless
+from nim4asr.text.characters import HAN, SPACELESS, fold, is_han, is_spaceless
 from nim4asr.text.spoken import holds_number, spoken_form, spoken_forms
 
 # What of a word may stand behind a name that is one: "Ann's", "Ann'll". The n of "don't" is part of its word.
@@ -28,7 +28,13 @@ _ENDINGS = ("s", "ll", "d", "re", "ve", "m")
 _APOSTROPHES = "'’‘ʼ`"
 # Marks inside names, which a name may be written without.
 _JOINING = frozenset("-‐‑–_/·・•&+#@~*^$€£¥%°" + _APOSTROPHES)
-_DIGITS = re.compile(r"\d+(?:[.,:]\d+)*")
+# What stays as it is, but for its case.
+_SIMPLE = re.compile(rf"(?:[\x00-\x7f，。！？、；：“”‘’（）《》…]|{HAN})*")
+# A character of a script without spaces, a number, a run of letters and the marks on them, a sign.
+_PIECE = re.compile(
+    rf"{SPACELESS}|\d+(?:[.,:]\d+)*|(?:(?!{SPACELESS})[^\W\d_]|(?<=\w)(?!{SPACELESS})[\u0300-\u036f\u0483-\u0487"
+    r"\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0981-\u09e3\u0a01-\u0dff])+|[&+#.]"
+)
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _CHINESE_NUMBERS = frozenset("零〇一二两三四五六七八九十百千万亿")
 _SIGNS = {"&": "and", "+": "plus"}
@@ -66,7 +72,8 @@ class Names:
         self._others: dict[str, list[str]] = {}
         # Which pieces of a name a mark parts from the one before: of "Wait, Lee" the second.
         self._parted: dict[str, frozenset[int]] = {}
-        self._most = 0
+        # The most pieces of the names that begin with a piece.
+        self._most: dict[str, int] = {}
         for name in dict.fromkeys(names):
             for pieces, parted in _keys(name):
                 key = " ".join(pieces)
@@ -74,7 +81,8 @@ class Names:
                     self._parted[key] = self._parted.get(key, frozenset()) | parted
                 if self._named.setdefault(key, name) is not name:
                     self._others.setdefault(key, []).append(name)
-                self._most = max(self._most, len(pieces))
+                if self._most.get(pieces[0], 0) < len(pieces):
+                    self._most[pieces[0]] = len(pieces)
 
     def find(self, text: str) -> list[Occurrence]:
         """Every place where a name stands in ``text``, in order; a shorter one at a place comes first."""
@@ -88,10 +96,11 @@ class Names:
         found: dict[Occurrence, None] = {}
         for pieces in readings:
             for first, piece in enumerate(pieces):
-                if not piece.begins:
+                most = self._most.get(piece.text, 0)
+                if not piece.begins or not most:
                     continue
                 key, parted = piece.text, set[int]()
-                for place, last in enumerate(pieces[first : first + self._most]):
+                for place, last in enumerate(pieces[first : first + most]):
                     if place:
                         key = f"{key} {last.text}"
                         if last.parted:
@@ -192,57 +201,47 @@ def _pieces_of_words(words: Sequence[str]) -> list[Piece]:
 def _pieces(text: str) -> list[Piece]:
     plain, places = _folded(text)
     found: list[Piece] = []
-    place = 0
-    while place < len(plain):
-        end, said = _piece_at(plain, place)
-        if said:
-            begins = True
-            if found and _goes_on(plain, found[-1], place):
-                apostrophe = found[-1].end < place
-                # Of "Ann's" the name ends before the apostrophe; nothing begins behind it.
-                if not (apostrophe and said in _ENDINGS and not _letter(plain, end)):
-                    found[-1] = found[-1]._replace(ends=False)
+    for match in _PIECE.finditer(plain):
+        start, end = match.span()
+        said = match.group()
+        if not said[0].isalnum():
+            said = _sign(plain, start)
+        elif "," in said and _GROUPED.fullmatch(said):
+            said = said.replace(",", "")
+        if not said:
+            continue
+        begins, parted = True, False
+        if found:
+            before = found[-1]
+            if _goes_on(plain, before, start):
                 begins = False
-            parted = bool(found) and _parts(plain, found[-1], place)
-            found.append(Piece(said, place, end, begins, True, parted))
-        place = end
+                # Of "Ann's" the name ends before the apostrophe; nothing begins behind it.
+                if before.end == start or said not in _ENDINGS or (end < len(plain) and _letter(plain, end)):
+                    found[-1] = before._replace(ends=False)
+            elif start > before.end:
+                parted = _parts(plain, before, start)
+        found.append(Piece(said, start, end, begins, True, parted))
+    if places is None:
+        return found
     return [piece._replace(start=places[piece.start][0], end=places[piece.end - 1][1]) for piece in found]
 
 
-def _piece_at(plain: str, place: int) -> tuple[int, str]:
-    """Where the piece that begins at ``place`` ends, and what it is; nothing for what is no piece."""
+def _sign(plain: str, place: int) -> str:
+    """What is said for the sign that stands there; nothing if it is none of a name."""
     character = plain[place]
-    if is_spaceless(character):
-        return place + 1, character
-    if number := _DIGITS.match(plain, place):
-        digits = number.group()
-        return number.end(), digits.replace(",", "") if _GROUPED.fullmatch(digits) else digits
-    if _letter(plain, place):
-        end = place + 1
-        while _letter(plain, end):
-            end += 1
-        return end, plain[place:end]
     before = plain[place - 1] if place else " "
     behind = before.isalnum() and not is_spaceless(before)
-    if character == "#" and behind:
-        return place + 1, "sharp"
-    if character == "#" and plain[place + 1 : place + 2].isdigit():
-        return place + 1, "number"
-    if character == "." and not behind and before not in "._" and _letter(plain, place + 1):
-        return place + 1, "dot"
-    if character in _SIGNS and (character == "&" or behind or before == "+"):
-        return place + 1, _SIGNS[character]
-    return place + 1, ""
+    if character == "#":
+        return "sharp" if behind else "number" if plain[place + 1 : place + 2].isdigit() else ""
+    if character == ".":
+        begins = not behind and before not in "._" and place + 1 < len(plain) and _letter(plain, place + 1)
+        return "dot" if begins else ""
+    return _SIGNS[character] if character == "&" or behind or before == "+" else ""
 
 
 def _letter(plain: str, place: int) -> bool:
-    """Whether a letter, or a mark on one, stands there, of a script with words."""
-    if not 0 <= place < len(plain):
-        return False
-    character = plain[place]
-    return (character.isalpha() or (not character.isascii() and _is_mark(character))) and not is_spaceless(
-        character
-    )
+    """Whether a letter of a script with words stands there."""
+    return plain[place].isalpha() and not is_spaceless(plain[place])
 
 
 def _goes_on(plain: str, piece: Piece, place: int) -> bool:
@@ -272,12 +271,12 @@ def _is_mark(character: str) -> bool:
     return unicodedata.category(character).startswith("M")
 
 
-def _folded(text: str) -> tuple[str, list[tuple[int, int]]]:
+def _folded(text: str) -> tuple[str, list[tuple[int, int]] | None]:
     """``text`` in one case and width, Latin letters without accents; and of each of its characters the place
-    in ``text``.
+    in ``text``, None if that is its own.
     """
-    if text.isascii():
-        return text.lower(), [(i, i + 1) for i in range(len(text))]
+    if _SIMPLE.fullmatch(text):
+        return text.lower(), None
     plain: list[str] = []
     places: list[tuple[int, int]] = []
     start = 0

@@ -1,6 +1,7 @@
 """The tool for agents, by the protocol's own client over stdio."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from nim4asr.serving.mcp import allowed
 def test_an_agent_transcribes_what_it_may() -> None:
     async def talk() -> list[tuple[bool, str]]:
         parameters = StdioServerParameters(
-            command=sys.executable, args=["-m", "nim4asr", "mcp", str(CLIP_FOLDER)]
+            command=sys.executable, args=["-m", "nim4asr", "mcp", str(CLIP_FOLDER)], env=dict(os.environ)
         )
         answers = []
         async with stdio_client(parameters) as (read, write), ClientSession(read, write) as session:

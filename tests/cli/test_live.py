@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from nim4asr.audio.voice_activity import EndReason
 from nim4asr.cli import live as command
 from nim4asr.cli.live import Screen, to_json
 from nim4asr.cli.main import main
+from nim4asr.cli.options import tell_if_whole
+from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.recognition.events import Final, Partial, SpeechEnded, SpeechStarted
 from nim4asr.recognition.result import Segment
+from nim4asr.runtime.torch_network import torch_model
 
 CLIP = sorted((Path(__file__).parents[1] / "clips").glob("*.flac"))[0]
 
@@ -148,3 +152,18 @@ def test_samples_at_the_microphones_rate_are_streamed(speech: Floats) -> None:
     stream = nim4asr.stream(sample_rate=SAMPLE_RATE)
     events = [*stream.feed(speech), *stream.finish()]
     assert isinstance(events[-1], Final)
+
+
+def test_a_model_without_chunks_says_when_its_text_comes(
+    toy_checkpoint: Checkpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = torch_model(toy_checkpoint)
+    tell_if_whole(model)
+    assert capsys.readouterr().err == ""
+    network = toy_checkpoint.network
+    config, network.config = network.config, replace(network.config, chunks=None)
+    try:
+        tell_if_whole(model)
+    finally:
+        network.config = config
+    assert "text comes when a segment ends" in capsys.readouterr().err

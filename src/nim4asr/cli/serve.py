@@ -15,6 +15,7 @@ from nim4asr.cli.options import (
     add_final_context_option,
     add_model_options,
     load_recognizer,
+    tell_if_whole,
 )
 from nim4asr.errors import InputError
 from nim4asr.files import read_text
@@ -149,6 +150,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--certificate and --private-key go together")
     lists = HotwordLists(options.hotwords_dir, dict(map(_named_list, options.hotwords)))
     recognizer = load_recognizer(options)
+    tell_if_whole(recognizer.model)
     given = {name: getattr(options, name) for name, *_ in _LIMITS if getattr(options, name) is not None}
     if "max_upload_mib" in given:
         given["max_upload_bytes"] = given.pop("max_upload_mib") << 20

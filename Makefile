@@ -28,7 +28,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,containers,hotwords,training,export,lhotse,serve,wyoming,mcp]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,containers,hotwords,lora,export,lhotse,serve,wyoming,mcp]"
 	@touch $@
 
 # The lowest versions that pyproject.toml asks for, without any extra: do they do what the newest do?

@@ -111,6 +111,18 @@ def test_no_store(tmp_path: Path) -> None:
         FeatureStore(tmp_path)
 
 
+def test_utterances_may_cost_more_than_they_last(store: FeatureStore) -> None:
+    sampler = Sampler([WeightedCorpus(store)], batch_seconds=10.0, utterance_cost_s=2.0)
+    batches = sampler.epoch(0)
+    assert sum(map(len, batches)) == len(store.utterances)
+    for batch in batches:
+        longest = max(drawn.utterance.frames for drawn in batch) / 100
+        assert len(batch) == 1 or (longest + 2.0) * len(batch) <= 10.0
+    # Of words of half a second and more, four at the most; by their length alone it would be many more.
+    free = Sampler([WeightedCorpus(store)], batch_seconds=10.0).epoch(0)
+    assert max(map(len, batches)) <= 4 < max(map(len, free))
+
+
 def test_batches_hold_their_seconds_and_everything_once(store: FeatureStore) -> None:
     sampler = Sampler([WeightedCorpus(store)], batch_seconds=10.0)
     batches = sampler.epoch(0)

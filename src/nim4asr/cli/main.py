@@ -57,6 +57,8 @@ _EXTRAS = {
     "torch": "torch",
     "transformers": "torch",
     "accelerate": "training",
+    "psutil": "training",
+    "peft": "lora",
     "matplotlib": "training",
     "rjieba": "training",
     "tensorboardX": "training",

@@ -23,6 +23,8 @@ from nim4asr.data.corpus import Corpus, CorpusUtterance
 from nim4asr.data.packing import Epochs, pack
 from nim4asr.errors import InputError
 from nim4asr.files import append_line
+from nim4asr.model.encoders import Encoder
+from nim4asr.model.shapes import ChunkScheme
 
 Prepared = TypeVar("Prepared")
 
@@ -48,8 +50,9 @@ class Sampler:
     """Which utterances make which batch.
 
     A batch holds about ``batch_seconds`` of audio, padding included, of utterances alike in length, from
-    ``min_s`` to ``max_s``. Those of ``long_s`` seconds and more come ``long_weight`` times as often. The
-    batches of an epoch depend on ``seed`` and the epoch alone, so that a resumed run repeats none.
+    ``min_s`` to ``max_s``; each counts for ``utterance_cost_s`` more. Those of ``long_s`` seconds and more
+    come ``long_weight`` times as often. The batches of an epoch depend on ``seed`` and the epoch alone, so
+    that a resumed run repeats none.
     """
 
     sources: Sequence[WeightedCorpus]
@@ -59,6 +62,7 @@ class Sampler:
     min_s: float = 0.3
     long_s: float = 10.0
     long_weight: float = 1.0
+    utterance_cost_s: float = 0.0
 
     def epoch(self, number: int) -> list[list[SampledUtterance]]:
         """The batches of one epoch. Raises ``InputError`` if no utterance is of such a length."""
@@ -85,8 +89,9 @@ class Sampler:
                     ]
         if not chosen:
             raise InputError(f"no utterance of {self.min_s:g} to {self.max_s:g} s to train on")
-        frames = [drawn.utterance.frames for drawn in chosen]
-        return pack(chosen, frames, self.batch_seconds * chosen[0].corpus.feature_config.hz, random)
+        hz = chosen[0].corpus.feature_config.hz
+        costs = [drawn.utterance.frames + self.utterance_cost_s * hz for drawn in chosen]
+        return pack(chosen, costs, self.batch_seconds * hz, random)
 
     def _usable(self, source: WeightedCorpus) -> list[tuple[float, list[CorpusUtterance]]]:
         """The utterances of a length to train on, the short and the long ones, each with their weight."""
@@ -118,6 +123,16 @@ class SpeechBatch:
     texts: tuple[str, ...]
     ids: tuple[str, ...]
     feature_hz: int
+
+    @property
+    def views(self) -> int:
+        """In how many views each utterance is there."""
+        return len(self.features)
+
+    def encoded(self, encoder: Encoder, chunks: ChunkScheme | None = None) -> tuple[Tensor, Tensor]:
+        """What ``encoder`` makes of the first view: frames (B, T', D) and their lengths (B,)."""
+        frames: tuple[Tensor, Tensor] = encoder(self.features[0], self.lengths, chunks)
+        return frames
 
     @property
     def seconds(self) -> float:

@@ -1,6 +1,6 @@
 """What training asks of a corpus, however its audio is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,6 +63,11 @@ class Corpus(Protocol):
         """Its features (T, bins), varied as this kind of corpus is. Raises ``InputError`` as ``features``
         does.
         """
+        ...
+
+    @property
+    def variation(self) -> Mapping[str, Any]:
+        """What decides how its features are varied, beside what ``augmented`` is given."""
         ...
 
     def cmvn(self) -> Cmvn:

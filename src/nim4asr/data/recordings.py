@@ -1,6 +1,8 @@
 """Recordings read at every pass: for corpora whose features would not fit on a disk."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -95,6 +97,11 @@ class Recordings:
         """
         samples = vary_samples(self.samples(utterance), self._robustness, self._noise, random)
         return self._features(utterance, samples)
+
+    @property
+    def variation(self) -> Mapping[str, Any]:
+        """How the samples are varied, and whether there is noise to do it with."""
+        return {**asdict(self._robustness), "has_noise": self._noise is not None}
 
     def cmvn(self, recordings: int = 500) -> Cmvn:
         """Global statistics over evenly spaced ``recordings``. Raises ``InputError`` if none can be read."""

@@ -7,7 +7,7 @@ for the network.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -86,6 +86,11 @@ class FeatureStore:
         if config.narrowband_share and random.random() < config.narrowband_share:
             features = limit_band(features, self.feature_config, random)
         return features
+
+    @property
+    def variation(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
 
     def cmvn(self, most_frames: int = 2_000_000) -> Cmvn:
         """Global statistics, over evenly spaced frames if there are more than ``most_frames``."""

@@ -38,6 +38,8 @@ from nim4asr.training.tokenizer import train_tokenizer
 
 # Where utterances are listed that could not be read in the course of training.
 SKIPPED = "skipped.jsonl"
+# Where frames of a frozen encoder are stored.
+FRAMES = "frames"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,9 @@ class _Preparation:
         form = recipe.text_form
         formed = sorted({formed_text for text in texts if (formed_text := in_form(text, form))})
         frontend = self.network.frontend(self._normalization())
-        data = TrainingData(self.sources, frontend, noises, formed, self.folder / SKIPPED, form)
+        data = TrainingData(
+            self.sources, frontend, noises, formed, self.folder / SKIPPED, form, self.folder / FRAMES
+        )
         return PreparedData(data, self.dev, self._tokenizer(formed), self._keywords())
 
     def _corpus(self, name: str, corpus: CorpusConfig) -> None:
@@ -185,6 +189,10 @@ def build_model(
     """
     torch.manual_seed(recipe.seed)
     tokenizer = prepared.tokenizer
+    if recipe.starts_whole:
+        if start is None:
+            raise InputError("the recipe begins with a whole model; name it with --init-model")
+        return TrainableModel(start.network, tokenizer, None, prepared.keywords)
     if recipe.language_model is not None and not whole:
         network = assemble(recipe.network(len(tokenizer)), recipe.language_model).network
         phoneme_embedding = None

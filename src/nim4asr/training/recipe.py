@@ -96,6 +96,10 @@ class Recipe:
     """
     dev: Sequence[str] = ()
     """The corpora whose dev splits are measured during training."""
+    starts_whole: bool = False
+    """Whether a run begins with all of a model, whose configuration ``network`` gives, whatever its first
+    stage is.
+    """
     bootstrap_stages: Sequence[str] = ()
     """Stages that an encoder which recognizes phonemes already does without."""
     precision: Literal["no", "bf16", "auto"] = "no"

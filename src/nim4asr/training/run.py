@@ -18,6 +18,7 @@ from nim4asr.model.checkpoint import Checkpoint, load, save
 from nim4asr.progress import ProgressReporter, no_progress
 from nim4asr.training.loop.distributed import is_sharded, new_accelerator
 from nim4asr.training.loop.precision import precision_of
+from nim4asr.training.lora import require_peft
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.prepare import build_model, prepare_data
 from nim4asr.training.recipe import Recipe
@@ -33,7 +34,9 @@ class RunOptions:
     """What of a recipe is run, and from where."""
 
     init_model: str | Path | None = None
-    """Start with this model's encoder, phoneme head and normalization, without the bootstrap stages."""
+    """Start with this model's encoder, phoneme head and normalization, without the bootstrap stages; with all
+    of it where the recipe ``starts_whole``.
+    """
     start_stage: str | None = None
     """With ``init_model``: start with all of that model, at this stage."""
     only_stage: str | None = None
@@ -54,6 +57,9 @@ def run_recipe(
     ``InputError`` if data are missing, an option does not fit the recipe, or an earlier stage is not done.
     """
     names = _stages_to_run(recipe, options)
+    if any(recipe.stages[name].needs_peft for name in names):
+        # Told before a run of days begins.
+        require_peft()
     start = None if options.init_model is None else load(options.init_model)
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = new_accelerator(precision_of(recipe.precision, folder, _device()))
@@ -61,7 +67,8 @@ def run_recipe(
         raise InputError("under FSDP and DeepSpeed a command trains one stage; name it with --only-stage")
     with accelerator.main_process_first():
         prepared = prepare_data(recipe, folder, progress, start)
-    model = build_model(recipe, prepared, start, whole=options.start_stage is not None)
+    whole = recipe.starts_whole or options.start_stage is not None
+    model = build_model(recipe, prepared, start, whole)
     if options.start_stage is not None and any(recipe.stages[name].needs_phoneme_embedding for name in names):
         _fit_phoneme_embedding(model, prepared.data)
     trainer = Trainer(folder, model, prepared.data, prepared.dev, progress, accelerator)

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from numpy.random import Generator
 from torch import Tensor
 
@@ -38,6 +39,10 @@ class Trained(Protocol):
 
     @property
     def shardable(self) -> bool: ...
+
+    def prepare(
+        self, data: TrainingData, model: TrainableModel, device: torch.device, progress: ProgressReporter
+    ) -> None: ...
 
     def objective(self, model: TrainableModel) -> Objective[Any]: ...
 
@@ -84,6 +89,11 @@ class Trainer:
                 return steps
             return self.progress(steps, name, settings.steps, done)
 
+        with self.accelerator.main_process_first(), self.accelerator.autocast():
+            stage.prepare(self.data, self.model, self.accelerator.device, self.progress)
+        if not is_sharded(self.accelerator):
+            # What this stage needs goes to its device, and what only others need makes room.
+            self.model.network.to("cpu")
         objective: Objective[object] = stage.objective(self.model)
         return Loop(
             self.folder / name,

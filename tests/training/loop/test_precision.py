@@ -17,11 +17,24 @@ def test_what_is_faster_is_chosen_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], found: str
 ) -> None:
     times = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
-    monkeypatch.setattr(precision, "_seconds", times.__getitem__)
+    monkeypatch.setattr(precision, "_seconds", lambda dtype, rows, turns: times[dtype])
     assert precision_of("auto", tmp_path, CPU) == found
     # A run that goes on, on whatever machine, keeps to it: its losses are to be the same to the last bit.
-    monkeypatch.setattr(precision, "_seconds", dict(zip(times, reversed(seconds), strict=True)).__getitem__)
+    swapped = dict(zip(times, reversed(seconds), strict=True))
+    monkeypatch.setattr(precision, "_seconds", lambda dtype, rows, turns: swapped[dtype])
     assert precision_of("auto", tmp_path, CPU) == found
+
+
+def test_where_bfloat16_is_emulated_a_small_product_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def seconds(dtype: torch.dtype, rows: int, turns: int) -> float:
+        measured.append(rows * turns)
+        return 0.5 if dtype == torch.bfloat16 else 0.01
+
+    monkeypatch.setattr(precision, "_seconds", seconds)
+    # An eightieth of the rows that are measured where there is a doubt.
+    assert not precision.bf16_pays(CPU) and sum(measured) < 2 * 2400 * 12 / 80
 
 
 def test_what_is_asked_for_is_not_measured(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """CR-CTC against its equation, in a few independent lines of numpy in double precision."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,25 @@ def test_chunks_are_drawn_as_specified() -> None:
     sizes = {one.size for one in drawn if one is not None}
     assert sizes == set(range(4, 26))
     assert any(one == ChunkScheme(16, 4) for one in drawn)
+
+
+@pytest.mark.parametrize(
+    ("stage", "chunks"),
+    [
+        (Pretraining(LOOP, SPEECH), ChunkScheme(16, 4)),
+        (Pretraining(LOOP, SPEECH, dual_mode=True, chunks=ChunkSampling(1.0)), ChunkScheme(16, 4)),
+        # Whole utterances alone teach no chunks.
+        (Pretraining(LOOP, SPEECH, chunks=ChunkSampling(1.0)), None),
+    ],
+)
+def test_an_encoder_that_was_trained_in_chunks_streams_from_then_on(
+    model: TrainableModel, stage: Pretraining, chunks: ChunkScheme | None
+) -> None:
+    network, config = model.network, model.network.config
+    network.config = replace(config, chunks=None)
+    stage.finish(model)
+    assert network.config == replace(config, chunks=chunks)
+    # Chunks of its own stay.
+    network.config = replace(config, chunks=ChunkScheme(8, 2))
+    stage.finish(model)
+    assert network.config.chunks == ChunkScheme(8, 2)

@@ -60,6 +60,7 @@ class AsyncIaSftRunner:
         else:
             while self._train_language_model().phase is not Phase.DONE:
                 self._pretrain()
+            self._finish()
 
     def load_latest_state(self) -> None:
         """Give the model the last encoder and the language model that was trained on it."""
@@ -68,6 +69,11 @@ class AsyncIaSftRunner:
             self._snapshots.load(state.snapshot, self._trainer.model.acoustic())
         self._trainer.load_latest_state(f"{self._name}/alignment", self._config.alignment)
         self._trainer.load_latest_state(f"{self._name}/ia-sft", self._config.ia_sft)
+        self._finish()
+
+    def _finish(self) -> None:
+        for stage in (self._config.pretraining, self._config.ia_sft):
+            stage.finish(self._trainer.model)
 
     def _pretrain(self) -> bool:
         """Pre-train to the end, or to the next snapshot; whether it is the end."""

@@ -18,6 +18,11 @@ class AsyncIaSft(AsyncSchedule, Stage):
         """As alignment or IA-SFT does."""
         return self.alignment.needs_phoneme_embedding or self.ia_sft.needs_phoneme_embedding
 
+    @property
+    def needs_peft(self) -> bool:
+        """As IA-SFT does."""
+        return self.ia_sft.needs_peft
+
     def planned_steps(self, name: str) -> Mapping[str, int | RoundSteps]:
         """The steps of all three, of IA-SFT those of its rounds."""
         return {

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Parts of the names of embeddings, output layers (a phoneme head ends in net.4) and kernels.
-_NO_MATRICES = ("embed", "lm_head", "pos_bias", "depthwise", "net.4")
+# Parts of the names of embeddings, output layers (a phoneme head ends in net.4), kernels, and factors of
+# matrices.
+_NO_MATRICES = ("embed", "lm_head", "pos_bias", "depthwise", "net.4", "lora_")
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 

@@ -20,6 +20,8 @@ KEPT = "precision.json"
 _ROWS, _INNER, _OUT = 2400, 192, 768
 # bfloat16 must be so many times as fast: below, its casts cost more than it brings.
 _WORTH = 1.3
+# So many times as slow, it is emulated.
+_HOPELESS = 8.0
 
 
 def precision_of(asked: Literal["no", "bf16", "auto"], folder: Path, device: torch.device) -> Precision:
@@ -50,14 +52,18 @@ def bf16_pays(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return _seconds(torch.float32) > _WORTH * _seconds(torch.bfloat16)
+    # Emulated, a large product takes many seconds; a small one tells as well.
+    small = (_ROWS // 24, 3)
+    if _seconds(torch.bfloat16, *small) > _HOPELESS * _seconds(torch.float32, *small):
+        return False
+    return _seconds(torch.float32, _ROWS, 12) > _WORTH * _seconds(torch.bfloat16, _ROWS, 12)
 
 
-def _seconds(dtype: torch.dtype) -> float:
+def _seconds(dtype: torch.dtype, rows: int, turns: int) -> float:
     """The shortest of some products: what else runs on the machine can only make one longer."""
-    left, right = torch.ones(_ROWS, _INNER, dtype=dtype), torch.ones(_INNER, _OUT, dtype=dtype)
+    left, right = torch.ones(rows, _INNER, dtype=dtype), torch.ones(_INNER, _OUT, dtype=dtype)
     times = []
-    for _ in range(12):
+    for _ in range(turns):
         began = time.perf_counter()
         left @ right
         times.append(time.perf_counter() - began)

@@ -11,26 +11,24 @@ each speech token should be, and the adaptor learns that directly, with no pass 
 with the adaptor's output a and the phoneme head's posteriors p_k of the k-th frame of the token.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
 from nim4asr.training.model import TrainableModel
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stages.base import SingleStage
+from nim4asr.training.speech import HeardBatch, SpeechData
+from nim4asr.training.stages.base import SpeechStage, Work
 from nim4asr.training.stages.pretraining import ChunkSampling
 from nim4asr.training.stages.transcript_loss import transcript_loss
 
 
 @dataclass(frozen=True)
-class Alignment(SingleStage):
+class Alignment(SpeechStage):
     """Stage 2. ``imitate`` trains towards E rather than towards the transcript."""
 
     loop: LoopConfig
@@ -52,12 +50,12 @@ class Alignment(SingleStage):
             raise InputError("alignment cannot imitate: there was no text pre-training; set imitate=False")
         return AdaptorLoss(model, self)
 
-    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
-        """Utterances and their transcripts."""
-        return self.data.batches(data)
+    def work(self) -> Work:
+        """The adaptor, behind the language model unless it imitates."""
+        return Work(("adaptor",), writes=not self.imitate)
 
 
-class AdaptorLoss(Objective[SpeechBatch]):
+class AdaptorLoss(Objective[HeardBatch]):
     """The equation above, or the transcript's cross entropy, a token."""
 
     def __init__(self, model: TrainableModel, config: Alignment) -> None:
@@ -67,14 +65,12 @@ class AdaptorLoss(Objective[SpeechBatch]):
         # Frozen, and no part of the stage's state.
         self._phoneme_embedding = (model.phoneme_embedding,) if config.imitate else ()
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
+    def forward(self, batch: HeardBatch, random: Generator) -> LossTerms:
         """``distance`` or ``transcript``."""
         network = self.network
         assert network.adaptor is not None and network.phoneme_head is not None
         with torch.no_grad():
-            frames, lengths = network.encoder(
-                batch.features[0], batch.lengths, self.config.chunks.draw(random)
-            )
+            frames, lengths = batch.encoded(network.encoder, self.config.chunks.draw(random))
         speech, speech_lengths = network.adaptor(frames, lengths)
         if not self._phoneme_embedding:
             return {

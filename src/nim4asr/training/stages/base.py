@@ -10,13 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import torch
 from numpy.random import Generator
 
+from nim4asr.data.frames import build_frames, drop_frames
 from nim4asr.errors import InputError
+from nim4asr.model.nim4 import Nim4
+from nim4asr.progress import ProgressReporter
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import Objective
+from nim4asr.training.loop.objective import Objective, freeze_all_but
+from nim4asr.training.lora import LoraConfig, attach
 from nim4asr.training.model import TrainableModel
-from nim4asr.training.speech import TrainingData
+from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.trainer import Trainer
 
 # What can be run as a job of its own in an asynchronous stage.
@@ -57,6 +62,11 @@ class Stage(ABC):
         """Whether the stage reads the phoneme embedding of text pre-training."""
         return False
 
+    @property
+    def needs_peft(self) -> bool:
+        """Whether the stage trains by LoRA."""
+        return False
+
     @abstractmethod
     def planned_steps(self, name: str) -> Mapping[str, int | RoundSteps]:
         """The optimizer steps of each loop of the stage ``name``, by the folder of its states."""
@@ -89,6 +99,14 @@ class SingleStage(Stage):
     def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], Any]:
         """``make_batch(number, random)``: any batch, in an order that its number fixes."""
 
+    def prepare(
+        self, data: TrainingData, model: TrainableModel, device: torch.device, progress: ProgressReporter
+    ) -> None:
+        """Compute what the batches are read from, once, on ``device``; nothing for most stages."""
+
+    def finish(self, model: TrainableModel) -> None:
+        """Leave the model, which has the weights of the last step, as the next stage is to find it."""
+
     def planned_steps(self, name: str) -> Mapping[str, int | RoundSteps]:
         """The steps of the loop."""
         return {name: self.loop.steps}
@@ -96,6 +114,80 @@ class SingleStage(Stage):
     def runner(self, trainer: Trainer, name: str) -> StageRunner:
         """One loop in the folder ``name``."""
         return _SingleRunner(trainer, name, self)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage on speech runs and trains: what its memory and its time follow from."""
+
+    trained: tuple[str, ...]
+    """The blocks of which all weights are trained."""
+    views: int = 1
+    """The encoder hears every utterance so many times."""
+    writes: bool = False
+    """Whether transcripts pass through the language model, behind their prompts,"""
+    hints: bool = False
+    """which hold hints."""
+    lora: LoraConfig | None = None
+    """Of the language model, corrections are trained alone."""
+    samples: int = 0
+    """So many transcripts are drawn of each utterance, in the place of its own."""
+
+
+def trained_with(*blocks: str, lora: LoraConfig | None) -> tuple[str, ...]:
+    """``blocks`` and, without ``lora``, all of the language model."""
+    return blocks if lora is not None else (*blocks, "llm")
+
+
+def leave_trainable(network: Nim4, work: Work) -> None:
+    """Leave trainable what ``work`` trains, and nothing else. Raises ``InputError`` if LoRA cannot be had."""
+    freeze_all_but(network, *work.trained)
+    if work.lora is not None:
+        attach(network.llm, work.lora)
+
+
+class SpeechStage(SingleStage):
+    """A stage whose batches are speech: ``data`` says which."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def data(self) -> SpeechData:
+            """Which speech it is trained on."""
+            ...
+
+    def __post_init__(self) -> None:
+        if self.data.frames is not None and "encoder" in self.work().trained:
+            raise ValueError("a stage that trains the encoder cannot read stored frames of it")
+
+    @property
+    def needs_peft(self) -> bool:
+        """As its work says."""
+        return self.work().lora is not None
+
+    @abstractmethod
+    def work(self) -> Work:
+        """What it runs and trains."""
+
+    def prepare(
+        self, data: TrainingData, model: TrainableModel, device: torch.device, progress: ProgressReporter
+    ) -> None:
+        """Store the encoder's frames if they are what the stage reads; if not, those of the stages before
+        have served.
+        """
+        if data.frames is None:
+            return
+        if self.data.frames is None:
+            drop_frames(data.frames)
+            return
+        source = self.data.frame_source(data, model.network.encoder)
+        build_frames(data.frames, source, device, progress=progress)
+
+    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], Any]:
+        """Utterances and their labels: their features, or what the encoder has made of these."""
+        if self.data.frames is None:
+            return self.data.batches(data)
+        return self.data.frame_batches(data, model.network.encoder)
 
 
 @dataclass(frozen=True)
@@ -111,6 +203,8 @@ class _SingleRunner:
         if worker is not None:
             raise InputError(f"the stage {self.name!r} has no workers; it runs as one")
         self.trainer.train(self.name, self.stage)
+        self.stage.finish(self.trainer.model)
 
     def load_latest_state(self) -> None:
         self.trainer.load_latest_state(self.name, self.stage)
+        self.stage.finish(self.trainer.model)

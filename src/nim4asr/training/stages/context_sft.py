@@ -6,26 +6,22 @@ a keyword set of the training transcripts (``nim4asr.data.keywords``). Long utte
 they hold more keywords.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from numpy.random import Generator
-
-from nim4asr.data.batches import SpeechBatch
 from nim4asr.errors import InputError
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import freeze_all_but
+from nim4asr.training.lora import LoraConfig, merge
 from nim4asr.training.model import TrainableModel
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stages.base import SingleStage
+from nim4asr.training.speech import SpeechData
+from nim4asr.training.stages.base import SpeechStage, Work, leave_trainable, trained_with
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.joint_sft import JointLoss
 from nim4asr.training.stages.pretraining import ChunkSampling
 
 
 @dataclass(frozen=True)
-class ContextSft(SingleStage):
-    """Stage 5."""
+class ContextSft(SpeechStage):
+    """Stage 5. With ``lora``, corrections of the language model are trained in the place of all of it."""
 
     loop: LoopConfig
     data: SpeechData = field(
@@ -34,17 +30,23 @@ class ContextSft(SingleStage):
     ctc_weight: float = 0.3
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     hints: HintSampling = field(default_factory=HintSampling)
+    lora: LoraConfig | None = None
 
     def objective(self, model: TrainableModel) -> JointLoss:
         """The loss of late joint SFT; everything is left trainable.
 
         Raises ``InputError`` if the model has no keywords.
         """
-        freeze_all_but(model.network, "encoder", "phoneme_head", "adaptor", "llm")
         if model.keywords is None or not len(model.keywords):
             raise InputError("context SFT needs keywords, and the transcripts gave none")
+        leave_trainable(model.network, self.work())
         return JointLoss(model, self.ctc_weight, self.chunks, self.hints, model.keywords)
 
-    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
-        """Utterances and their transcripts, long ones more often."""
-        return self.data.batches(data)
+    def work(self) -> Work:
+        """Everything."""
+        trained = trained_with("encoder", "phoneme_head", "adaptor", lora=self.lora)
+        return Work(trained, 1, True, True, self.lora)
+
+    def finish(self, model: TrainableModel) -> None:
+        """Add the corrections to the language model's weights."""
+        merge(model.network.llm)

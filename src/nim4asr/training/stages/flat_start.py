@@ -12,7 +12,6 @@ with U phonemes y, t0 and t1 the ends of what is voiced by its energy, and a_t b
 are enough; then CTC finds the true places.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -28,8 +27,8 @@ from nim4asr.phonemes import BLANK
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
 from nim4asr.training.model import TrainableModel
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stages.base import SingleStage
+from nim4asr.training.speech import SpeechData
+from nim4asr.training.stages.base import SpeechStage, Work
 
 # Of the way from the quiet frames of an utterance (10 %) up to its loud ones (90 %), where the voice begins.
 _QUIET, _LOUD, _VOICE = 0.1, 0.9, 0.35
@@ -37,7 +36,7 @@ _PADDING = -100
 
 
 @dataclass(frozen=True)
-class FlatStart(SingleStage):
+class FlatStart(SpeechStage):
     """The first stage of an encoder that knows nothing; ``data`` should be words, of two seconds at most."""
 
     loop: LoopConfig
@@ -49,9 +48,9 @@ class FlatStart(SingleStage):
         assert model.network.phoneme_head is not None
         return FlatAlignment(model.network.encoder, model.network.phoneme_head)
 
-    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
-        """Utterances and their phonemes."""
-        return self.data.batches(data)
+    def work(self) -> Work:
+        """The encoder and the phoneme head."""
+        return Work(("encoder", "phoneme_head"))
 
 
 class FlatAlignment(Objective[SpeechBatch]):

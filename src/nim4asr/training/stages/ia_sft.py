@@ -8,44 +8,51 @@ be pulled towards text, and a language model that keeps meeting better ones lear
 of any.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from numpy.random import Generator
 
-from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import LossTerms, Objective, freeze_all_but
+from nim4asr.training.loop.objective import LossTerms, Objective
+from nim4asr.training.lora import LoraConfig, merge
 from nim4asr.training.model import TrainableModel
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stages.base import SingleStage
+from nim4asr.training.speech import HeardBatch, SpeechData
+from nim4asr.training.stages.base import SpeechStage, Work, leave_trainable, trained_with
 from nim4asr.training.stages.hints import HintSampling, draw_hints
 from nim4asr.training.stages.pretraining import ChunkSampling
 from nim4asr.training.stages.transcript_loss import transcript_loss
 
 
 @dataclass(frozen=True)
-class IaSft(SingleStage):
-    """Stage 3. ``hints`` says which prompts have some; the paper's have none before context SFT."""
+class IaSft(SpeechStage):
+    """Stage 3. ``hints`` says which prompts have some; the paper's have none before context SFT. With
+    ``lora``, corrections of the language model are trained in the place of all of it.
+    """
 
     loop: LoopConfig
     data: SpeechData = field(default_factory=lambda: SpeechData(empty_share=0.03))
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     hints: HintSampling | None = None
+    lora: LoraConfig | None = None
 
     def objective(self, model: TrainableModel) -> "FrozenEncoderLoss":
         """The loss above; adaptor and language model are left trainable."""
-        freeze_all_but(model.network, "adaptor", "llm")
+        leave_trainable(model.network, self.work())
         return FrozenEncoderLoss(model, self.chunks, self.hints)
 
-    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
-        """Utterances and their transcripts."""
-        return self.data.batches(data)
+    def work(self) -> Work:
+        """The adaptor and the language model."""
+        return Work(trained_with("adaptor", lora=self.lora), 1, True, self.hints is not None, self.lora)
+
+    def finish(self, model: TrainableModel) -> None:
+        """Add the corrections to the language model's weights."""
+        merge(model.network.llm)
 
 
-class FrozenEncoderLoss(Objective[SpeechBatch]):
+class FrozenEncoderLoss(Objective[HeardBatch]):
     """The equation above, a token."""
 
     def __init__(
@@ -59,11 +66,11 @@ class FrozenEncoderLoss(Objective[SpeechBatch]):
         self.network, self.chunks = model.network, chunks
         self._tokenizer, self._hints, self._keywords = model.tokenizer, hints, keywords
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
+    def forward(self, batch: HeardBatch, random: Generator) -> LossTerms:
         """``transcript``."""
         assert self.network.adaptor is not None
         with torch.no_grad():
-            frames, lengths = self.network.encoder(batch.features[0], batch.lengths, self.chunks.draw(random))
+            frames, lengths = batch.encoded(self.network.encoder, self.chunks.draw(random))
         speech, speech_lengths = self.network.adaptor(frames, lengths)
         hints = self.hints_of(batch.texts, random)
         return {

@@ -6,18 +6,17 @@ Trains everything. The phoneme head's CTC loss stays on (ours: the paper does no
 keeps to sounds; how far it drifts from the pre-trained one is logged as CKA.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from numpy.random import Generator
 
-from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import LossTerm, LossTerms, freeze_all_but
+from nim4asr.training.loop.objective import LossTerm, LossTerms
+from nim4asr.training.lora import LoraConfig, merge
 from nim4asr.training.model import TrainableModel
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stages.base import SingleStage
+from nim4asr.training.speech import HeardBatch, SpeechData
+from nim4asr.training.stages.base import SpeechStage, Work, leave_trainable, trained_with
 from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.ia_sft import FrozenEncoderLoss
 from nim4asr.training.stages.pretraining import ChunkSampling, ctc_sum
@@ -25,23 +24,29 @@ from nim4asr.training.stages.transcript_loss import transcript_loss
 
 
 @dataclass(frozen=True)
-class JointSft(SingleStage):
-    """Stage 4."""
+class JointSft(SpeechStage):
+    """Stage 4. With ``lora``, corrections of the language model are trained in the place of all of it."""
 
     loop: LoopConfig
     data: SpeechData = field(default_factory=lambda: SpeechData(empty_share=0.03))
     ctc_weight: float = 0.3
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     hints: HintSampling | None = None
+    lora: LoraConfig | None = None
 
     def objective(self, model: TrainableModel) -> "JointLoss":
         """The loss above; everything is left trainable."""
-        freeze_all_but(model.network, "encoder", "phoneme_head", "adaptor", "llm")
+        leave_trainable(model.network, self.work())
         return JointLoss(model, self.ctc_weight, self.chunks, self.hints)
 
-    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
-        """Utterances and their transcripts."""
-        return self.data.batches(data)
+    def work(self) -> Work:
+        """Everything."""
+        trained = trained_with("encoder", "phoneme_head", "adaptor", lora=self.lora)
+        return Work(trained, 1, True, self.hints is not None, self.lora)
+
+    def finish(self, model: TrainableModel) -> None:
+        """Add the corrections to the language model's weights."""
+        merge(model.network.llm)
 
 
 class JointLoss(FrozenEncoderLoss):
@@ -58,11 +63,11 @@ class JointLoss(FrozenEncoderLoss):
         super().__init__(model, chunks, hints, keywords)
         self.ctc_weight = ctc_weight
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
+    def forward(self, batch: HeardBatch, random: Generator) -> LossTerms:
         """``transcript`` and ``ctc``."""
         network = self.network
         assert network.adaptor is not None and network.phoneme_head is not None
-        frames, lengths = network.encoder(batch.features[0], batch.lengths, self.chunks.draw(random))
+        frames, lengths = batch.encoded(network.encoder, self.chunks.draw(random))
         speech, speech_lengths = network.adaptor(frames, lengths)
         hints = self.hints_of(batch.texts, random)
         transcript = transcript_loss(network, self._tokenizer, speech, speech_lengths, batch.texts, hints)

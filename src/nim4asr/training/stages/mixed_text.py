@@ -14,6 +14,7 @@ import torch
 from numpy.random import Generator, default_rng
 
 from nim4asr.data.batches import SpeechBatch
+from nim4asr.progress import ProgressReporter
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective
 from nim4asr.training.model import TrainableModel
@@ -44,6 +45,21 @@ class MixedText(SingleStage):
     def needs_phoneme_embedding(self) -> bool:
         """For the text."""
         return True
+
+    @property
+    def needs_peft(self) -> bool:
+        """As the stage on speech does."""
+        return self.speech.needs_peft
+
+    def prepare(
+        self, data: TrainingData, model: TrainableModel, device: torch.device, progress: ProgressReporter
+    ) -> None:
+        """What the stage on speech needs."""
+        self.speech.prepare(data, model, device, progress)
+
+    def finish(self, model: TrainableModel) -> None:
+        """As the stage on speech does."""
+        self.speech.finish(model)
 
     def objective(self, model: TrainableModel) -> "MixedObjective":
         """Either loss; what the stage trains is left trainable, and E. Raises ``InputError`` if there is no

@@ -16,7 +16,7 @@ chunks, so that the live encoder learns from the one that hears everything, by t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from numpy.random import Generator
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nim4asr.data.batches import SpeechBatch
+from nim4asr.data.frames import FrameBatch
 from nim4asr.model.encoders import Encoder
 from nim4asr.model.phoneme_head import PhonemeHead
 from nim4asr.model.shapes import ChunkScheme
@@ -31,8 +32,8 @@ from nim4asr.phonemes import BLANK
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
 from nim4asr.training.model import TrainableModel
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stages.base import SingleStage
+from nim4asr.training.speech import HeardBatch, SpeechData, TrainingData
+from nim4asr.training.stages.base import SpeechStage, Work
 
 DEPLOYED_CHUNKS = ChunkScheme(size=16, left=4)
 
@@ -61,7 +62,7 @@ class ChunkSampling:
 
 
 @dataclass(frozen=True)
-class Pretraining(SingleStage):
+class Pretraining(SpeechStage):
     """Stage 1."""
 
     loop: LoopConfig
@@ -77,8 +78,13 @@ class Pretraining(SingleStage):
     """Whether one view sees whole utterances and the other chunks; ``full_context_share`` is not asked."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dual_mode and self.views != 2:
             raise ValueError("dual_mode needs two views, one of whole utterances and one of chunks")
+
+    def work(self) -> Work:
+        """The encoder and the phoneme head, in every view."""
+        return Work(("encoder", "phoneme_head"), self.views)
 
     def objective(self, model: TrainableModel) -> "CrCtc":
         """CR-CTC; the encoder and the phoneme head are left trainable."""
@@ -90,17 +96,23 @@ class Pretraining(SingleStage):
         """Utterances in ``views`` views."""
         return self.data.batches(data, self.views, self.more_time_masks if self.views > 1 else 1.0)
 
+    def finish(self, model: TrainableModel) -> None:
+        """Say in the model's configuration that it hears live speech in chunks, if it did not before."""
+        config, in_chunks = model.network.config, self.dual_mode or self.chunks.full_context_share < 1
+        if config.chunks is None and in_chunks:
+            model.network.config = replace(config, chunks=DEPLOYED_CHUNKS)
 
-class CrCtc(Objective[SpeechBatch]):
+
+class CrCtc(Objective[HeardBatch]):
     """The equation above, each part a phoneme."""
 
     def __init__(self, encoder: Encoder, phoneme_head: PhonemeHead, config: Pretraining) -> None:
         super().__init__()
         self.encoder, self.phoneme_head, self.config = encoder, phoneme_head, config
 
-    def forward(self, batch: SpeechBatch, random: Generator) -> LossTerms:
+    def forward(self, batch: HeardBatch, random: Generator) -> LossTerms:
         """``ctc`` and, with two views, ``consistency``."""
-        views, size = batch.features.shape[:2]
+        views, size = batch.views, len(batch.texts)
         frames, lengths = self._encode(batch, random)
         log_probs = self.phoneme_head(frames).float()
         phonemes = batch.target_lengths.sum()
@@ -115,9 +127,11 @@ class CrCtc(Objective[SpeechBatch]):
         consistency = (divergence.sum(-1) * valid).sum() / 2
         return {"ctc": ctc, "consistency": LossTerm(consistency, phonemes, self.config.consistency_weight)}
 
-    def _encode(self, batch: SpeechBatch, random: Generator) -> tuple[Tensor, Tensor]:
+    def _encode(self, batch: HeardBatch, random: Generator) -> tuple[Tensor, Tensor]:
         """The frames of all views, one after the other: (V * B, T', D), and how many each has."""
         chunks = self.config.chunks
+        if isinstance(batch, FrameBatch):
+            return batch.encoded(self.encoder)
         if not self.config.dual_mode:
             features, lengths = batch.features.flatten(0, 1), batch.lengths.repeat(len(batch.features))
             encoded: tuple[Tensor, Tensor] = self.encoder(features, lengths, chunks.draw(random))

@@ -26,13 +26,14 @@ from torch import Tensor
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective, freeze_all_but
+from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective
+from nim4asr.training.lora import LoraConfig, merge
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.rollouts.rewards import Reward, reward
 from nim4asr.training.rollouts.sampling import Draw, sample, token_log_probs
 from nim4asr.training.rollouts.vllm_engine import VllmConfig, VllmEngine
-from nim4asr.training.speech import SpeechData, TrainingData
-from nim4asr.training.stages.base import SingleStage
+from nim4asr.training.speech import SpeechData
+from nim4asr.training.stages.base import SpeechStage, Work, leave_trainable, trained_with
 from nim4asr.training.stages.hints import HintSampling, draw_hints
 from nim4asr.training.stages.pretraining import DEPLOYED_CHUNKS
 
@@ -41,7 +42,7 @@ _SPREAD = 1e-4
 
 
 @dataclass(frozen=True)
-class Rl(SingleStage):
+class Rl(SpeechStage):
     """Stage 6."""
 
     loop: LoopConfig
@@ -60,8 +61,13 @@ class Rl(SingleStage):
     """Keywords that are scored whether hinted or not."""
     vllm: VllmConfig | None = None
     """A vLLM to draw the roll-outs with."""
+    lora: LoraConfig | None = None
+    """Trains corrections of the language model in the place of all of it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lora is not None and self.vllm is not None:
+            raise ValueError("vLLM is given whole weights; without it, lora can be trained")
         if self.group_size < 2:
             raise ValueError(f"a group needs two samples to compare, not {self.group_size}")
         if min(self.temperature) <= 0 or self.clip_range <= 0 or self.kl_weight < 0:
@@ -80,12 +86,17 @@ class Rl(SingleStage):
 
     def objective(self, model: TrainableModel) -> "Grpo":
         """The loss above; everything but the phoneme head is left trainable, and today's model is p_start."""
-        freeze_all_but(model.network, "encoder", "adaptor", "llm")
+        leave_trainable(model.network, self.work())
         return Grpo(model, self)
 
-    def batches(self, data: TrainingData, model: TrainableModel) -> Callable[[int, Generator], SpeechBatch]:
-        """Utterances and their transcripts."""
-        return self.data.batches(data)
+    def work(self) -> Work:
+        """Everything but the phoneme head."""
+        trained = trained_with("encoder", "adaptor", lora=self.lora)
+        return Work(trained, 1, True, True, self.lora, self.group_size)
+
+    def finish(self, model: TrainableModel) -> None:
+        """Add the corrections to the language model's weights."""
+        merge(model.network.llm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ from nim4asr.model.checkpoint import load
 from nim4asr.model.folder import bundled
 from nim4asr.model.nim4 import Nim4
 from nim4asr.phonemes import TABLE
-from nim4asr.recipes import RECIPES, training_recipe
+from nim4asr.recipes import NETWORKS, training_recipe
 from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.objective import mean_loss
 from nim4asr.training.loop.optimizer import build_optimizer
@@ -76,7 +76,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipe", choices=RECIPES, default="nano")
+    parser.add_argument("--recipe", choices=NETWORKS, default="nano")
     parser.add_argument("--stage", choices=MEASURED, action="append")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--steps", type=int, default=7, help="the median of so many is told (default: 7)")

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from nim4asr.cli.options import add_command
+from nim4asr.recipes import NETWORKS
 
 
 def add_parser(commands: Any) -> None:
@@ -16,7 +17,7 @@ def add_parser(commands: Any) -> None:
         "nim4 info nano",
         "nim4 info nim4-2.3b --json",
     )
-    parser.add_argument("model", help="nano, nim4-2.3b, or a model folder")
+    parser.add_argument("model", help=f"{', '.join(NETWORKS)}, or a model folder")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nim4asr.cli.options import add_command
 from nim4asr.errors import InputError
+from nim4asr.recipes import NETWORKS, NIM4_2B3, model_configuration
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "recipe",
         nargs="?",
-        help="nano, nim4-2.3b, or a model folder, for its shape; left out where --encoder gives one",
+        help=f"{', '.join(NETWORKS)}, or a model folder, for its shape; left out where --encoder gives one",
     )
     parser.add_argument(
         "--encoder",
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from nim4asr.model.checkpoint import save
+    from nim4asr.model.folder import license_of
 
     if (options.recipe is None) == (options.encoder is None):
         raise InputError("give either a recipe or --encoder: each of them says what the encoder is")
@@ -53,6 +55,10 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = make(options, dtype)
     save(checkpoint, options.output)
     print(f"{options.output}: {checkpoint.network.parameter_counts()['total'] / 1e6:.1f} M parameters")
+    for part, place in (("encoder", options.encoder), ("language model", options.llm)):
+        license = None if place is None else license_of(place)
+        if license is not None:
+            print(f"{part}: {place} says that its license is {license}")
     if checkpoint.config.chunks is None:
         print(
             "its encoder was never trained in chunks: until it is, live speech is recognized "
@@ -63,14 +69,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _of_recipe(options: argparse.Namespace, dtype: "torch.dtype") -> "Checkpoint":
     from nim4asr.model.assembly import assemble
-    from nim4asr.recipes import model_configuration, nim4_2b3
 
-    language_model = options.llm
-    if language_model is None:
-        if options.recipe != nim4_2b3.NAME:
+    if options.llm is None:
+        if options.recipe != NIM4_2B3:
             raise InputError(f"{options.recipe}: name the language model with --llm")
-        language_model = nim4_2b3.LANGUAGE_MODEL
-    return assemble(model_configuration(options.recipe), language_model, dtype)
+        from nim4asr.recipes.nim4_2b3 import LANGUAGE_MODEL
+
+        options.llm = LANGUAGE_MODEL
+    return assemble(model_configuration(options.recipe), options.llm, dtype)
 
 
 def _of_parts(options: argparse.Namespace, dtype: "torch.dtype") -> "Checkpoint":

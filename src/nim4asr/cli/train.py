@@ -2,12 +2,17 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nim4asr.cli.options import add_command
 from nim4asr.cli.progress import progress, progress_in_lines
-from nim4asr.recipes import RECIPES
+from nim4asr.errors import InputError
+from nim4asr.recipes import FROM_PUBLIC_PARTS, RECIPES
+
+if TYPE_CHECKING:
+    from nim4asr.model.configuration import Nim4Config
 
 
 def add_parser(commands: Any) -> None:
@@ -18,6 +23,7 @@ def add_parser(commands: Any) -> None:
         "train a recipe's model, all stages or one",
         "nim4 train nano --data corpora",
         "nim4 train nano-longer --data corpora --init-model model --start-stage pretraining",
+        "nim4 train from-public-parts --data corpora --init-model model --plan",
     )
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument(
@@ -28,7 +34,7 @@ def add_parser(commands: Any) -> None:
         "--init-model",
         metavar="MODEL",
         help="start with this model's encoder and phoneme head (a folder or org/name), "
-        "without the stages that bootstrap a fresh encoder",
+        f"without the stages that bootstrap a fresh encoder; {FROM_PUBLIC_PARTS}: with all of it",
     )
     parser.add_argument(
         "--start-stage",
@@ -44,24 +50,58 @@ def add_parser(commands: Any) -> None:
         help="one worker of asynchronous IA-SFT, as a job of its own (default: both in turns)",
     )
     parser.add_argument("--threads", type=int, help="processor threads (default: all cores)")
+    group = parser.add_argument_group(FROM_PUBLIC_PARTS)
+    group.add_argument(
+        "--plan", action="store_true", help="predict memory, time and disk on this machine, and train nothing"
+    )
+    group.add_argument(
+        "--memory",
+        type=float,
+        metavar="GB",
+        help="of the GPU's memory or, without one, the computer's, take so much "
+        "(default: most of what is free when the run begins)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, going on from whatever the output folder holds."""
+    """Train, going on from whatever the output folder holds; or tell what it will take."""
     import torch
 
+    from nim4asr.model.folder import ModelFolder
     from nim4asr.recipes import training_recipe
+    from nim4asr.training.machine import machine_of
     from nim4asr.training.run import RunOptions, run_recipe
     from nim4asr.training.status import write_recipe
 
+    if options.recipe != FROM_PUBLIC_PARTS and (options.plan or options.memory is not None):
+        raise InputError(
+            f"--plan and --memory are for {FROM_PUBLIC_PARTS}, whose batches follow from the memory; "
+            f"those of {options.recipe} are fixed"
+        )
     if options.threads is not None:
         torch.set_num_threads(max(1, options.threads))
 
     folder = options.output or Path("runs") / options.recipe
-    recipe = training_recipe(options.recipe, options.data)
+    start = None if options.init_model is None else ModelFolder.open(options.init_model).config
+    if options.plan:
+        return _plan(options, folder, start)
+    recipe = training_recipe(options.recipe, options.data, start, partial(machine_of, folder, options.memory))
     stages = recipe.stages_from(options.init_model is not None, options.start_stage)
     write_recipe(folder, options.recipe, recipe, stages)
     asked = RunOptions(options.init_model, options.start_stage, options.only_stage, options.worker)
     run_recipe(recipe, folder, asked, progress if sys.stderr.isatty() else progress_in_lines)
+    return 0
+
+
+def _plan(options: argparse.Namespace, folder: Path, start: "Nim4Config | None") -> int:
+    from nim4asr.recipes import from_public_parts
+    from nim4asr.training.machine import this_machine
+    from nim4asr.training.plan import as_text, plan_run
+
+    config = from_public_parts.whole_model(start)
+    amount = from_public_parts.speech_in(options.data)
+    machine = this_machine(folder, options.memory)
+    recipe = from_public_parts.recipe(options.data, config, machine, amount)
+    print(as_text(plan_run(recipe, config, machine, amount, recipe.stages_from(True, options.start_stage))))
     return 0

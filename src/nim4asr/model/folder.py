@@ -27,6 +27,7 @@ CMVN = "cmvn.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SUMS = "checksums.json"
+_CARD = "README.md"
 
 
 def bundled() -> Path:
@@ -57,6 +58,23 @@ def fetched(place: str | Path, patterns: Sequence[str] | None = None) -> Path:
         raise InputError(
             f"{name}: neither a folder nor a model that the hub gives ({reason(error)})"
         ) from None
+
+
+def license_of(place: str | Path) -> str | None:
+    """The license that a model's README.md names in its front matter, as model cards do; None if it names
+    none. ``place`` is a folder, or the hub's repository ``org/name``.
+    """
+    from huggingface_hub import metadata_load
+
+    try:
+        row = metadata_load(fetched(place, (_CARD,)) / _CARD) or {}
+    except Exception:  # Whatever is wrong with a card, it names no license.
+        return None
+    license = row.get("license")
+    # What is none of the hub's own licenses is called other, and its name stands beside it.
+    named = (row.get("license_name") or license) if license == "other" else license
+    names = [one for one in (named if isinstance(named, list) else [named]) if isinstance(one, str)]
+    return ", ".join(one for one in names if one.strip() and one.isprintable()) or None
 
 
 def locate(place: str | Path) -> Path:

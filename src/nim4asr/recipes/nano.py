@@ -10,6 +10,7 @@ from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.evidence import EvidenceConfig
 from nim4asr.model.prompt import PromptConfig
 from nim4asr.model.shapes import AdaptorConfig, ConformerConfig, PhonemeHeadConfig
+from nim4asr.recipes import NANO
 from nim4asr.training.async_sft.schedule import SwapConfig
 from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
@@ -28,15 +29,13 @@ from nim4asr.training.stages.pretraining import ChunkSampling, Pretraining
 from nim4asr.training.stages.rl import Rl
 from nim4asr.training.stages.text_pretraining import TextPretraining
 
-NAME = "nano"
-LONGER = "nano-longer"
 VOCABULARY = 6000
 
 
 def network(vocabulary: int = VOCABULARY) -> Nim4Config:
     """The configuration of the network, for a tokenizer of ``vocabulary`` tokens."""
     return Nim4Config(
-        name=NAME,
+        name=NANO,
         encoder=ConformerConfig(
             model_dim=192,
             blocks=7,

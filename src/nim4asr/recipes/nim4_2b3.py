@@ -7,9 +7,10 @@ Qwen3-1.7B's shape, so that its public weights start it.
 from pathlib import Path
 
 from nim4asr.data.keywords import KeywordConfig
-from nim4asr.errors import InputError
 from nim4asr.model.configuration import Nim4Config
 from nim4asr.model.shapes import AdaptorConfig, ConformerConfig, PhonemeHeadConfig
+from nim4asr.recipes import NIM4_2B3
+from nim4asr.recipes.corpora import every_manifest, noises_of
 from nim4asr.training.async_sft.stage import AsyncIaSft
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.optimizer import OptimizerConfig
@@ -23,7 +24,6 @@ from nim4asr.training.stages.phoneme_head import PhonemeHeadTuning
 from nim4asr.training.stages.pretraining import Pretraining
 from nim4asr.training.stages.rl import Rl
 
-NAME = "nim4-2.3b"
 LANGUAGE_MODEL = "Qwen/Qwen3-1.7B"
 # For so many devices the steps below are meant: one machine of the usual kind.
 DEVICES = 8
@@ -34,7 +34,7 @@ SAMPLE_SECONDS = 8.0
 def network() -> Nim4Config:
     """The configuration of the network."""
     return Nim4Config(
-        name=NAME,
+        name=NIM4_2B3,
         encoder=ConformerConfig(model_dim=1280, blocks=14, heads=20, kernel_size=33),
         adaptor=AdaptorConfig(encoder_dim=1280, llm_dim=2048),
         phoneme_head=PhonemeHeadConfig(encoder_dim=1280, hidden_dim=1280),
@@ -74,10 +74,7 @@ def recipe(data: Path) -> Recipe:
     fit one 80 GB device, and the steps of the stages for which the paper gives hours alone (``steps_for``).
     Raises ``InputError`` if there is no manifest.
     """
-    manifests = sorted((data / "speech").glob("*.jsonl"))
-    if not manifests:
-        raise InputError(f"{data / 'speech'}: there is no manifest (*.jsonl) to train on")
-    noises = data / "noise/noise.tar"
+    manifests = every_manifest(data)
 
     def loop(steps: int, peak_lr: float, warmup: int = 10_000) -> LoopConfig:
         adam = OptimizerConfig(peak_lr, muon=False, weight_decay=0.01, clip_norm=1.0)
@@ -92,7 +89,7 @@ def recipe(data: Path) -> Recipe:
         network=lambda vocabulary: network(),
         language_model=LANGUAGE_MODEL,
         corpora={manifest.stem: CorpusConfig(manifest, stored=False) for manifest in manifests},
-        noises=noises if noises.exists() else None,
+        noises=noises_of(data),
         keywords=KeywordConfig(),
         precision="bf16",
         saved_dtype="bfloat16",

@@ -46,6 +46,18 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     @property
+    def inner_frames(self) -> int:
+        """How many frames its blocks compute for each that it gives."""
+        return 1
+
+    def kept_bytes(self, frames: int, half: bool) -> float:
+        """About how many bytes training keeps of each frame of an utterance of ``frames`` (T'), until the
+        gradients have passed: in float32, or ``half``, where autocast multiplies in bfloat16. Counted with
+        ``torch.autograd.graph.saved_tensors_hooks``; weights are not among them.
+        """
+        raise NotImplementedError
+
+    @property
     def weight(self) -> Tensor:
         """One of its weights: where they are, and of what type."""
         return next(self.parameters())

@@ -72,6 +72,14 @@ class Conformer(Encoder):
             "frames": (state["frames"] + size).clamp(max=cached),
         }
 
+    def kept_bytes(self, frames: int, half: bool) -> float:
+        config = self.config
+        dim, wide = config.model_dim, config.feedforward_multiplier * config.model_dim
+        # Of a block: the feed-forward parts, the convolution, and three rows of scores for each head.
+        in_block = 168 * dim + 16 * wide + 12 * config.heads * frames
+        before = 124 * dim + 8 * config.subsampling_channels * config.input_dim
+        return (before + config.blocks * in_block) * (0.55 if half else 1.0)
+
 
 def relative_positions(queries: int, keys: int, like: Tensor) -> Tensor:
     """Sinusoids of the distances from each query back to each key, (queries + keys - 1, D).

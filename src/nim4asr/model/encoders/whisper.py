@@ -84,6 +84,18 @@ class WhisperEncoder(Encoder):
             "frames": state["frames"] + new // joined,
         }
 
+    @property
+    def inner_frames(self) -> int:
+        return self.config.joined
+
+    def kept_bytes(self, frames: int, half: bool) -> float:
+        dim, wide, blocks = self.config.model_dim, self.config.feedforward_dim, self.config.blocks
+        inner, bins = self.inner_frames, self.config.input_dim
+        # Of a block: norms, queries, keys and values, both layers of the feed-forward part, the mask's row.
+        if half:
+            return inner * (26 * dim + 11 * bins + blocks * (24 * dim + 4 * wide + 2 * inner * frames))
+        return inner * (40 * dim + 21 * bins + blocks * (32 * dim + 8 * wide + 4 * inner * frames))
+
     def _join(self, x: Tensor) -> Tensor:
         """(B, joined * T', D) to (B, T', joined * D), after the last LayerNorm."""
         x = self.layer_norm(x)

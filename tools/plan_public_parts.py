@@ -70,9 +70,9 @@ PAIRS = (
 )
 # What a run may take of them: nine tenths of the memory. The rates are assumed, not measured.
 MACHINES = (
-    Machine("a GPU of 24 GB", "cuda", int(21.6 * GIGA), int(1000 * GIGA), 100e12, 0.8e12, "bf16"),
-    Machine("a GPU of 48 GB", "cuda", int(43.2 * GIGA), int(1000 * GIGA), 150e12, 0.8e12, "bf16"),
-    Machine("a GPU of 80 GB", "cuda", int(72 * GIGA), int(1000 * GIGA), 300e12, 1.5e12, "bf16"),
+    Machine("a GPU of 24 GB", "cuda", int(21.6 * GIGA), int(1000 * GIGA), 100e12, "bf16"),
+    Machine("a GPU of 48 GB", "cuda", int(43.2 * GIGA), int(1000 * GIGA), 150e12, "bf16"),
+    Machine("a GPU of 80 GB", "cuda", int(72 * GIGA), int(1000 * GIGA), 300e12, "bf16"),
 )
 
 

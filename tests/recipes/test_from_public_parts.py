@@ -1,42 +1,27 @@
-"""From a Whisper and a Qwen3, in small, to a model that streams; and what the recipe makes of its machine."""
+"""What the recipe makes of its machine and its hours; tests/test_public_parts.py runs it."""
 
 import json
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from conftest import toy_config, toy_whisper_config
-from nim4asr.audio.samples import SAMPLE_RATE, Floats
-from nim4asr.cli.main import main
 from nim4asr.data.amount import Amount
 from nim4asr.errors import InputError
-from nim4asr.model.checkpoint import Checkpoint, load
-from nim4asr.model.shapes import ChunkScheme
-from nim4asr.recipes import RECIPES, Given, training_recipe
+from nim4asr.model.checkpoint import Checkpoint
+from nim4asr.recipes import training_recipe
 from nim4asr.recipes.from_public_parts import recipe, speech_in
-from nim4asr.recognition.events import Partial
-from nim4asr.recognition.offline import Recognizer
-from nim4asr.recognition.streaming import Stream
-from nim4asr.runtime.torch_network import torch_model
-from nim4asr.training.loop.metrics import read_log
-from nim4asr.training.loop.states import steps_done
 from nim4asr.training.lora import LoraConfig
 from nim4asr.training.machine import Machine
 from nim4asr.training.prepare import build_model, prepare_data
 from nim4asr.training.recipe import Recipe
 from nim4asr.training.run import run_recipe
 from nim4asr.training.stages.base import SpeechStage
-from nim4asr.training.status import read_status
-from recipes.parts import write_corpora, write_qwen3, write_whisper
+from recipes.parts import write_corpora
 
 ORDER = ["head", "pretraining", "alignment", "ia-sft", "joint-sft", "context-sft", "rl", "phoneme-head"]
-MACHINE = Machine("toy", "cpu", 8 * 10**9, 10**12, 1e11, 1e10, "no")
+MACHINE = Machine("toy", "cpu", 8 * 10**9, 10**12, 1e11, "no")
 CONFIG = replace(toy_whisper_config(200), chunks=None)
 DECLARED = Amount(60_000, 300_000.0)
 
@@ -50,69 +35,6 @@ def stage_of(recipe: Recipe, name: str) -> SpeechStage:
     stage = recipe.stages[name]
     assert isinstance(stage, SpeechStage)
     return stage
-
-
-@pytest.mark.slow
-def test_public_parts_become_a_model_that_streams_though_killed_on_the_way(
-    tmp_path: Path, speech: Floats, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    whisper, qwen3 = write_whisper(tmp_path / "whisper"), write_qwen3(tmp_path / "qwen3")
-    write_corpora(tmp_path / "corpora")
-    assert main(["new", "--encoder", str(whisper), "--llm", str(qwen3), "-o", "model"]) == 0
-    assert "never trained in chunks" in capsys.readouterr().out
-    command = ["train", "from-public-parts", "--data", "corpora", "--init-model", "model", "--threads", "1"]
-    assert main([*command, "--output", "whole"]) == 0
-    # The other run begins on the machine that this one found, and is killed in the middle of a stage.
-    (tmp_path / "cut").mkdir()
-    (tmp_path / "cut/machine.json").write_bytes((tmp_path / "whole/machine.json").read_bytes())
-    job = subprocess.Popen([sys.executable, "-m", "nim4asr", *command, "--output", "cut"])
-    try:
-        while job.poll() is None and not steps_done(tmp_path / "cut/ia-sft"):
-            time.sleep(0.01)
-    finally:
-        job.kill()
-        job.wait()
-    assert steps_done(tmp_path / "cut/ia-sft") and not (tmp_path / "cut/model").exists()
-    assert main([*command, "--output", "cut"]) == 0
-
-    whole, cut = load("whole/model"), load("cut/model")
-    state = cut.network.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in whole.network.state_dict().items())
-    for name in ORDER:
-        one, other = (_logged(tmp_path / run / name) for run in ("whole", "cut"))
-        assert one == other and one, name
-    status = read_status(tmp_path / "whole")
-    assert [stage.name for stage in status.stages] == ORDER and status.model
-    assert all(stage.done == stage.steps for stage in status.stages)
-    # The frames have served.
-    assert not list((tmp_path / "whole/frames").iterdir())
-
-    begun = load("model")
-    assert begun.config.chunks is None and whole.config.chunks == ChunkScheme(16, 4)
-    # An ordinary model of the same blocks, all of which have learnt.
-    before = begun.network.state_dict()
-    assert state.keys() == before.keys()
-    for block in ("encoder.", "phoneme_head.", "adaptor.", "llm."):
-        assert any(not torch.equal(before[n], v.float()) for n, v in state.items() if n.startswith(block))
-    assert whole.tokenizer == begun.tokenizer
-    recognizer = Recognizer(torch_model(whole))
-    assert isinstance(recognizer.transcribe(speech, sample_rate=SAMPLE_RATE).text, str)
-    talk = np.tile(speech, 2)
-    assert any(isinstance(event, Partial) for event in _heard(whole, talk))
-    # As it came, it had nothing to say before the end of a segment.
-    assert not any(isinstance(event, Partial) for event in _heard(begun, talk))
-
-
-def _heard(checkpoint: Checkpoint, samples: Floats) -> list[object]:
-    stream = Stream(torch_model(checkpoint))
-    return [*stream.feed(samples), *stream.finish()]
-
-
-def _logged(folder: Path) -> list[dict[str, float]]:
-    """The log of a stage without what the clock says."""
-    clock = ("seconds_per_step", "waiting_share")
-    return [{k: v for k, v in row.items() if k not in clock} for row in read_log(folder)]
 
 
 def test_stages_come_in_the_paper_s_order_with_the_encoder_before_alignment(data: Path) -> None:
@@ -224,8 +146,13 @@ def test_what_it_cannot_start_from(data: Path, tmp_path: Path) -> None:
 def test_the_machine_is_measured_where_none_is_given(data: Path) -> None:
     measured = training_recipe("from-public-parts", data, CONFIG)
     assert list(measured.stages) == ORDER
-    given = RECIPES["from-public-parts"](Given(data, CONFIG, lambda: MACHINE))
-    assert given.precision == MACHINE.precision
+    less = replace(MACHINE, memory_bytes=10**8)
+    with pytest.raises(InputError, match=r"there are 0\.1"):
+        training_recipe("from-public-parts", data, CONFIG, lambda: less)
+    # By low-rank corrections, unless all of the language model is asked for.
+    for asked in (False, True):
+        chosen = training_recipe("from-public-parts", data, CONFIG, lambda: MACHINE, asked)
+        assert ("llm" in stage_of(chosen, "joint-sft").work().trained) == asked
 
 
 def test_how_much_speech_there_is(data: Path) -> None:

@@ -17,7 +17,7 @@ from nim4asr.training.stages.text_pretraining import TextPretraining
 from training.toys import LOOP
 
 CONFIG = toy_config(200)
-MACHINE = Machine("a toy", "cpu", 24 * 10**9, 10**12, 1e12, 1e10, "no")
+MACHINE = Machine("a toy", "cpu", 24 * 10**9, 10**12, 1e12, "no")
 AMOUNT = Amount(1000, 3600.0)
 DATA = SpeechData(60.0, utterance_cost_s=2.0)
 FRAMES = replace(DATA, frames=StoredFrames())

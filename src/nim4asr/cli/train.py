@@ -55,6 +55,11 @@ def add_parser(commands: Any) -> None:
         "--plan", action="store_true", help="predict memory, time and disk on this machine, and train nothing"
     )
     group.add_argument(
+        "--whole-llm",
+        action="store_true",
+        help="train all of the language model, in the place of low-rank corrections (LoRA)",
+    )
+    group.add_argument(
         "--memory",
         type=float,
         metavar="GB",
@@ -74,10 +79,12 @@ def run(options: argparse.Namespace) -> int:
     from nim4asr.training.run import RunOptions, run_recipe
     from nim4asr.training.status import write_recipe
 
-    if options.recipe != FROM_PUBLIC_PARTS and (options.plan or options.memory is not None):
+    if options.recipe != FROM_PUBLIC_PARTS and (
+        options.plan or options.whole_llm or options.memory is not None
+    ):
         raise InputError(
-            f"--plan and --memory are for {FROM_PUBLIC_PARTS}, whose batches follow from the memory; "
-            f"those of {options.recipe} are fixed"
+            f"--plan, --memory and --whole-llm are for {FROM_PUBLIC_PARTS}, whose batches follow from the "
+            f"memory; those of {options.recipe} are fixed"
         )
     if options.threads is not None:
         torch.set_num_threads(max(1, options.threads))
@@ -86,7 +93,8 @@ def run(options: argparse.Namespace) -> int:
     start = None if options.init_model is None else ModelFolder.open(options.init_model).config
     if options.plan:
         return _plan(options, folder, start)
-    recipe = training_recipe(options.recipe, options.data, start, partial(machine_of, folder, options.memory))
+    machine = partial(machine_of, folder, options.memory)
+    recipe = training_recipe(options.recipe, options.data, start, machine, options.whole_llm)
     stages = recipe.stages_from(options.init_model is not None, options.start_stage)
     write_recipe(folder, options.recipe, recipe, stages)
     asked = RunOptions(options.init_model, options.start_stage, options.only_stage, options.worker)
@@ -102,6 +110,7 @@ def _plan(options: argparse.Namespace, folder: Path, start: "Nim4Config | None")
     config = from_public_parts.whole_model(start)
     amount = from_public_parts.speech_in(options.data)
     machine = this_machine(folder, options.memory)
-    recipe = from_public_parts.recipe(options.data, config, machine, amount)
+    lora = None if options.whole_llm else from_public_parts.LORA
+    recipe = from_public_parts.recipe(options.data, config, machine, amount, lora)
     print(as_text(plan_run(recipe, config, machine, amount, recipe.stages_from(True, options.start_stage))))
     return 0

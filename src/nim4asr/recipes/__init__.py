@@ -1,10 +1,6 @@
-"""Recipes: Python functions that return the whole configuration of a network or a run.
+"""Recipes: Python functions that return the whole configuration of a network or a run; their names."""
 
-Their names stand here and nowhere else.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,67 +13,8 @@ if TYPE_CHECKING:
 
 NANO, NANO_LONGER, NIM4_2B3 = "nano", "nano-longer", "nim4-2.3b"
 FROM_PUBLIC_PARTS = "from-public-parts"
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a run's recipe may depend on."""
-
-    data: Path
-    """The folder of the corpora."""
-    start: "Nim4Config | None" = None
-    """The configuration of the model to start from."""
-    machine: "Callable[[], Machine] | None" = None
-    """What memory and disk there are, measured when it is asked."""
-
-
-# Each imports its module when it is called: training needs torch, and the names are needed without.
-def _nano_network() -> "Nim4Config":
-    from nim4asr.recipes import nano
-
-    return nano.network()
-
-
-def _nim4_2b3_network() -> "Nim4Config":
-    from nim4asr.recipes import nim4_2b3
-
-    return nim4_2b3.network()
-
-
-def _nano(given: Given) -> "Recipe":
-    from nim4asr.recipes import nano
-
-    return nano.recipe(given.data)
-
-
-def _nano_longer(given: Given) -> "Recipe":
-    from nim4asr.recipes import nano
-
-    return nano.longer(given.data)
-
-
-def _nim4_2b3(given: Given) -> "Recipe":
-    from nim4asr.recipes import nim4_2b3
-
-    return nim4_2b3.recipe(given.data)
-
-
-def _from_public_parts(given: Given) -> "Recipe":
-    from nim4asr.recipes import from_public_parts
-    from nim4asr.training.machine import this_machine
-
-    start = from_public_parts.whole_model(given.start)
-    machine = this_machine(given.data) if given.machine is None else given.machine()
-    return from_public_parts.recipe(given.data, start, machine)
-
-
-NETWORKS: Mapping[str, "Callable[[], Nim4Config]"] = {NANO: _nano_network, NIM4_2B3: _nim4_2b3_network}
-RECIPES: Mapping[str, "Callable[[Given], Recipe]"] = {
-    NANO: _nano,
-    NANO_LONGER: _nano_longer,
-    NIM4_2B3: _nim4_2b3,
-    FROM_PUBLIC_PARTS: _from_public_parts,
-}
+NETWORKS = (NANO, NIM4_2B3)
+RECIPES = (NANO, NANO_LONGER, NIM4_2B3, FROM_PUBLIC_PARTS)
 
 
 def model_configuration(name: str) -> "Nim4Config":
@@ -88,9 +25,12 @@ def model_configuration(name: str) -> "Nim4Config":
     from nim4asr.files import read_text
     from nim4asr.model.configuration import Nim4Config
     from nim4asr.model.folder import CONFIG
+    from nim4asr.recipes import nano, nim4_2b3
 
-    if name in NETWORKS:
-        return NETWORKS[name]()
+    if name == NANO:
+        return nano.network()
+    if name == NIM4_2B3:
+        return nim4_2b3.network()
     path = Path(name) / CONFIG
     if path.exists():
         return Nim4Config.from_json(read_text(path), str(path))
@@ -102,10 +42,26 @@ def training_recipe(
     data: Path,
     start: "Nim4Config | None" = None,
     machine: "Callable[[], Machine] | None" = None,
+    whole_llm: bool = False,
 ) -> "Recipe":
-    """The training of the recipe ``name`` on what lies in ``data``, from the model ``start``, on ``machine``
-    (None: this one). Raises ``InputError`` if there is no such recipe, or something that it needs is missing.
+    """The training of the recipe ``name`` on what lies in ``data``.
+
+    from-public-parts alone depends on more: the configuration ``start`` of the model that it begins with, the
+    ``machine``, which is asked for only then (None: this one), and whether all of the language model is
+    trained. Raises ``InputError`` if there is no such recipe, or something that it needs is missing.
     """
-    if name not in RECIPES:
+    from nim4asr.recipes import from_public_parts, nano, nim4_2b3
+
+    if name == NANO:
+        return nano.recipe(data)
+    if name == NANO_LONGER:
+        return nano.longer(data)
+    if name == NIM4_2B3:
+        return nim4_2b3.recipe(data)
+    if name != FROM_PUBLIC_PARTS:
         raise InputError(f"{name}: no recipe of this name ({', '.join(RECIPES)})")
-    return RECIPES[name](Given(data, start, machine))
+    from nim4asr.training.machine import this_machine
+
+    whole = from_public_parts.whole_model(start)
+    lora = None if whole_llm else from_public_parts.LORA
+    return from_public_parts.recipe(data, whole, machine() if machine else this_machine(data), lora=lora)

@@ -1,8 +1,7 @@
 """What a stage costs, predicted from the network's configuration: memory and time, without weights.
 
     memory = weights + gradients + optimizer + max(batch seconds * kept a second, a step's own tensors)
-    time   = batches * max(operations / (0.4 of what one large product reaches), launches, reading)
-             + drawn tokens
+    time   = operations / (0.4 of what one large product reaches) + drawn tokens
 
 Weights and optimizer are counted; what autograd keeps of a second is a formula, whose factors were counted
 with ``torch.autograd.graph.saved_tensors_hooks``, as a test counts them again. A second here is one of
@@ -32,13 +31,8 @@ TEXT_TOKENS_S, PROMPT_TOKENS, HINT_TOKENS = 6.0, 30, 40
 _BASE_BYTES = 1.0e9
 # nano's stages reached 40 to 64 % of one large product on two cores; a GPU has not been measured.
 _UTILIZATION = 0.4
-# A drawn token costs so many seconds at the least, and so many come one after another in a batch.
-_LEAST_TOKEN_S, _DRAWN_IN_A_ROW = 0.02, 60
-# A pass through one block is not done sooner, however little there is to compute.
-_LAUNCH_S = 1e-3
-# To read and augment a second of features takes a processor so long, and a second of frames; counted on one
-# core of an AMD EPYC.
-_READ_S, _READ_FRAMES_S = 0.5e-3, 0.05e-3
+# A token is drawn in so many seconds at the least, and so many come one after another in a batch.
+_TOKEN_S, _DRAWN_IN_A_ROW = 0.02, 60
 # Bytes that a block of the language model keeps of a token, for each dimension of its width, of its
 # feed-forward layer, of its queries, of its keys, and of LoRA's rank: by how it is trained, in float32 and
 # where autocast multiplies in bfloat16.
@@ -68,12 +62,8 @@ class StageCost:
     """Of the encoder and its heads, a second of sound."""
     flops_per_s: float
     """Of the language model, a second of a batch."""
-    launches: int
-    """Passes through a block in a batch, back and forth."""
-    read_s_per_audio_s: float
-    """How long a second of sound takes to be read and augmented."""
-    drawn_bytes: float
-    """What is read to draw one more token of all transcripts of a batch."""
+    draws: bool
+    """Whether transcripts are drawn, token by token."""
     frame_flops_per_audio_s: float
     """What storing the encoder's frames takes, once."""
     frame_bytes_per_audio_s: float
@@ -94,13 +84,8 @@ class StageCost:
     def seconds(self, machine: Machine, audio_s: float, batch_s: float, batches: int) -> float:
         """How long ``batches`` of ``batch_s`` seconds in all take, which hold ``audio_s`` of sound."""
         flops = self.flops_per_audio_s * audio_s + self.flops_per_s * batch_s
-        computing = flops / (machine.flops * _UTILIZATION)
-        # Batches are read while others are computed.
-        seconds = max(computing, self.launches * _LAUNCH_S * batches, self.read_s_per_audio_s * audio_s)
-        if self.drawn_bytes:
-            drawn = max(_LEAST_TOKEN_S, self.drawn_bytes / machine.bytes_per_s)
-            seconds += _DRAWN_IN_A_ROW * drawn * batches
-        return seconds
+        drawing = _DRAWN_IN_A_ROW * _TOKEN_S * batches if self.draws else 0.0
+        return flops / (machine.flops * _UTILIZATION) + drawing
 
     def frame_seconds(self, machine: Machine, audio_s: float) -> float:
         """How long it takes to store the frames of ``audio_s`` of sound."""
@@ -161,9 +146,7 @@ class CostModel:
             kept_bytes_per_s=self._kept_by_encoder(work, stored, data.max_s) + self._kept_by_llm(stage),
             flops_per_audio_s=self._encoder_flops(work, 0.0 if stored else frame_flops),
             flops_per_s=self._llm_flops(work),
-            launches=self._launches(work, stored),
-            read_s_per_audio_s=(_READ_FRAMES_S if stored else _READ_S) / max(1, stage.loop.data_workers),
-            drawn_bytes=4 * counts["llm"] if work.samples else 0.0,
+            draws=bool(work.samples),
             frame_flops_per_audio_s=frame_flops * views,
             frame_bytes_per_audio_s=2 * dim * self.frames_per_s * views,
             trained=trained,
@@ -238,11 +221,6 @@ class CostModel:
         passes = 3 if "llm" in work.trained else 2
         # Roll-outs, and the log probabilities of the model that RL began with.
         return max(1, work.samples) * forward * (passes + 2 * bool(work.samples))
-
-    def _launches(self, work: Work, stored: bool) -> int:
-        # Forth once, and back twice as long.
-        encoder = 0 if stored else self.config.encoder.blocks * (3 if "encoder" in work.trained else 1)
-        return encoder + (3 * self._llm.blocks if work.writes else 0)
 
     def _corrections(self, lora: LoraConfig | None) -> int:
         """The weights of LoRA's corrections."""

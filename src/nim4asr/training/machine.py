@@ -7,7 +7,6 @@ run's folder.
 import json
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -38,8 +37,6 @@ class Machine:
     """What is free on the disk of the run's folder."""
     flops: float
     """Floating-point operations a second of one large matrix product."""
-    bytes_per_s: float
-    """What it copies from memory to memory in a second."""
     precision: Precision
     """What matrices are multiplied in."""
 
@@ -80,7 +77,6 @@ def this_machine(folder: Path, memory_gb: float | None = None) -> Machine:
         memory_bytes=_free_memory(device) if memory_bytes is None else memory_bytes,
         disk_bytes=shutil.disk_usage(_existing(folder)).free,
         flops=_product_rate(device, dtype, 8192 if is_gpu else 1024),
-        bytes_per_s=_copy_rate(device, 64_000_000 if is_gpu else 16_000_000),
         precision=precision,
     )
 
@@ -89,7 +85,7 @@ def _read(path: Path) -> Machine:
     try:
         row = parse_json(read_text(path))
         machine = Machine(**row)
-        numbers = (machine.memory_bytes, machine.disk_bytes, machine.flops, machine.bytes_per_s)
+        numbers = (machine.memory_bytes, machine.disk_bytes, machine.flops)
         if not all(isinstance(number, int | float) and number >= 0 for number in numbers):
             raise ValueError("no numbers")
         if machine.precision not in ("no", "bf16") or machine.device not in ("cpu", "cuda"):
@@ -116,26 +112,18 @@ def _free_memory(device: torch.device) -> int:
 
 
 def _product_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
+    """Floating-point operations a second, of the shortest of some turns: what else runs on the machine can
+    only make one longer.
+    """
     matrix = torch.ones(size, size, dtype=dtype, device=device)
-    return 2 * size**3 / _shortest(lambda: matrix @ matrix, device)
-
-
-def _copy_rate(device: torch.device, numbers: int) -> float:
-    source = torch.ones(numbers, device=device)
-    target = torch.empty_like(source)
-    return 4 * numbers / _shortest(lambda: target.copy_(source), device)
-
-
-def _shortest(work: Callable[[], object], device: torch.device) -> float:
-    """The seconds of the shortest of some turns: what else runs on the machine can only make one longer."""
     times = []
     for _ in range(4):
         began = time.perf_counter()
-        work()
+        matrix @ matrix
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
-    return max(min(times), 1e-9)
+    return 2 * size**3 / max(min(times), 1e-9)
 
 
 def _existing(folder: Path) -> Path:

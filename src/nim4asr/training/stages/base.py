@@ -19,7 +19,7 @@ from nim4asr.model.nim4 import Nim4
 from nim4asr.progress import ProgressReporter
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import Objective, freeze_all_but
-from nim4asr.training.lora import LoraConfig, attach
+from nim4asr.training.lora import LoraConfig, attach, merge
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.speech import SpeechData, TrainingData
 from nim4asr.training.trainer import Trainer
@@ -188,6 +188,11 @@ class SpeechStage(SingleStage):
         if self.data.frames is None:
             return self.data.batches(data)
         return self.data.frame_batches(data, model.network.encoder)
+
+    def finish(self, model: TrainableModel) -> None:
+        """Add LoRA's corrections to the language model's weights."""
+        if self.work().lora is not None:
+            merge(model.network.llm)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from nim4asr.errors import InputError
 from nim4asr.training.loop.loop import LoopConfig
-from nim4asr.training.lora import LoraConfig, merge
+from nim4asr.training.lora import LoraConfig
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.speech import SpeechData
 from nim4asr.training.stages.base import SpeechStage, Work, leave_trainable, trained_with
@@ -46,7 +46,3 @@ class ContextSft(SpeechStage):
         """Everything."""
         trained = trained_with("encoder", "phoneme_head", "adaptor", lora=self.lora)
         return Work(trained, 1, True, True, self.lora)
-
-    def finish(self, model: TrainableModel) -> None:
-        """Add the corrections to the language model's weights."""
-        merge(model.network.llm)

@@ -17,7 +17,7 @@ from numpy.random import Generator
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerms, Objective
-from nim4asr.training.lora import LoraConfig, merge
+from nim4asr.training.lora import LoraConfig
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.speech import HeardBatch, SpeechData
 from nim4asr.training.stages.base import SpeechStage, Work, leave_trainable, trained_with
@@ -46,10 +46,6 @@ class IaSft(SpeechStage):
     def work(self) -> Work:
         """The adaptor and the language model."""
         return Work(trained_with("adaptor", lora=self.lora), 1, True, self.hints is not None, self.lora)
-
-    def finish(self, model: TrainableModel) -> None:
-        """Add the corrections to the language model's weights."""
-        merge(model.network.llm)
 
 
 class FrozenEncoderLoss(Objective[HeardBatch]):

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from nim4asr.data.keywords import KeywordSet
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms
-from nim4asr.training.lora import LoraConfig, merge
+from nim4asr.training.lora import LoraConfig
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.speech import HeardBatch, SpeechData
 from nim4asr.training.stages.base import SpeechStage, Work, leave_trainable, trained_with
@@ -43,10 +43,6 @@ class JointSft(SpeechStage):
         """Everything."""
         trained = trained_with("encoder", "phoneme_head", "adaptor", lora=self.lora)
         return Work(trained, 1, True, self.hints is not None, self.lora)
-
-    def finish(self, model: TrainableModel) -> None:
-        """Add the corrections to the language model's weights."""
-        merge(model.network.llm)
 
 
 class JointLoss(FrozenEncoderLoss):

@@ -27,7 +27,7 @@ from nim4asr.data.batches import SpeechBatch
 from nim4asr.model.nim4 import Nim4, Prompt
 from nim4asr.training.loop.loop import LoopConfig
 from nim4asr.training.loop.objective import LossTerm, LossTerms, Objective
-from nim4asr.training.lora import LoraConfig, merge
+from nim4asr.training.lora import LoraConfig
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.rollouts.rewards import Reward, reward
 from nim4asr.training.rollouts.sampling import Draw, sample, token_log_probs
@@ -93,10 +93,6 @@ class Rl(SpeechStage):
         """Everything but the phoneme head."""
         trained = trained_with("encoder", "adaptor", lora=self.lora)
         return Work(trained, 1, True, True, self.lora, self.group_size)
-
-    def finish(self, model: TrainableModel) -> None:
-        """Add the corrections to the language model's weights."""
-        merge(model.network.llm)
 
 
 @dataclass(frozen=True, eq=False)

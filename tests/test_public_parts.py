@@ -42,7 +42,7 @@ def test_the_predictions_are_the_tool_s() -> None:
 
 def test_the_page_leads_from_parts_to_a_server() -> None:
     kinds = [command[0] for command in COMMANDS]
-    assert list(dict.fromkeys(kinds)) == ["new", "train", "runs", "evaluate", "transcribe", "serve", "export"]
+    assert list(dict.fromkeys(kinds)) == ["new", "train", "runs", "evaluate", "transcribe", "serve"]
     for other in ("README.md", "docs/training.md"):
         assert "public_parts.md" in (ROOT / other).read_text(encoding="utf-8")
 
@@ -53,7 +53,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_whisper(tmp_path / "openai/whisper-base")
     write_qwen3(tmp_path / "Qwen/Qwen3-0.6B")
-    write_corpora(tmp_path / "corpora", clips=16)
+    write_corpora(tmp_path / "corpora", clips=12)
     return tmp_path
 
 
@@ -69,7 +69,7 @@ def test_every_command_of_the_page_leads_to_a_served_model_though_killed_on_the_
             assert main(command) == 0, capsys.readouterr().err
     whole = parts / "runs/from-public-parts"
     assert "never trained in chunks" in capsys.readouterr().out
-    assert Path("report/alignments.jsonl").exists() and (whole / "model/encoder_chunk.onnx").exists()
+    assert Path("report/alignments.jsonl").exists()
     status = read_status(whole)
     assert [stage.name for stage in status.stages] == ORDER and status.model
     assert all(stage.done == stage.steps for stage in status.stages)

@@ -176,27 +176,65 @@ def other_normalization(source: FrameSource) -> FrameSource:
     return replace(source, collator=replace(source.collator, frontend=frontend))
 
 
+def other_corpus(**changes: Any) -> Callable[[FrameSource], FrameSource]:
+    def change(source: FrameSource) -> FrameSource:
+        first = copy.copy(source.corpora[0])
+        vars(first).update({name: make(first) for name, make in changes.items()})
+        return replace(source, corpora=[first, *source.corpora[1:]])
+
+    return change
+
+
+class Varied(FeatureStore):
+    """A corpus that varies its features by settings of its own."""
+
+    variation = {"speed": 1.1}  # noqa: RUF012
+
+
+def other_variation(source: FrameSource) -> FrameSource:
+    varied = copy.copy(source.corpora[0])
+    varied.__class__ = Varied
+    return replace(source, corpora=[varied, *source.corpora[1:]])
+
+
+def other_shape(source: FrameSource) -> FrameSource:
+    """The same weights, which attend in fewer heads."""
+    encoder = copy.deepcopy(source.encoder)
+    encoder.config = replace(encoder.config, heads=1)
+    return replace(source, encoder=encoder)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         other_weights,
+        other_shape,
+        other_variation,
+        other_corpus(utterances=lambda corpus: [corpus.utterances[0]]),
+        other_corpus(utterances=lambda corpus: [replace(one, phonemes=(9,)) for one in corpus.utterances]),
+        other_corpus(utterances=lambda corpus: [replace(one, id="x" + one.id) for one in corpus.utterances]),
         other_normalization,
         with_collator(seed=4),
         with_collator(augmentation=None),
         with_collator(augmentation=AugmentationConfig(level_db=5.0)),
         with_collator(noises=[NOISE[1:]]),
         with_collator(empty_share=0.1),
+        with_collator(more_time_masks=2.0),
         lambda source: replace(source, chunks=(None, ChunkScheme(4, 3))),
         lambda source: replace(source, chunks=(None,)),
         lambda source: replace(source, corpora=source.corpora[:1]),
         lambda source: replace(source, max_s=1.9),
+        lambda source: replace(source, min_s=0.8),
     ],
 )
-def test_frames_of_anything_else_are_never_read(
-    source: FrameSource, tmp_path: Path, change: Callable[[FrameSource], FrameSource]
+def test_frames_of_anything_else_have_another_key(
+    source: FrameSource, change: Callable[[FrameSource], FrameSource]
 ) -> None:
-    other = change(source)
-    assert other.key != source.key
+    assert change(source).key != source.key
+
+
+def test_frames_of_another_key_are_never_read(source: FrameSource, tmp_path: Path) -> None:
+    other = other_weights(source)
     build_frames(tmp_path / "frames", source, CPU)
     with pytest.raises(InputError, match="no such store of frames"):
         FrameStore(tmp_path / "frames" / other.key, other.corpora)

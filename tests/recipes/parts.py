@@ -79,7 +79,7 @@ def write_qwen3(folder: Path, card: str | None = "---\nlicense: apache-2.0\n---\
 
 
 def write_corpora(data: Path, clips: int = 30, durations: bool = True, noise: bool = True) -> Path:
-    """``clips`` clips of noise that swells as syllables do, the last six of them of the split dev."""
+    """``clips`` clips of noise that swells as syllables do, the last three of them of the split dev."""
     random = np.random.default_rng(0)
     (data / "speech").mkdir(parents=True)
     rows = []
@@ -92,7 +92,7 @@ def write_corpora(data: Path, clips: int = 30, durations: bool = True, noise: bo
             "audio": f"{number}.wav",
             "text": TEXTS[number % len(TEXTS)],
             "language": "zh" if number % 2 == 0 else "en",
-            "split": "dev" if number >= clips - 6 else "train",
+            "split": "dev" if number >= clips - 3 else "train",
         }
         rows.append(row | ({"duration": seconds} if durations else {}))
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]

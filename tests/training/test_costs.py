@@ -284,6 +284,8 @@ def test_many_short_utterances_cost_no_more_than_a_few_long_ones(tokenizer: Toke
 def test_time_follows_from_the_machine() -> None:
     machine = Machine("toy", "cpu", 10**10, 10**12, 1e12, "no")
     assert COST.seconds(machine, 100.0, 200.0, 4) == pytest.approx((2e11 + 2e11) / 0.4e12)
+    # However fast it computes.
+    assert COST.seconds(replace(machine, flops=1e15), 100.0, 200.0, 4) == pytest.approx(4 * 0.05)
     # Sixty tokens of each batch are drawn one after another.
     assert replace(COST, draws=True).seconds(machine, 100.0, 200.0, 4) == pytest.approx(1.0 + 4 * 60 * 0.02)
     assert replace(COST, frame_flops_per_audio_s=4e9).frame_seconds(machine, 100.0) == pytest.approx(1.0)

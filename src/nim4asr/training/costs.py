@@ -1,7 +1,7 @@
 """What a stage costs, predicted from the network's configuration: memory and time, without weights.
 
     memory = weights + gradients + optimizer + max(batch seconds * kept a second, a step's own tensors)
-    time   = operations / (0.4 of what one large product reaches) + drawn tokens
+    time   = max(operations / (0.4 of what one large product reaches), 0.05 s a batch) + drawn tokens
 
 Weights and optimizer are counted; what autograd keeps of a second is a formula, whose factors were counted
 with ``torch.autograd.graph.saved_tensors_hooks``, as a test counts them again. A second here is one of
@@ -31,6 +31,9 @@ TEXT_TOKENS_S, PROMPT_TOKENS, HINT_TOKENS = 6.0, 30, 40
 _BASE_BYTES = 1.0e9
 # nano's stages reached 40 to 64 % of one large product on two cores; a GPU has not been measured.
 _UTILIZATION = 0.4
+# A batch is not done sooner, however little there is to compute: kernels are launched one after another, and
+# batches read.
+_BATCH_S = 0.05
 # A token is drawn in so many seconds at the least, and so many come one after another in a batch.
 _TOKEN_S, _DRAWN_IN_A_ROW = 0.02, 60
 # Bytes that a block of the language model keeps of a token, for each dimension of its width, of its
@@ -85,7 +88,7 @@ class StageCost:
         """How long ``batches`` of ``batch_s`` seconds in all take, which hold ``audio_s`` of sound."""
         flops = self.flops_per_audio_s * audio_s + self.flops_per_s * batch_s
         drawing = _DRAWN_IN_A_ROW * _TOKEN_S * batches if self.draws else 0.0
-        return flops / (machine.flops * _UTILIZATION) + drawing
+        return max(flops / (machine.flops * _UTILIZATION), _BATCH_S * batches) + drawing
 
     def frame_seconds(self, machine: Machine, audio_s: float) -> float:
         """How long it takes to store the frames of ``audio_s`` of sound."""

@@ -34,7 +34,8 @@ def test_a_plan_is_printed_and_nothing_begun(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nano", "--plan"], "--plan and --memory are for from-public-parts"),
+        (["nano", "--plan"], "--plan, --memory and --whole-llm are for from-public-parts"),
+        (["nano", "--whole-llm"], "are for from-public-parts"),
         (["nim4-2.3b", "--memory", "8"], "those of nim4-2.3b are fixed"),
         (["from-public-parts"], "name its folder with --init-model"),
         (["from-public-parts", "--plan"], "name its folder with --init-model"),

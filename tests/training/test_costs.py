@@ -110,7 +110,8 @@ def test_what_an_encoder_keeps(config: WhisperConfig | ConformerConfig, half: bo
     # The difference is without the copies of weights in bfloat16.
     short, long = (x.shape[1] // config.stride for x in features)
     predicted = 2 * (long * encoder.kept_bytes(long, half) - short * encoder.kept_bytes(short, half))
-    assert predicted == pytest.approx(counted[1] - counted[0], rel=0.2)
+    exact = isinstance(config, WhisperConfig)
+    assert predicted == pytest.approx(counted[1] - counted[0], rel=0.02 if exact else 0.2)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -187,8 +188,10 @@ def batch_of(stage: SpeechStage, tokenizer: Tokenizer) -> SpeechBatch | FrameBat
     ("name", "precision"), [*((name, "no") for name in STAGES), ("context-sft by lora", "bf16")]
 )
 def test_what_a_stage_trains_keeps_and_computes(
-    name: str, precision: Precision, tokenizer: Tokenizer
+    name: str, precision: Precision, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Transcripts are not drawn, which takes long, but given.
+    monkeypatch.setattr("nim4asr.training.stages.rl.sample", lambda *_: [[9] * 60] * 4)
     model, stage = model_of(tokenizer), STAGES[name]
     weights = sum(p.numel() for p in model.network.parameters())
     objective: Any = stage.objective(model).train()

@@ -93,8 +93,8 @@ class WhisperEncoder(Encoder):
         inner, bins = self.inner_frames, self.config.input_dim
         # Of a block: norms, queries, keys and values, both layers of the feed-forward part, the mask's row.
         if half:
-            return inner * (26 * dim + 11 * bins + blocks * (24 * dim + 4 * wide + 2 * inner * frames))
-        return inner * (40 * dim + 21 * bins + blocks * (32 * dim + 8 * wide + 4 * inner * frames))
+            return inner * (14 * dim + 4 * bins + blocks * (24 * dim + 4 * wide + 2 * inner * frames))
+        return inner * (24 * dim + 8 * bins + blocks * (32 * dim + 8 * wide + 4 * inner * frames))
 
     def _join(self, x: Tensor) -> Tensor:
         """(B, joined * T', D) to (B, T', joined * D), after the last LayerNorm."""

@@ -20,15 +20,15 @@ SAID = {
 SPEAKERS = 8
 
 
-def write_manifest(folder: Path, name: str = "mine.jsonl", copies: int = SPEAKERS) -> Path:
-    """A manifest of four clips by each of so many speakers, and the clips."""
+def write_manifest(folder: Path, name: str = "mine.jsonl", copies: int = SPEAKERS, first: int = 0) -> Path:
+    """A manifest of four clips by each of so many speakers, numbered from ``first``, and the clips."""
     rows = []
     for clip, (text, language) in SAID.items():
         samples = read_audio(CLIP_FOLDER / f"{clip}.flac")
-        for copy in range(copies):
+        for copy in range(first, first + copies):
             path = folder / f"{clip}-{copy}.flac"
             if not path.exists():
-                soundfile.write(path, samples * (0.4 + 0.07 * copy), SAMPLE_RATE)
+                soundfile.write(path, samples * (0.4 + 0.06 * copy), SAMPLE_RATE)
             rows.append({"audio": path.name, "text": text, "language": language, "speaker": f"s{copy}"})
     manifest = folder / name
     manifest.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 
 from nim4asr.data.manifest import Utterance
 from nim4asr.errors import InputError
-from nim4asr.training.finetuning.recordings import divide, in_hash_order, read_recordings
+from nim4asr.training.finetuning.recordings import (
+    apart_from,
+    divide,
+    in_hash_order,
+    read_recordings,
+)
 
 
 def utterance(number: int, speaker: str = "", split: str = "") -> Utterance:
@@ -85,6 +91,31 @@ def test_a_dev_split_is_taken_as_it_is_and_its_speakers_are_trained_on_in_no_oth
         # Nor are speakers of the other one's tenth trained on in the first.
         others = {one.speaker for one in found.held_out if one.id not in ids(own)} - {""} - judged
         assert not others & set(train)
+
+
+@given(
+    st.lists(st.sampled_from(["", *"abcdefghijkl"]), min_size=40, max_size=90),
+    st.lists(st.sampled_from(["", *"aceg", *"uvwxyz"]), min_size=40, max_size=90),
+    st.integers(0, 40),
+)
+def test_replayed_speech_spoils_no_judging(mine: list[str], others: list[str], shared: int) -> None:
+    own = divide([recordings(mine)])
+    there = [
+        replace(one, id=f"r{number}", audio=f"{number + shared}.wav")
+        for number, one in enumerate(recordings(others))
+    ]
+    whole = divide([there])
+    try:
+        found = apart_from(own, whole)
+    except InputError:
+        return
+    trained = {one.audio for one in (*own.trained, *found.trained)}
+    assert not {one.audio for one in own.held_out} & trained
+    assert not {one.audio for one in found.held_out} & {one.audio for one in own.trained}
+    assert set(found.trained) <= set(whole.trained) and set(found.held_out) <= set(whole.held_out)
+    if own.rules == ("speakers",):
+        heard = {one.speaker for one in (*own.trained, *found.trained)}
+        assert not ({one.speaker for one in own.held_out} - {""}) & heard
 
 
 def test_names_of_splits() -> None:

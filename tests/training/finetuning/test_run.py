@@ -1,5 +1,6 @@
 """A toy is tuned, from a manifest to a folder: better, worse, killed, and asked for what cannot be."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -9,20 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import CLIP_FOLDER
 from nim4asr.errors import InputError
 from nim4asr.evaluation.comparison import read_rows
-from nim4asr.model.checkpoint import load, save, stored_dtype
+from nim4asr.model.checkpoint import Checkpoint, load, save, stored_dtype
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.folder import ModelFolder, bundled, check_sum
+from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.training.finetuning import run as module
 from nim4asr.training.finetuning.options import FinetuneOptions
 from nim4asr.training.finetuning.run import Outcome, finetune
 from nim4asr.training.loop.states import steps_done
+from nim4asr.training.stages.pretraining import ChunkSampling
 from nim4asr.training.status import read_status
 from training.finetuning.made import write_manifest
 
@@ -41,6 +45,7 @@ def toy(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     network.config = replace(network.config, decoding=DecodingConfig(max_entropy=0.01, short_frames=10_000))
     folder = tmp_path_factory.mktemp("begun") / "toy"
     save(checkpoint, folder)
+    (folder / "LICENSE.txt").write_text("MIT")
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# toy\n\nFor tests.\n", encoding="utf-8")
     return folder
 
@@ -107,6 +112,7 @@ def test_from_a_manifest_to_a_better_model(toy: Path, tuned: Tuned) -> None:
     assert {"cer", "wer", "phoneme_error_rate"} <= row["held_out"]["differences"].keys()
 
     folder, old = ModelFolder.open(model), ModelFolder.open(toy)
+    assert (model / "LICENSE.txt").read_text() == "MIT"
     assert not same(model, toy) and folder.config.name == "toy-tuned"
     assert folder.tokenizer == old.tokenizer and folder.config.chunks == old.config.chunks
 
@@ -366,6 +372,26 @@ def test_one_speaker(toy: Path, mine: Path) -> None:
     outcome = finetune(options(toy, mine, steps=10, force=True))
     assert any("All recordings are of one speaker" in note for note in outcome.notes)
     assert report(mine.parent / "model")["held_out_recordings"] == 3
+
+
+def test_any_encoder_in_the_chunks_that_it_knows(
+    toy_whisper_checkpoint: Checkpoint, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whisper's, which was never trained in chunks, hears whole recordings in training too."""
+    network = copy.deepcopy(toy_whisper_checkpoint.network)
+    network.config = replace(network.config, chunks=None)
+    save(replace(toy_whisper_checkpoint, network=network), mine.parent / "whisper")
+    drawn: list[object] = []
+    draw = ChunkSampling.draw
+
+    def seen(sampling: ChunkSampling, random: np.random.Generator) -> ChunkScheme | None:
+        drawn.append(draw(sampling, random))
+        return drawn[-1]  # type: ignore[return-value]
+
+    monkeypatch.setattr(ChunkSampling, "draw", seen)
+    asked = options(mine.parent / "whisper", mine, steps=8, force=True)
+    finetune(asked)
+    assert drawn == [None] * 8 and ModelFolder.open(asked.output).config.chunks is None
 
 
 def test_threads_are_given_back(toy_model: Path, mine: Path) -> None:

@@ -112,12 +112,34 @@ def divide(manifests: Sequence[Sequence[Utterance]]) -> Division:
         rules.append(rule)
         held_out += [utterance for utterance in undivided if utterance.id in chosen]
         trained += [utterance for utterance in undivided if utterance.id not in chosen]
-    if len(trained) < LEAST_TRAINED or len(held_out) < LEAST_HELD_OUT:
+    return _checked(Division(tuple(trained), tuple(held_out), tuple(dict.fromkeys(rules)), unused))
+
+
+def apart_from(own: Division, other: Division) -> Division:
+    """``other`` without what would spoil the judging: recordings to train on that ``own`` is judged by, or
+    whose speakers it is judged by and not trained on; and recordings to judge by that ``own`` is trained on.
+
+    Raises ``InputError`` if too few are left.
+    """
+    judged, learnt = set(map(_source, own.held_out)), set(map(_source, own.trained))
+    strangers = {u.speaker for u in own.held_out} - {u.speaker for u in own.trained} - {""}
+    trained = [u for u in other.trained if _source(u) not in judged and u.speaker not in strangers]
+    held_out = [u for u in other.held_out if _source(u) not in learnt]
+    return _checked(replace(other, trained=tuple(trained), held_out=tuple(held_out)))
+
+
+def _source(utterance: Utterance) -> tuple[str | None, str]:
+    return utterance.tar, utterance.audio
+
+
+def _checked(division: Division) -> Division:
+    trained, held_out = len(division.trained), len(division.held_out)
+    if trained < LEAST_TRAINED or held_out < LEAST_HELD_OUT:
         raise InputError(
-            f"{len(trained)} recordings to train on and {len(held_out)} to judge by are too few; "
+            f"{trained} recordings to train on and {held_out} to judge by are too few; "
             f"{LEAST_TRAINED} and {LEAST_HELD_OUT} are the least, some hundreds are better"
         )
-    return Division(tuple(trained), tuple(held_out), tuple(dict.fromkeys(rules)), unused)
+    return division
 
 
 _ROLES = ("train", "dev", "test")

@@ -39,7 +39,13 @@ from nim4asr.recognition.offline import Recognizer
 from nim4asr.runtime.network import check_complete
 from nim4asr.training.finetuning.fitting import Fitted, fitted_to
 from nim4asr.training.finetuning.options import FinetuneOptions
-from nim4asr.training.finetuning.recordings import Division, divide, in_hash_order, read_recordings
+from nim4asr.training.finetuning.recordings import (
+    Division,
+    apart_from,
+    divide,
+    in_hash_order,
+    read_recordings,
+)
 from nim4asr.training.finetuning.report import README, REPORT, Judged, Report, finished, here
 from nim4asr.training.finetuning.text_form import form_of, has_marks
 from nim4asr.training.finetuning.verdict import Verdict, judge_weights
@@ -93,7 +99,8 @@ class _Finetuning:
         self.without_text = recordings.without_text
         self.divisions = {OWN: divide(recordings.manifests)}
         if options.replay:
-            self.divisions[REPLAY] = divide(read_recordings(options.replay).manifests)
+            other = divide(read_recordings(options.replay).manifests)
+            self.divisions[REPLAY] = apart_from(self.divisions[OWN], other)
         self.command = self._command()
 
     def run(self) -> Outcome:

@@ -38,6 +38,8 @@ _PLAN, _TRAINED = "plan.json", "trained.json"
 # Hours whose features are computed once and kept; more is read at every pass.
 _MOST_STORED_HOURS = 100.0
 _MOST_TOLD = 3
+# With what the names of files begin that say what may be done with weights.
+_TERMS = ("LICENSE", "LICENCE", "NOTICE", "COPYING")
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,8 @@ class _Tuning:
         write_atomic(self.work / _TRAINED, json.dumps(asdict(training), ensure_ascii=False) + "\n")
 
     def _save(self, start: Checkpoint) -> None:
-        """Write the new weights, with the graphs of the old ones: they hold no weights, and the shape is the
-        same.
+        """Write the new weights, with the graphs of the old ones, for they hold no weights and the shape is
+        the same, and with their licence.
         """
         network = start.network.requires_grad_(True).cpu().eval()
         network.config = replace(network.config, name=f"{network.config.name.removesuffix('-tuned')}-tuned")
@@ -228,6 +230,9 @@ class _Tuning:
                     shutil.copyfile(path, new / path.name)
                     sums[path.name] = check_sum(new / path.name)
             write_atomic(new / SUMS, json.dumps(sums, indent=1) + "\n")
+            for path in self.folder.path.iterdir():
+                if path.is_file() and path.name.upper().startswith(_TERMS):
+                    shutil.copyfile(path, new / path.name)
 
 
 def can_write(tokenizer: Tokenizer, text: str) -> bool:

@@ -9,7 +9,6 @@ import argparse
 from dataclasses import astuple
 from pathlib import Path
 
-from nim4asr.audio.reading import read_audio
 from nim4asr.audio.voice_activity import SpeechSegment
 from nim4asr.data.manifest import read_manifest
 from nim4asr.data.preparation import read_texts
@@ -27,7 +26,7 @@ def main() -> None:
     ]
     recognizer = Recognizer.load(options.model)
     spoken = [
-        Spoken(utterance.text, recognizer.log_posteriors(SpeechSegment(0.0, read_audio(utterance.source()))))
+        Spoken(utterance.text, recognizer.log_posteriors(SpeechSegment(0.0, utterance.samples())))
         for utterance in train
     ]
     used = recognizer.model.config.evidence

@@ -63,16 +63,13 @@ def run(options: argparse.Namespace) -> int:
     """Tune, and say how much it helped."""
     import torch
 
-    from nim4asr.model.folder import bundled
-    from nim4asr.recipes.nano import NAME
     from nim4asr.training.finetuning.options import FinetuneOptions
     from nim4asr.training.finetuning.run import finetune
 
     if options.threads is not None:
         torch.set_num_threads(max(1, options.threads))
-    is_bundled = options.model == NAME and not Path(NAME).is_dir()
     asked = FinetuneOptions(
-        bundled() if is_bundled else options.model,
+        options.model,
         options.manifests,
         options.output,
         options.replay,

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nim4asr.audio.reading import read_audio
 from nim4asr.audio.samples import Floats
 from nim4asr.audio.voice_activity import SpeechSegment
 from nim4asr.data.manifest import Utterance
@@ -53,7 +52,7 @@ def fitted_to(model: Path, held_out: Sequence[Utterance], progress: ProgressRepo
     chosen = held_out[:MOST_HEARD]
     for utterance in progress(chosen, "listening", len(chosen)):
         try:
-            samples = read_audio(utterance.source())
+            samples = utterance.samples()
         except InputError:
             continue
         heard.append(samples)

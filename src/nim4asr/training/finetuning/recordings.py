@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from nim4asr.data.manifest import Utterance, read_manifest
+from nim4asr.data.manifest import Utterance, read_manifest, unique
 from nim4asr.errors import InputError
 
 Rule = Literal["split", "speakers", "recordings"]
@@ -54,34 +54,27 @@ def read_recordings(manifests: Sequence[Path]) -> Recordings:
     Raises ``InputError`` if a manifest cannot be read, or if no recording has a text.
     """
     seen: set[tuple[str | None, str, str]] = set()
-    ids: set[str] = set()
-    found, without, count = [], 0, 0
+    found: list[list[Utterance]] = []
+    without, count = 0, 0
     for path in manifests:
         rows: list[Utterance] = []
         for utterance in read_manifest(path):
             count += 1
-            key = (utterance.tar, utterance.audio, utterance.text)
+            key = (*_source(utterance), utterance.text)
             if not utterance.text.strip():
                 without += 1
             elif key not in seen:
                 seen.add(key)
-                rows.append(_named_apart(utterance, ids))
-        found.append(tuple(rows))
-    if not any(found):
+                rows.append(utterance)
+        found.append(rows)
+    if not seen:
         names = ", ".join(map(str, manifests))
         raise InputError(
             f"{names}: none of {count} recordings has a text; a model is tuned on recordings with their texts"
         )
-    return Recordings(tuple(found), without)
-
-
-def _named_apart(utterance: Utterance, ids: set[str]) -> Utterance:
-    name, number = utterance.id, 1
-    while name in ids:
-        number += 1
-        name = f"{utterance.id}#{number}"
-    ids.add(name)
-    return utterance if name == utterance.id else replace(utterance, id=name)
+    ids = iter(unique([utterance.id for rows in found for utterance in rows]))
+    named = tuple(tuple(replace(utterance, id=next(ids)) for utterance in rows) for rows in found)
+    return Recordings(named, without)
 
 
 def divide(manifests: Sequence[Sequence[Utterance]]) -> Division:

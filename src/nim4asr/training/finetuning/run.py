@@ -180,7 +180,7 @@ class _Finetuning:
                     raise InputError(str(summary["report_failed"]))
             found[name] = parse_json(read_text(place / SUMMARY))
             heard, skipped = len(read_rows(place)), found[name]["skipped"]
-            for reason in skipped[:_MOST_TOLD]:
+            for reason in [*skipped, *found[name].get("damaged", [])][:_MOST_TOLD]:
                 self.tell(reason)
             if heard < 2:
                 reason = f" ({skipped[0]})" if skipped else ""

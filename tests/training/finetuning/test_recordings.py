@@ -165,3 +165,25 @@ def test_recordings_without_a_text_and_those_listed_twice(tmp_path: Path) -> Non
     assert len({id for _, id in listed}) == 3
     with pytest.raises(InputError, match="none of 1 recordings has a text"):
         read_recordings([write(tmp_path / "3.jsonl", [{**one, "text": ""}])])
+
+
+def test_what_is_listed_twice_is_on_one_side(tmp_path: Path) -> None:
+    """Under two names, with two texts, in two splits: judged, and not trained on."""
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    rows = [
+        {
+            "audio": f"{number}.wav",
+            "text": "hello",
+            "language": "en",
+            "split": "dev" if number < 3 else "train",
+        }
+        for number in range(20)
+    ]
+    rows += [{**rows[0], "text": "hello there", "split": "train"}]
+    rows += [{**rows[1], "audio": "elsewhere/1.wav", "text": "hallo", "split": "train"}]
+    found = divide(read_recordings([write(tmp_path / "1.jsonl", rows)]).manifests)
+    assert len(found.held_out) == 3 and len(found.trained) == 17
+    again = {**rows[2], "audio": str(tmp_path / "elsewhere" / "2.wav"), "split": "", "text": "hey"}
+    other = write(tmp_path / "2.jsonl", [again])
+    found = divide(read_recordings([tmp_path / "1.jsonl", other]).manifests)
+    assert not any(one.audio.endswith("/2.wav") for one in found.trained)

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from conftest import CLIP_FOLDER
+from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.errors import InputError
 from nim4asr.evaluation.comparison import read_rows
 from nim4asr.model.checkpoint import Checkpoint, load, save, stored_dtype
@@ -290,6 +292,7 @@ def test_other_speech_is_heard_as_often_and_judged_too(toy: Path, mine: Path) ->
     assert row["held_out"]["differences"].keys() == {"cer", "phoneme_error_rate"}
     assert row["elsewhere"]["differences"].keys() == {"wer", "phoneme_error_rate"}
     assert row["elsewhere"]["recordings"] == 2
+    assert not any("Other speech" in note for note in outcome.notes)
     assert "| replayed: WER |" in (asked.output / "README.md").read_text(encoding="utf-8")
     # 40 steps, of batches of 16 s, over both; there is less of the other speech, and all of it is heard.
     assert row["passes"] == pytest.approx(40 * 16 / 3600 / (row["hours"] + row["replayed_hours"]), rel=0.01)
@@ -346,22 +349,35 @@ def test_recordings_that_cannot_be_read_are_left_out_and_told(toy: Path, mine: P
         row["audio"] = f"damaged-{number}.flac"
         (mine.parent / row["audio"]).write_bytes(b"no sound")
     rows[2]["text"] += " £"
+    soundfile.write(mine.parent / "short.wav", np.full(4000, 0.1), SAMPLE_RATE)
+    rows[3] |= {"audio": "short.wav", "text": "you"}
     rows.append({**rows[2], "split": "test", "audio": "test.flac"})
     write_lines(mine, rows)
     told: list[str] = []
     outcome = finetune(options(toy, mine, steps=10, force=True), tell=told.append)
     assert all(any(f"damaged-{number}.flac" in line for line in told) for number in range(2))
+    assert any("short.wav" in line and "s long; it takes 0.3 to 20 s" in line for line in told)
     notes = " ".join(outcome.notes)
     for sentence in (
-        "1 of 28 recordings could not be trained on",
+        "2 of 28 recordings could not be trained on",
         "1 of the recordings that were set aside could not be read",
         "1 recordings of a test split",
         "1 different texts hold characters that the model cannot write",
     ):
         assert sentence in notes
     row = report(mine.parent / "model")
-    assert (row["left_out"], row["recordings"], row["held_out_recordings"]) == (1, 27, 3)
+    assert (row["left_out"], row["recordings"], row["held_out_recordings"]) == (2, 26, 3)
     assert row["held_out_by"] == ["split"]
+    # Of whole speakers, and of nothing else.
+    assert "were trained on too" not in notes and "name no speakers" not in notes
+    assert "Other speech was neither trained on nor judged" in notes
+
+
+def test_what_was_stored_in_eight_bits_is_again(toy_model: Path, mine: Path) -> None:
+    save(load(toy_model), mine.parent / "small", torch.int8)
+    asked = options(mine.parent / "small", mine, steps=2, force=True)
+    finetune(asked)
+    assert stored_dtype(asked.output) == torch.int8 and not same(asked.output, mine.parent / "small")
 
 
 def test_one_speaker(toy: Path, mine: Path) -> None:
@@ -370,7 +386,7 @@ def test_one_speaker(toy: Path, mine: Path) -> None:
         text = text.replace(f'"s{number}"', '"me"')
     mine.write_text(text, encoding="utf-8")
     outcome = finetune(options(toy, mine, steps=10, force=True))
-    assert any("All recordings are of one speaker" in note for note in outcome.notes)
+    assert any("1 of the 1 speakers who were set aside were trained on too" in note for note in outcome.notes)
     assert report(mine.parent / "model")["held_out_recordings"] == 3
 
 

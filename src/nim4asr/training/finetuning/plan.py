@@ -18,7 +18,8 @@ from nim4asr.training.stages.hints import HintSampling
 from nim4asr.training.stages.joint_sft import JointSft
 from nim4asr.training.stages.pretraining import ChunkSampling
 
-LONGEST_S = 20.0
+# Recordings to train on, in seconds.
+SHORTEST_S, LONGEST_S = 0.3, 20.0
 # Parameters up to which a model is trained as nano is, by Muon at a rate for it; larger ones, of public
 # parts, by AdamW at a lower one.
 _SMALL = 100_000_000
@@ -61,7 +62,8 @@ class Plan:
         )
         # Hints in some prompts, so that the model does not forget what they are.
         hints = HintSampling(share=0.3)
-        return JointSft(loop, SpeechData(self.batch_seconds, LONGEST_S), chunks=sampling(chunks), hints=hints)
+        speech = SpeechData(self.batch_seconds, LONGEST_S, SHORTEST_S)
+        return JointSft(loop, speech, chunks=sampling(chunks), hints=hints)
 
 
 def plan_for(

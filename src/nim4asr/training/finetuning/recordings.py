@@ -3,11 +3,12 @@
 A manifest that has a dev split is judged by it, and its test split is used for nothing. Of all others a tenth
 is set aside: whole speakers where that comes near a tenth, else recordings, by a hash of their ids. What is
 set aside depends on names alone, not on the order of lines or the machine. No speaker of a dev split is
-trained on because another manifest has them too.
+trained on because another manifest has them too, and no recording because it is listed twice.
 """
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ def read_recordings(manifests: Sequence[Path]) -> Recordings:
 
     Raises ``InputError`` if a manifest cannot be read, or if no recording has a text.
     """
-    seen: set[tuple[str | None, str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     found: list[list[Utterance]] = []
     without, count = 0, 0
     for path in manifests:
@@ -105,6 +106,9 @@ def divide(manifests: Sequence[Sequence[Utterance]]) -> Division:
         rules.append(rule)
         held_out += [utterance for utterance in undivided if utterance.id in chosen]
         trained += [utterance for utterance in undivided if utterance.id not in chosen]
+    # One that is listed twice, with two texts or in two splits, may stand on both sides.
+    sources = set(map(_source, held_out))
+    trained = [utterance for utterance in trained if _source(utterance) not in sources]
     return _checked(Division(tuple(trained), tuple(held_out), tuple(dict.fromkeys(rules)), unused))
 
 
@@ -121,8 +125,11 @@ def apart_from(own: Division, other: Division) -> Division:
     return _checked(replace(other, trained=tuple(trained), held_out=tuple(held_out)))
 
 
-def _source(utterance: Utterance) -> tuple[str | None, str]:
-    return utterance.tar, utterance.audio
+def _source(utterance: Utterance) -> tuple[str, str]:
+    """Where the sound is, however the manifest names the place."""
+    if utterance.tar is None:
+        return "", os.path.realpath(utterance.audio)
+    return os.path.realpath(utterance.tar), utterance.audio
 
 
 def _checked(division: Division) -> Division:

@@ -14,6 +14,8 @@ from nim4asr.files import parse_json, write_atomic
 
 REPORT = "report.json"
 README = "README.md"
+# Error rates as they are shown.
+RATES = {"cer": "CER", "wer": "WER", "phoneme_error_rate": "phoneme errors"}
 # Lines that another card's front matter may lend to this one.
 _LENT = ("license", "language", "pipeline_tag")
 
@@ -138,11 +140,10 @@ def _card(report: Report, base: str) -> str:
 
 
 def _rows(judged: Judged, where: str) -> list[str]:
-    names = {"cer": "CER", "wer": "WER", "phoneme_error_rate": "phoneme errors"}
     return [
         f"| {where}{shown} | {_rate(judged.before_intervals[name])} | {_rate(judged.after_intervals[name])} "
         f"| {_rate(judged.differences[name])} |"
-        for name, shown in names.items()
+        for name, shown in RATES.items()
         if name in judged.differences
     ]
 

@@ -46,9 +46,9 @@ from nim4asr.training.finetuning.recordings import (
     in_hash_order,
     read_recordings,
 )
-from nim4asr.training.finetuning.report import README, REPORT, Judged, Report, finished, here
+from nim4asr.training.finetuning.report import RATES, README, REPORT, Judged, Report, finished, here
 from nim4asr.training.finetuning.text_form import form_of, has_marks
-from nim4asr.training.finetuning.verdict import Verdict, judge_weights
+from nim4asr.training.finetuning.verdict import Verdict, judge_weights, points
 from nim4asr.training.finetuning.weights import OWN, REPLAY, STAGE, Training, train
 from nim4asr.training.run import MODEL
 from nim4asr.training.speech import TextForm
@@ -232,11 +232,11 @@ class _Finetuning:
             replayed=tuple(path.name for path in self.options.replay),
             hours=round(training.hours[OWN], 4),
             recordings=len(own.trained) - training.left_out,
-            speakers=_speakers(own.trained),
+            speakers=len(_names(own.trained)),
             replayed_hours=round(training.hours.get(REPLAY, 0.0), 4),
             held_out_by=own.rules,
             held_out_recordings=judged[OWN].recordings,
-            held_out_speakers=_speakers(_judged(own)),
+            held_out_speakers=len(_names(_judged(own))),
             held_out=judged[OWN],
             elsewhere=judged.get(REPLAY),
             left_out=training.left_out,
@@ -268,15 +268,21 @@ class _Finetuning:
     ) -> Iterator[str]:
         """What whoever uses the model should know, a sentence each."""
         own = self.divisions[OWN]
-        if "recordings" in own.rules and _speakers((*own.trained, *own.held_out)) == 1:
+        heard, strangers = _names(own.trained), _names(_judged(own))
+        if both := heard & strangers:
             yield (
-                "All recordings are of one speaker, so single recordings were set aside: "
-                "of other speakers the figures say nothing."
+                f"{len(both)} of the {len(strangers)} speakers who were set aside were trained on too, in "
+                "other recordings: of other people the figures say little."
             )
-        elif "recordings" in own.rules:
+        elif not strangers:
             yield (
-                "No whole speakers make about a tenth of the recordings, so single recordings were set "
-                "aside: others of the same speakers may have been trained on."
+                "The recordings that were set aside name no speakers: the same people may have been trained "
+                "on, and of others the figures say little."
+            )
+        if REPLAY not in judged:
+            yield (
+                "Other speech was neither trained on nor judged, and may be recognized worse now: "
+                "--replay keeps what it holds."
             )
         if own.unused:
             yield f"{own.unused} recordings of a test split were used for nothing."
@@ -290,10 +296,14 @@ class _Finetuning:
             yield f"{training.unwritable} different texts hold characters that the model cannot write."
         if form == "written" and not any(has_marks(utterance.text) for utterance in own.trained):
             yield "The model wrote capitals and punctuation; the texts have none, so it will write none."
-        if REPLAY in judged:
-            for rate, interval in judged[REPLAY].differences.items():
+        for name, figures in judged.items():
+            where = "replayed recordings" if name == REPLAY else "recordings"
+            for rate, interval in figures.differences.items():
                 if interval.low > 0:
-                    yield f"On the replayed recordings that were set aside {rate} rose by more than chance."
+                    yield (
+                        f"On the {where} that were set aside {RATES[rate]} rose by more than chance: "
+                        f"{points(interval)}."
+                    )
         if not fitted.evidence_row["fitted"]:
             yield f"The evidence of hotwords is the old one: {fitted.evidence_row['why']}."
         guard = fitted.guard_row
@@ -358,8 +368,8 @@ def _row(utterance: Utterance, split: str) -> dict[str, Any]:
     return {**asdict(utterance), "audio": audio, "tar": tar, "split": split}
 
 
-def _speakers(utterances: Sequence[Utterance]) -> int:
-    return len({utterance.speaker for utterance in utterances} - {""})
+def _names(utterances: Sequence[Utterance]) -> set[str]:
+    return {utterance.speaker for utterance in utterances} - {""}
 
 
 def _left(weights: str, candidate: Path) -> Path | None:

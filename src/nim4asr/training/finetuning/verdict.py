@@ -46,25 +46,26 @@ def judge_weights(before: Path, after: Path) -> Verdict:
         why = "no better"
     elif difference.value < 0 and rose:
         one, interval = next(iter(rose.items()))
-        why = f"worse in {one.upper()} by more than chance: {_points(interval)}"
+        why = f"worse in {one.upper()} by more than chance: {points(interval)}"
     else:
         why = f"{'better' if difference.value < 0 else 'worse'}{_certainty(difference, len(chinese))}"
     return Verdict(difference.value < 0 and not rose, f"{figures}, {why}", old, new, difference)
 
 
 def _certainty(difference: Interval, recordings: int) -> str:
-    points = _points(difference)
+    told = points(difference)
     if recordings < _ENOUGH:
-        return f", though {recordings} recordings tell little: {points}"
+        return f", though {recordings} recordings tell little: {told}"
     if difference.low > 0 or difference.high < 0:
-        return f" by more than chance: {points}"
-    return f", though it may be chance: {points}"
+        return f" by more than chance: {told}"
+    return f", though it may be chance: {told}"
 
 
 def _percent(rate: float) -> str:
     return f"{100 * rate:.1f} %"
 
 
-def _points(interval: Interval) -> str:
+def points(interval: Interval) -> str:
+    """A difference of rates in percentage points, with its interval."""
     value, low, high = (f"{100 * number:+.1f}" for number in (interval.value, interval.low, interval.high))
     return f"{value} points ({low} to {high})"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nim4asr.data.corpus import Corpus
+from nim4asr.data.corpus import Corpus, CorpusUtterance
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_folder, parse_json, read_text, write_atomic
@@ -19,7 +19,7 @@ from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.progress import ProgressReporter
 from nim4asr.runtime.graphs import NAMES, file_of
 from nim4asr.training.finetuning.options import FinetuneOptions
-from nim4asr.training.finetuning.plan import LONGEST_S, Plan, plan_for, training_seconds
+from nim4asr.training.finetuning.plan import LONGEST_S, SHORTEST_S, Plan, plan_for, training_seconds
 from nim4asr.training.finetuning.recordings import LEAST_TRAINED
 from nim4asr.training.loop.distributed import new_accelerator
 from nim4asr.training.loop.precision import precision_of
@@ -106,7 +106,8 @@ class _Tuning:
         self.tell("reading the recordings")
         prepared = prepare_data(self.recipe, self.work, self.progress, start)
         sources = {name: source for name, source in zip(self.corpora, prepared.data.sources, strict=True)}
-        hours = {name: self._hours(name, source.corpus) for name, source in sources.items()}
+        left_out = {name: self._left_out(name, source.corpus) for name, source in sources.items()}
+        hours = {name: self._hours(name, source.corpus, left_out[name]) for name, source in sources.items()}
         own, other = hours[OWN], hours.get(REPLAY, 0.0)
         if other:
             # As much of the other speech in every pass as of one's own, if there is so much.
@@ -124,7 +125,7 @@ class _Tuning:
             self.options.learning_rate,
         )
         plan = self._trained(trainer, suggested)
-        self._keep(plan, hours, prepared)
+        self._keep(plan, hours, len(left_out[OWN]), prepared)
         self._save(start)
 
     def _recipe(self, form: TextForm) -> Recipe:
@@ -143,20 +144,8 @@ class _Tuning:
             precision="auto",
         )
 
-    def _hours(self, name: str, corpus: Corpus) -> float:
-        hz = corpus.feature_config.hz
-        usable = [u.frames / hz for u in corpus.utterances if u.frames <= LONGEST_S * hz]
-        reasons = self._left_out(name)
-        for reason in reasons[:_MOST_TOLD]:
-            self.tell(f"left out: {reason}")
-        if len(usable) < LEAST_TRAINED:
-            raise InputError(
-                f"only {len(usable)} recordings of the {name} ones can be trained on, "
-                f"and it takes {LEAST_TRAINED}" + (f" ({reasons[0]})" if reasons else "")
-            )
-        return sum(usable) / 3600
-
-    def _left_out(self, name: str) -> list[str]:
+    def _left_out(self, name: str, corpus: Corpus) -> list[str]:
+        """Which recordings cannot be trained on, and why."""
         found = []
         for path in (
             self.work / "features" / f"{name}-train" / LEFT_OUT,
@@ -165,7 +154,24 @@ class _Tuning:
             if path.exists():
                 rows = [parse_json(line) for line in read_text(path).split("\n") if line]
                 found += [f"{row['id']}: {row['reason']}" for row in rows]
+        for utterance in corpus.utterances:
+            if not _is_usable(utterance, corpus):
+                seconds = _seconds(utterance, corpus)
+                found.append(
+                    f"{utterance.id}: {seconds:.1f} s long; it takes {SHORTEST_S:g} to {LONGEST_S:g} s"
+                )
         return found
+
+    def _hours(self, name: str, corpus: Corpus, left_out: Sequence[str]) -> float:
+        for reason in left_out[:_MOST_TOLD]:
+            self.tell(f"left out: {reason}")
+        usable = [_seconds(one, corpus) for one in corpus.utterances if _is_usable(one, corpus)]
+        if len(usable) < LEAST_TRAINED:
+            raise InputError(
+                f"only {len(usable)} recordings of the {name} ones can be trained on, "
+                f"and it takes {LEAST_TRAINED}" + (f" ({left_out[0]})" if left_out else "")
+            )
+        return sum(usable) / 3600
 
     def _trained(self, trainer: Trainer, suggested: Plan) -> Plan:
         """The plan by which the network has been trained in the end."""
@@ -204,11 +210,11 @@ class _Tuning:
 
         return plan.at_half_time(run(plan, half_is_over))
 
-    def _keep(self, plan: Plan, hours: dict[str, float], prepared: PreparedData) -> None:
+    def _keep(self, plan: Plan, hours: dict[str, float], left_out: int, prepared: PreparedData) -> None:
         training = Training(
             plan,
             hours,
-            len(self._left_out(OWN)),
+            left_out,
             sum(not can_write(prepared.tokenizer, text) for text in prepared.data.texts),
             training_seconds(self.work / STAGE),
         )
@@ -233,6 +239,14 @@ class _Tuning:
             for path in self.folder.path.iterdir():
                 if path.is_file() and path.name.upper().startswith(_TERMS):
                     shutil.copyfile(path, new / path.name)
+
+
+def _seconds(utterance: CorpusUtterance, corpus: Corpus) -> float:
+    return utterance.frames / corpus.feature_config.hz
+
+
+def _is_usable(utterance: CorpusUtterance, corpus: Corpus) -> bool:
+    return SHORTEST_S <= _seconds(utterance, corpus) <= LONGEST_S
 
 
 def can_write(tokenizer: Tokenizer, text: str) -> bool:

@@ -71,12 +71,13 @@ def _evidence(
     row: dict[str, Any] = {"fitted": False, "coefficients": asdict(used), "coefficients_before": asdict(used)}
     if find_spec("numba") is None:
         return used, row | {"why": "the search is not compiled: pip install 'nim4asr[hotwords]'"}
+    if len(spoken) < LEAST_SPOKEN:
+        return used, row | {"why": f"{len(spoken)} recordings are too few; it takes {LEAST_SPOKEN}"}
     names = dictionary_names(utterance.text for utterance in spoken)
     said = names_said(spoken, names)
-    if len(spoken) < LEAST_SPOKEN or said < LEAST_SAID:
+    if said < LEAST_SAID:
         return used, row | {
-            "why": f"{len(spoken)} recordings with {said} different words of the dictionary are too few; "
-            f"it takes {LEAST_SPOKEN} with {LEAST_SAID}"
+            "why": f"{said} different words of the dictionary were said, and it takes {LEAST_SAID}"
         }
     fit = fit_evidence(spoken, names, _LIST_SIZES, used, progress)
     if fit is None:

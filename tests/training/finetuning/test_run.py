@@ -225,9 +225,7 @@ def test_killed_anywhere_it_goes_on_and_gives_the_same_model(toy: Path, tuned: T
     def killed_when(reached: str) -> None:
         job = subprocess.Popen([sys.executable, "-c", script, toy, asked.manifests[0], asked.output])
         try:
-            for _ in range(6000):
-                if (asked.work / reached).exists() or job.poll() is not None:
-                    break
+            while not (asked.work / reached).exists() and job.poll() is None:
                 time.sleep(0.01)
         finally:
             job.kill()

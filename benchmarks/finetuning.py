@@ -1,8 +1,8 @@
 """Write the manifests of the cases in docs/finetuning.md: python benchmarks/finetuning.py CORPORA -o FOLDER
 
-``digits.jsonl``: the speaker who is set aside in nano's training, every second of his recordings to be tuned on, the others
-to be judged by. ``accent.jsonl``: the dev speakers of speechocean762, every second one to be tuned on, the
-others to be judged by; no sentence is read by two of them.
+``digits.jsonl``: the speaker who is set aside in nano's training, every second of his recordings to be tuned
+on, the others to be judged by. ``accent.jsonl``: the dev speakers of speechocean762, every second one to be
+tuned on, the others to be judged by; no sentence is read by two of them.
 """
 
 import argparse

@@ -24,7 +24,13 @@ from nim4asr.files import parse_json, read_text
 
 # Utterances to resample. Fewer give no interval worth the name.
 _LEAST = 2
-_RATES = {"cer": ("errors", True), "wer": ("errors", False), "phoneme_error_rate": ("phoneme_errors", None)}
+_Rates = Mapping[str, tuple[str, bool | None]]
+_RATES: _Rates = {
+    "cer": ("errors", True),
+    "wer": ("errors", False),
+    "phoneme_error_rate": ("phoneme_errors", None),
+}
+_TEXT: _Rates = {"errors": ("errors", None)}
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,30 @@ def compare(report: Path, other: Path, samples: int = 2000, seed: int = 0) -> di
 
     Raises ``InputError`` if one is no report, or if they have no two utterances in common.
     """
+    return _intervals(*_shared(report, other), samples, seed)
+
+
+def text_errors(report: Path, samples: int = 2000, seed: int = 0) -> Interval | None:
+    """The errors a token of all texts of a report together, characters of Chinese and words of others; None
+    if there is nothing to resample. Raises ``InputError`` as ``rates`` does.
+    """
+    return _intervals(read_rows(report), None, samples, seed, _TEXT).get("errors")
+
+
+def compare_texts(report: Path, other: Path, samples: int = 2000, seed: int = 0) -> Interval | None:
+    """The ``text_errors`` of ``report`` less those of ``other``, over the utterances in both. Raises
+    ``InputError`` as ``compare`` does.
+    """
+    return _intervals(*_shared(report, other), samples, seed, _TEXT).get("errors")
+
+
+def _shared(report: Path, other: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The lines of two reports of the utterances in both."""
     mine, theirs = read_rows(report), read_rows(other)
     shared = [name for name in mine if name in theirs]
     if len(shared) < _LEAST:
         raise InputError(f"{other}: this report and {report} have no two utterances in common")
-    return _intervals(
-        {name: mine[name] for name in shared}, {name: theirs[name] for name in shared}, samples, seed
-    )
+    return {name: mine[name] for name in shared}, {name: theirs[name] for name in shared}
 
 
 def read_rows(report: Path) -> dict[str, dict[str, Any]]:
@@ -84,11 +107,15 @@ def read_rows(report: Path) -> dict[str, dict[str, Any]]:
 
 
 def _intervals(
-    mine: Mapping[str, Any], theirs: Mapping[str, Any] | None, samples: int, seed: int
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any] | None,
+    samples: int,
+    seed: int,
+    wanted: _Rates = _RATES,
 ) -> dict[str, Interval]:
     random = np.random.default_rng(seed)
     found = {}
-    for name, (key, chinese) in _RATES.items():
+    for name, (key, chinese) in wanted.items():
         chosen = [
             utterance
             for utterance in mine

@@ -9,7 +9,7 @@ with log P(name | x) the log posterior of its likeliest path with tones, c and c
 than the head's best one without and with tones, and w the name's weight. It is the log odds that the name was
 said: the coefficients, which a model's configuration holds, are those of a logistic regression on hits of its
 phoneme head in training sentences, with lists of up to a million names that hold what was said
-(``tools/fit_evidence.py``; ``docs/hotwords.md`` has the figures).
+(``nim4asr.evaluation.calibration``, ``tools/fit_evidence.py``; ``docs/hotwords.md`` has the figures).
 """
 
 from typing import Any

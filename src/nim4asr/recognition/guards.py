@@ -1,19 +1,24 @@
-"""Guards of the text that a language model writes: loops and impossible words are cut.
+"""Guards of the text that a language model writes: loops and impossible words are cut, and a short sound that
+could be anything gets none.
 
-One measure sees both: the stretch of a period p at some place of a sequence, which is how many items up to
-there are each equal to the one p before. Of tokens and of characters, a stretch of so many periods at the end
-is a loop; of a word's letters, one that no real word has is a word of repeated pieces. A third guard, the
-budget of tokens, is ``DecodingConfig.max_new_tokens``.
+One measure sees loops and such words: the stretch of a period p at some place of a sequence, which is how
+many items up to there are each equal to the one p before. Of tokens and of characters, a stretch of so many
+periods at the end is a loop; of a word's letters, one that no real word has is a word of repeated pieces. A
+further guard, the budget of tokens, is ``DecodingConfig.max_new_tokens``.
 
-All of them look at the end of a text only, and take the same time for each token of a text, however long.
+Those of the text look at its end only, and take the same time for each token of it, however long it is.
 """
 
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from nim4asr.audio.samples import Floats
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
+from nim4asr.phonemes import BLANK
 from nim4asr.text.characters import in_word
 
 # A word's letters repeat no further than this: 3, 4, 5 and 5 are the greatest stretches of the periods 2 to 5
@@ -167,3 +172,13 @@ def _last_word(text: str) -> int:
     while start and in_word(text[start - 1 :][:1] * 2, 1):
         start -= 1
     return len(text) - start
+
+
+def sounding_entropy(log_probs: Floats) -> tuple[int, float]:
+    """How many frames of log posteriors (T, phonemes) are other than blank, and the sum of the entropies of
+    those, in nats: what ``DecodingConfig.max_entropy`` bounds the mean of.
+    """
+    sounding = log_probs[log_probs.argmax(axis=-1) != BLANK]
+    # What is impossible adds nothing.
+    entropy = -float((np.exp(sounding) * np.maximum(sounding, -100.0)).sum())
+    return len(sounding), entropy

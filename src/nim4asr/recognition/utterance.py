@@ -15,12 +15,12 @@ import numpy as np
 from nim4asr.acoustics.clock import FrameClock
 from nim4asr.audio.samples import Floats
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.phonemes import BLANK, TABLE
+from nim4asr.phonemes import TABLE
 from nim4asr.recognition.configuration import StreamingConfig
 from nim4asr.recognition.events import Event, Final, Partial
 from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd
 from nim4asr.recognition.fusion import FusedScorer, fused_scorer
-from nim4asr.recognition.guards import without_runaway
+from nim4asr.recognition.guards import sounding_entropy, without_runaway
 from nim4asr.recognition.hinting import HintResult, HintTracker, confirmed_by_audio, contradicted, with_hits
 from nim4asr.recognition.hypothesis import NOTHING, to_hypothesis
 from nim4asr.recognition.result import Segment
@@ -170,10 +170,9 @@ class Utterance:
         return None
 
     def _measure(self, log_probs: Floats) -> None:
-        sounding = log_probs[log_probs.argmax(axis=-1) != BLANK]
-        self._sounding += len(sounding)
-        # What is impossible adds nothing.
-        self._entropy -= float((np.exp(sounding) * np.maximum(sounding, -100.0)).sum())
+        frames, entropy = sounding_entropy(log_probs)
+        self._sounding += frames
+        self._entropy += entropy
 
     def _keep(self, chunk: FeatureChunk) -> None:
         """The features of ``chunk`` that make its frames: where the next one begins, those before are

@@ -363,10 +363,8 @@ def give_hints(random: Random, folder: Path) -> None:
     hints = tuple(text(random) for _ in range(random.randint(0, 22)))
     hinting = HintPolicy(None, hints)
     hinting.listen(0.04).feed(np.zeros((3, 256), np.float32))
-    guide = HintBooster(
-        hinting.given, 1.0, lambda tokens: "".join(map(chr, tokens)), lambda one: [*map(ord, one)], 0
-    )
-    guide.gains([104, 105], [32, 0]), guide.suggestions([104])
+    guide = HintBooster(hinting.given, 1.0)
+    guide.gains(["hi"], [0, 0], ["hi ", None]), guide.suggestions("hi")
     Name("a", (), random.choice((1.0, -1.0, float("nan"), 1e300)), text(random))
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nim4asr.phonemes.ctc import extend_prefixes, force_align, greedy_path
+from nim4asr.phonemes.ctc import ForwardVariables, force_align, greedy_path
 
 
 def posteriors(frames: int, labels: int, seed: int) -> np.ndarray:
@@ -77,20 +77,54 @@ def test_prefixes_with_equal_phonemes_in_a_row(frames: int, labels: list[int], s
     """
     logits = np.random.default_rng(seed).standard_normal((frames, 3))
     log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    in_phoneme = np.full(frames + 1, -np.inf)
-    in_blank = np.concatenate([[0.0], np.cumsum(log_probs[:, 0])])
-    begun = 0.0
+    variables = ForwardVariables(log_probs)
+    in_label, in_blank = variables.of_nothing
+    assert np.log(in_blank[-1]) + log_probs.max(1).sum() == pytest.approx(log_probs[:, 0].sum())
     for place, label in enumerate(labels):
         last = labels[place - 1] if place else 0
         # Beside another sequence, with which it must not mingle.
-        both = (np.stack([one, one[::-1]]) for one in (in_phoneme, in_blank))
-        found = extend_prefixes(log_probs, *both, np.array([last, 1]), np.array([label, 2]))
-        in_phoneme, in_blank, begun = (one[0] for one in found)
+        both = (np.stack([one, one[::-1]]) for one in (in_label, in_blank))
+        found = variables.extend(*both, np.array([last, 1]), np.array([label, 2]))
+        in_label, in_blank, begun, alone = (one[0] for one in found)
     exactly = beginning = 0.0
     for path in itertools.product(range(3), repeat=frames):
         said = greedy_path(path)
         probability = float(np.exp(sum(log_probs[t, s] for t, s in enumerate(path))))
         exactly += probability * (said == labels)
         beginning += probability * (said[: len(labels)] == labels)
-    assert np.exp(np.logaddexp(in_phoneme[-1], in_blank[-1])) == pytest.approx(exactly, abs=1e-9)
+    assert np.exp(alone) == pytest.approx(exactly, abs=1e-9)
     assert np.exp(begun) == pytest.approx(beginning, abs=1e-9)
+
+
+@pytest.mark.parametrize("frames", [1, 40, 700])
+def test_a_sequence_alone_costs_what_ctc_says(frames: int) -> None:
+    """However long, and however many are found together; here every ninth label is not what was heard."""
+    import torch
+
+    log_probs = posteriors(frames, 9, frames).astype(np.float64) * 3
+    log_probs -= np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
+    variables = ForwardVariables(log_probs)
+    labels = greedy_path(log_probs.argmax(axis=1).tolist()) or [3]
+    labels[::9] = [1 + label % 8 for label in labels[::9]]
+    rows = [np.repeat(one[None], 3, axis=0) for one in variables.of_nothing]
+    for place, label in enumerate(labels):
+        last = labels[place - 1] if place else 0
+        found = variables.extend(*rows, np.array([last] * 3), np.array([label, label, 1 + label % 8]))
+        rows = [found.in_label, found.in_blank]
+        for one in rows:
+            one[2] = one[0]
+    whole = torch.from_numpy(log_probs)[:, None]
+    loss = torch.nn.functional.ctc_loss(
+        whole, torch.tensor([labels]), torch.tensor([frames]), torch.tensor([len(labels)]), reduction="sum"
+    )
+    assert found.alone[:2] == pytest.approx([-float(loss)] * 2, rel=1e-9)
+
+
+def test_what_is_impossible_or_has_no_frames() -> None:
+    nothing = ForwardVariables(np.zeros((0, 3)))
+    found = nothing.extend(*(one[None] for one in nothing.of_nothing), np.array([0]), np.array([1]))
+    assert found.alone == found.begun == -np.inf
+    short = ForwardVariables(posteriors(1, 3, 0))
+    one = short.extend(*(one[None] for one in short.of_nothing), np.array([0]), np.array([1]))
+    two = short.extend(one.in_label, one.in_blank, np.array([1]), np.array([2]))
+    assert one.alone > -np.inf and two.alone == two.begun == -np.inf

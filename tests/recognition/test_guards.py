@@ -114,7 +114,7 @@ def test_letter_soup_is_cut(toy_checkpoint: Checkpoint, text: str, kept: str) ->
     assert tokenizer is not None
     tokens = spelled(tokenizer, text)
     text = tokenizer.decode(tokens)
-    assert runs_away(tokenizer, tokens, CONFIG) == (kept != text)
+    assert runs_away(tokenizer, tokens, text, CONFIG) == (kept != text)
     hypothesis = to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG)
     assert hypothesis.text == kept
     assert to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG, len(tokens)).text == text
@@ -156,7 +156,7 @@ class Letters:
 def test_what_is_said_again_stays_and_repeated_pieces_go(text: str, kept: str) -> None:
     tokenizer = cast(Tokenizer, Letters())
     tokens = list(map(ord, text))
-    assert runs_away(tokenizer, tokens, CONFIG) == (kept != text)
+    assert runs_away(tokenizer, tokens, text, CONFIG) == (kept != text)
     assert to_hypothesis(tokenizer, tokens, [-0.1] * len(tokens), CONFIG).text == kept
     assert len(without_runaway(tokenizer, tokens, CONFIG, len(tokens))) == len(tokens)
 
@@ -176,7 +176,7 @@ def test_guards_take_time_in_proportion_to_the_text() -> None:
         tokens = list(range(0x4E10, 0x4E10 + size))
         counting = Letters()
         tokenizer = cast(Tokenizer, counting)
-        assert not runs_away(tokenizer, tokens, CONFIG) and counting.decoded <= 200
+        assert not runs_away(tokenizer, tokens, "".join(map(chr, tokens)), CONFIG) and counting.decoded <= 200
         assert without_runaway(tokenizer, [*tokens, *[65, 66, 67] * 50], CONFIG) == [*tokens, 65, 66, 67]
         shares.append(counting.decoded / size)
     assert shares[1] <= shares[0] < 20

@@ -12,9 +12,11 @@ from nim4asr.audio.samples import Floats
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.prompt import tokens_after, tokens_before
-from nim4asr.recognition.fusion import PhonemeScorer, fused_scorer
+from nim4asr.recognition import fusion
+from nim4asr.recognition.fusion import fused_scorer
 from nim4asr.recognition.guards import runs_away
 from nim4asr.recognition.hypothesis import Hypothesis, to_hypothesis
+from nim4asr.recognition.phoneme_scorer import PhonemeScorer
 from nim4asr.recognition.search import Samples, TextSearch, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
 
@@ -69,16 +71,18 @@ def generated(
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
             scores = scores.clone()
             for row, tokens in enumerate(input_ids.tolist()):
-                away = runs_away(tokenizer, tokens, config)
+                text = tokenizer.decode(tokens)
+                away = runs_away(tokenizer, tokens, text, config)
                 if away or len(tokens) >= budget:
-                    gain = 0.0 if guide is None else float(guide.gains(tokens, [end])[0])
+                    gain = 0.0 if guide is None else guide.ending(text)
                     own = (-1e4 if away else max(float(scores[row, end]), -1e4)) + gain
                     scores[row] = -torch.inf
                     scores[row, end] = own
                 elif guide is not None:
-                    ids, values = guide.candidates(tokens, scores[row].numpy())
+                    found = guide.best([tokens], [text], [0.0], scores[[row]].numpy(), len(tokenizer))
                     scores[row] = -torch.inf
-                    scores[row, ids] = torch.from_numpy(values).float()
+                    for one in found:
+                        scores[row, one.token] = one.score
             return scores
 
     output: Any = llm.generate(
@@ -143,10 +147,24 @@ def test_each_sound_guides_its_own_beams(toy_checkpoint: Checkpoint, monkeypatch
     inputs = [prompt(toy_checkpoint, 6)] * 2
     sounds = [np.zeros((frames, 256), np.float32) for frames in (53, 55)]
 
-    def gains(guide: PhonemeScorer, written: list[int], candidates: list[int]) -> list[float]:
-        return [guide._weight * ((one == len(guide._log_probs)) - 1) for one in candidates]
+    wanted = {53: tokenizer.decode([53]), 55: tokenizer.decode([55])}
 
-    monkeypatch.setattr(PhonemeScorer, "gains", gains)
+    class Scorer(PhonemeScorer):
+        def __init__(self, log_probs: Floats, weight: float) -> None:
+            self.wanted, self.weight = wanted[len(log_probs)], weight
+
+        def begin(self, texts: Sequence[str]) -> Any:
+            self.texts = texts
+            return np.zeros(len(texts))
+
+        def gains(self, rows: Sequence[int], longer: Sequence[str | None]) -> Any:
+            right = [one == self.texts[row] + self.wanted for row, one in zip(rows, longer, strict=True)]
+            return self.weight * (np.array(right) - 1.0)
+
+        def ending(self, text: str) -> float:
+            return -self.weight
+
+    monkeypatch.setattr(fusion, "PhonemeScorer", Scorer)
 
     def texts(posteriors: Any = sounds, **options: Any) -> list[str]:
         config = DecodingConfig(**{"beam_size": 4, "phoneme_weight": 50.0, "candidates": 80, **options})

@@ -85,6 +85,37 @@ class Tokenizer:
         """
         return str(self._inner.decode(list(tokens), skip_special_tokens=True))
 
+    def grown(self, text: str, tokens: Sequence[int], token: int) -> str:
+        """The text of ``tokens`` and ``token`` behind them, given the ``text`` of ``tokens``: what ``decode``
+        says, without decoding all of it again.
+        """
+        if token not in self._pieces:
+            self._pieces[token] = self._piece(token)
+        piece = self._pieces[token]
+        # What half a character will be is not known; a decoder may treat the first token otherwise.
+        if piece is None or not text or text[-1] == "\ufffd":
+            return self.decode([*tokens, token])
+        return text + piece
+
+    def _piece(self, token: int) -> str | None:
+        """What ``token`` adds to a text that ends in whole characters; None if that depends on the text."""
+        added = set()
+        for before in self._anchors:
+            alone = self.decode(before)
+            whole = self.decode([*before, token])
+            added.add(whole[len(alone) :] if whole.startswith(alone) else "\ufffd")
+        piece = added.pop()
+        return None if added or "\ufffd" in piece else piece
+
+    @cached_property
+    def _anchors(self) -> list[list[int]]:
+        """The tokens of a few texts, for what another adds to them."""
+        return [self.encode(text) for text in ("a", "好", "a b,")]
+
+    @cached_property
+    def _pieces(self) -> dict[int, str | None]:
+        return {}
+
     def __len__(self) -> int:
         return int(self._inner.get_vocab_size())
 

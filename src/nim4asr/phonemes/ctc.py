@@ -1,6 +1,6 @@
 """Connectionist temporal classification: the greedy path, forced alignment, prefix probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from nim4asr.phonemes import BLANK
 
-# So many nats below the likeliest, a probability adds nothing to a sum.
-_NEGLIGIBLE = 40.0
-# So many frames are computed before it is asked whether the rest matters.
-_AT_ONCE = 64
+_NOTHING = 1e-30
+# An exponent that is not too large yet.
+_LARGEST = 600.0
 
 _Frames = NDArray[np.float64]
 
@@ -96,58 +95,82 @@ def alignment_cost(log_probs: NDArray[Any], best: NDArray[Any], labels: NDArray[
     return float(min(spent[states - 1], spent[states - 2]))
 
 
-def extend_prefixes(
-    log_probs: _Frames,
-    in_phoneme: _Frames,
-    in_blank: _Frames,
-    last: NDArray[np.int64],
-    label: NDArray[np.int64],
-) -> tuple[_Frames, _Frames, _Frames]:
-    """The forward variables (N, T + 1) of sequences that end in ``last`` (N,), with ``label`` (N,) after it,
-    and their log probabilities (N,) to be begun (Graves et al. 2006).
-
-    With e_t the log probability of entering the phoneme in frame t, and l_t, b_t those of staying in it and
-    in blank,
-
-        phoneme_(t+1) = log(exp(phoneme_t + l_t) + exp(e_t))
-        blank_(t+1) = log(exp(phoneme_t) + exp(blank_t)) + b_t
-
-    are linear recurrences, and so running sums once what each frame multiplies by is taken out.
+class Extended(NamedTuple):
+    """Label sequences that have grown: their forward variables (N, T + 1), and the log probabilities (N,) of
+    all that begins with each, and of it alone.
     """
-    rows, frames = len(label), len(log_probs)
-    phoneme, blank = np.full((rows, frames + 1), -np.inf), np.full((rows, frames + 1), -np.inf)
-    begun = np.full(rows, -np.inf)
-    # A sequence has ended with some probability in few of the frames; none of the others can count.
-    ended = np.maximum(in_phoneme[:, :-1], in_blank[:, :-1])
-    near = (ended >= ended.max(axis=1, initial=-np.inf, keepdims=True) - _NEGLIGIBLE).any(axis=0).nonzero()[0]
-    if not len(near):
-        return phoneme, blank, begun
-    # Between two equal phonemes there must be a blank.
-    between = (label == last)[:, None]
-    begin, last_near = int(near[0]), int(near[-1])
-    most = np.full(rows, -np.inf)
-    while begin < frames:
-        end = min(begin + _AT_ONCE, frames)
-        after = slice(begin + 1, end + 1)
-        staying, waiting = log_probs[begin:end, label].T, log_probs[begin:end, BLANK]
-        before = in_blank[:, begin:end]
-        entered = np.where(between, before, np.logaddexp(before, in_phoneme[:, begin:end])) + staying
-        begun = np.logaddexp(begun, np.logaddexp.reduce(entered, axis=1))
-        phoneme[:, begin : end + 1] = _recurrence(phoneme[:, begin], staying, entered)
-        blank[:, begin : end + 1] = _recurrence(blank[:, begin], waiting, phoneme[:, begin:end] + waiting)
-        begin = end
-        # Once nothing enters them any more and little of them is left, they are over.
-        now = np.maximum(phoneme[:, begin], blank[:, begin])
-        most = np.maximum(most, np.maximum(phoneme[:, after], blank[:, after]).max(axis=1))
-        if begin > last_near and bool((now < most - _NEGLIGIBLE).all()):
-            break
-    return phoneme, blank, begun
+
+    in_label: _Frames
+    in_blank: _Frames
+    begun: _Frames
+    alone: _Frames
 
 
-def _recurrence(start: _Frames, factors: _Frames, summands: _Frames) -> _Frames:
-    """x_(t+1) = log(exp(x_t + f_t) + exp(s_t)) from x_0 ``start`` (N,): (N, T + 1)."""
-    total = np.broadcast_to(np.cumsum(factors, axis=-1), summands.shape)
-    whole = np.concatenate([start[:, None], summands - total], axis=1)
-    np.logaddexp.accumulate(whole, axis=1, out=whole)
-    whole[:, 1:] += total
-    return whole
+class ForwardVariables:
+    """CTC's forward variables of label sequences over ``log_probs`` (T, labels), many at a time.
+
+    They are a sequence's probabilities to have ended, after so many frames, in its last label and in blank
+    (Graves et al. 2006), each divided by that of the likeliest path of any sequence up to there. So they need
+    no logarithms, and nothing vanishes that is within 700 nats of that path.
+    """
+
+    def __init__(self, log_probs: NDArray[Any]) -> None:
+        log_probs = np.asarray(log_probs, np.float64)
+        best = log_probs.max(axis=1, initial=-np.inf)
+        self._scale = np.concatenate([[0.0], np.cumsum(best)])
+        self._emissions = np.ascontiguousarray(np.exp(log_probs - best[:, None]).T)
+        # Who waits long in blank may still go on; who stays so long in a label that this costs 70 nats, not.
+        self._waiting = list(_products(self._emissions[BLANK : BLANK + 1], 0.0))
+        self._staying = list(_products(self._emissions[BLANK + 1 :], _NOTHING))
+
+    @property
+    def of_nothing(self) -> tuple[_Frames, _Frames]:
+        """The variables (T + 1,) of the empty sequence."""
+        waiting = np.concatenate([[1.0], np.cumprod(self._emissions[BLANK])])
+        return np.zeros_like(waiting), waiting
+
+    def extend(
+        self, in_label: _Frames, in_blank: _Frames, last: NDArray[np.int64], label: NDArray[np.int64]
+    ) -> Extended:
+        """The sequences with variables ``in_label`` and ``in_blank`` (N, T + 1) that end in ``last`` (N,),
+        each with a ``label`` (N,) more.
+        """
+        # Between two equal labels there must be a blank.
+        ended = np.where((label == last)[:, None], in_blank, in_blank + in_label)
+        entered = ended[:, :-1] * self._emissions[label]
+        stayed, left = np.zeros_like(in_label), np.zeros_like(in_blank)
+        stayed[:, 1:] = entered
+        for size, products in self._staying:
+            stayed[:, 1 + size :] += products[label - BLANK - 1, size:] * stayed[:, 1:-size]
+        left[:, 1:] = stayed[:, :-1] * self._emissions[BLANK]
+        for size, products in self._waiting:
+            left[:, 1 + size :] += products[:, size:] * left[:, 1:-size]
+        with np.errstate(divide="ignore"):
+            alone = np.log(stayed[:, -1] + left[:, -1]) + self._scale[-1]
+            begun = self._total(entered)
+        return Extended(stayed, left, begun, alone)
+
+    def _total(self, entered: _Frames) -> _Frames:
+        """The log probability (N,) to have entered in any frame."""
+        if not entered.shape[1]:
+            return np.full(len(entered), -np.inf)
+        # Relative to the frame in which most have entered.
+        peak = self._scale[1:][entered.argmax(axis=1)]
+        weights = np.exp(np.minimum(self._scale[1:] - peak[:, None], _LARGEST))
+        total: _Frames = np.log((entered * weights).sum(axis=1)) + peak
+        return total
+
+
+def _products(factors: _Frames, least: float) -> Iterator[tuple[int, _Frames]]:
+    """At each frame of ``factors`` (N, T) the product of the last 1, 2, 4, ..., while any is over ``least``.
+
+    With them x_t = a_t x_(t-1) + s_t is solved for all frames at once. After j rounds x_t holds what s
+    brought in its last 2^j frames; what the as many before these brought is in x, 2^j frames earlier, and is
+    to be multiplied by the a since then.
+    """
+    size, products = 1, factors
+    while size < factors.shape[1] and products.max() > least:
+        yield size, products
+        longer = np.zeros_like(products)
+        np.multiply(products[:, size:], products[:, :-size], out=longer[:, size:])
+        size, products = 2 * size, longer

@@ -1,12 +1,14 @@
 """English words to phonemes: the CMU dictionary, then word parts, then letter-to-sound rules."""
 
 import gzip
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nim4asr.phonemes.spelling import SpellingRules
 
@@ -23,6 +25,8 @@ _VOICELESS = frozenset("P T K F TH".split())
 _VOWELS = frozenset("aeiouy")
 # The longest word said as an acronym, letter by letter, when written in capitals.
 _LONGEST_ACRONYM = 6
+# The dictionary is searched by so many first bytes of a word at once: those of a 64-bit number.
+_INDEXED = 8
 # The longest that may be two words put together.
 _LONGEST_COMPOUND = 40
 
@@ -39,11 +43,16 @@ class Dictionary(Mapping[str, tuple[Phonemes, ...]]):
         self._starts = np.flatnonzero(np.frombuffer(b"\n" + text, np.uint8)[:-1] == ord("\n")).astype(
             np.int32
         )
+        self._beginnings = array("Q", _beginnings(text, self._starts).tobytes())
 
     def __getitem__(self, word: str) -> tuple[Phonemes, ...]:
         key = word.encode()
-        place = bisect_left(range(len(self)), key, key=self._word)
-        if place == len(self) or self._word(place) != key:
+        beginning = int.from_bytes(key[:_INDEXED].ljust(_INDEXED, b"\0"), "big")
+        # Those that begin alike are few.
+        place = bisect_left(self._beginnings, beginning)
+        after = bisect_right(self._beginnings, beginning, place)
+        place = bisect_left(range(after), key, place, key=self._word)
+        if place == after or self._word(place) != key:
             raise KeyError(word)
         line = self._text[self._starts[place] : self._text.index(b"\n", self._starts[place])].decode()
         return tuple(tuple(pronunciation.split()) for pronunciation in line.partition("\t")[2].split("|"))
@@ -57,6 +66,16 @@ class Dictionary(Mapping[str, tuple[Phonemes, ...]]):
     def _word(self, place: int) -> bytes:
         start = self._starts[place]
         return self._text[start : self._text.index(b"\t", start)]
+
+
+def _beginnings(text: bytes, starts: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """The first bytes of the word at each of ``starts``, as numbers in the words' order."""
+    letters = np.frombuffer(text + b"\t" * _INDEXED, np.uint8)[
+        starts[:, None] + np.arange(_INDEXED, dtype=np.int32)
+    ]
+    letters[np.logical_or.accumulate(letters == ord("\t"), axis=1)] = 0
+    numbers: NDArray[np.uint64] = letters.view(">u8")[:, 0].astype(np.uint64)
+    return numbers
 
 
 @cache

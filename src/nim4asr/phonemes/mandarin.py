@@ -5,7 +5,7 @@ Tone sandhi is not applied: a character keeps its dictionary tone, so that a nam
 wherever it stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import chain, product, zip_longest
 
@@ -104,28 +104,25 @@ def character_readings(character: str) -> tuple[Phonemes, ...]:
 
 
 @cache
-def _phrase_openings() -> frozenset[str]:
-    """The first two characters of every phrase that pypinyin knows."""
+def _phrase_openings() -> Mapping[str, int]:
+    """The first two characters of every phrase that pypinyin knows, and the length of the longest one."""
     from pypinyin.constants import PHRASES_DICT
 
-    return frozenset(phrase[:2] for phrase in PHRASES_DICT)
-
-
-@cache
-def _longest_phrase() -> int:
-    from pypinyin.constants import PHRASES_DICT
-
-    return max(map(len, PHRASES_DICT))
+    longest: dict[str, int] = {}
+    for phrase in PHRASES_DICT:
+        opening = phrase[:2]
+        longest[opening] = max(len(phrase), longest.get(opening, 0))
+    return longest
 
 
 def _phrase_end(text: str, start: int) -> int:
     """Where the longest dictionary phrase that begins at ``start`` ends; ``start`` if none does."""
     from pypinyin.constants import PHRASES_DICT
 
-    if text[start : start + 2] in _phrase_openings():
-        for end in range(min(len(text), start + _longest_phrase()), start + 1, -1):
-            if text[start:end] in PHRASES_DICT:
-                return end
+    longest = _phrase_openings().get(text[start : start + 2], 0)
+    for end in range(min(len(text), start + longest), start + 1, -1):
+        if text[start:end] in PHRASES_DICT:
+            return end
     return start
 
 
@@ -150,9 +147,12 @@ def read(text: str) -> list[Phonemes]:
 def settled(text: str) -> int:
     """How many characters of the run ``text`` will be read as they are now whatever characters follow."""
     start = 0
-    while start + _longest_phrase() <= len(text):
+    # The last character may be the first of a phrase that is still to come.
+    while start + 1 < len(text):
+        if start + _phrase_openings().get(text[start : start + 2], 0) > len(text):
+            break
         start = max(_phrase_end(text, start), start + 1)
-    return min(start, len(text))
+    return start
 
 
 def _read(text: str, ends: Sequence[int]) -> list[Phonemes]:

@@ -55,6 +55,9 @@ def _loop(sequence: Sequence[object], longest: int, copies: Callable[[int], int]
     none has.
     """
     for size in range(1, longest + 1):
+        # Most sequences do not end as they would have to.
+        if len(sequence) <= size or sequence[-1] != sequence[-1 - size]:
+            continue
         needed = size * copies(size)
         if len(sequence) >= needed and stretch(sequence[-needed:], size) == needed - size:
             return size
@@ -77,14 +80,10 @@ def text_runs_away(text: str, config: DecodingConfig) -> bool:
     return bool(_loop_of_characters(text, config)) or _impossible_word(text, config) > 0
 
 
-def runs_away(tokenizer: Tokenizer, tokens: Sequence[int], config: DecodingConfig) -> bool:
-    """Whether ``tokens`` end in a loop, of tokens or of the characters of their text, or in a word that is
-    none.
+def runs_away(tokenizer: Tokenizer, tokens: Sequence[int], text: str, config: DecodingConfig) -> bool:
+    """Whether ``tokens``, whose ``text`` is given, end in a loop, of tokens or of characters, or in a word
+    that is none.
     """
-    # What is at the end of the text is in its last tokens, for each has one character at least, but for
-    # halves of some.
-    tail = max(config.min_loop_characters * config.max_repeats, config.max_word_letters) + 8
-    text = tokenizer.decode(tokens[-tail:])
     return text_runs_away(text, config) or _token_loop(tokenizer, tokens, text, config) > 0
 
 

@@ -12,7 +12,7 @@ beams have ended and the worst of them is better than all that go on.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy as np
 from nim4asr.audio.samples import Floats
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.tokenizer import Tokenizer
-from nim4asr.recognition.fusion import FusedScorer
+from nim4asr.recognition.fusion import Continuation, FusedScorer, likeliest
 from nim4asr.recognition.guards import runs_away
 from nim4asr.runtime.network import KvCache, Network
 
@@ -55,6 +55,7 @@ class Beam:
 
     tokens: list[int]
     log_probs: list[float]
+    text: str
     score: float
     slot: int
 
@@ -81,7 +82,7 @@ class TextSearch:
         self._cache, self._tokenizer, self._config = cache, tokenizer, config
         self._slot, self._budget, self._width = slot, budget, beams
         self._scorer = scorer
-        self._running = [Beam(list(tokens), list(log_probs), 0.0, slot)]
+        self._running = [Beam(list(tokens), list(log_probs), tokenizer.decode(tokens), 0.0, slot)]
         self._ended: list[Beam] = []
         self.done = False
 
@@ -105,11 +106,14 @@ class TextSearch:
         """Free the forks."""
         for slot in {beam.slot for beam in self._running} - {self._slot}:
             self._cache.free(slot)
-        self._running = [Beam(beam.tokens, beam.log_probs, beam.score, self._slot) for beam in self._running]
+        self._running = [replace(beam, slot=self._slot) for beam in self._running]
 
     def _stopped(self, beam: Beam) -> bool:
         """Whether a guard ends the text, and without the token that would."""
-        return len(beam.tokens) >= self._budget or runs_away(self._tokenizer, beam.tokens, self._config)
+        return len(beam.tokens) >= self._budget or self._runs_away(beam)
+
+    def _runs_away(self, beam: Beam) -> bool:
+        return runs_away(self._tokenizer, beam.tokens, beam.text, self._config)
 
     def _accept_greedily(self, log_probs: Floats) -> None:
         (beam,) = self._running
@@ -119,69 +123,68 @@ class TextSearch:
         if self._scorer is None:
             token = int(log_probs.argmax())
         else:
-            ids, scores = self._scorer.candidates(beam.tokens, log_probs)
-            token = ids[int(scores.argmax())]
-        beam.tokens.append(token)
-        beam.log_probs.append(float(log_probs[token]))
+            token = self._scorer.best([beam.tokens], [beam.text], [0.0], log_probs[None], 1)[0].token
+        self._running = [self._grown(0, token, 0.0, log_probs[None], beam.slot)]
         self.done = token == self._tokenizer.end
 
     def _accept_beams(self, log_probs: Floats) -> None:
-        # (score, beam, token), the best first, of twice as many as there are beams: half of them may be ends.
-        found: list[tuple[float, int, int]] = []
-        stopped: dict[int, Beam] = {}
-        for row, (beam, own) in enumerate(zip(self._running, log_probs, strict=True)):
-            if self._stopped(beam):
-                stopped[row] = self._cut(beam, own)
-                found.append((stopped[row].score, row, _CUT))
-            else:
-                found += [(beam.score + score, row, token) for score, token in self._likeliest(beam, own)]
-        found.sort(key=lambda continuation: -continuation[0])
+        cut = {
+            row: self._cut(beam, own)
+            for row, (beam, own) in enumerate(zip(self._running, log_probs, strict=True))
+            if self._stopped(beam)
+        }
+        growing = [row for row in range(len(log_probs)) if row not in cut]
+        # The best first, twice as many as there are beams: half of them may be ends.
+        found = [Continuation(beam.score, row, _CUT) for row, beam in cut.items()]
+        if growing:
+            found += self._likeliest(growing, log_probs)
+        found.sort(key=lambda continuation: -continuation.score)
         found = found[: 2 * self._width]
         end = self._tokenizer.end
         for score, row, token in found[: self._width]:
             if token == _CUT:
-                self._ended.append(stopped[row])
+                self._ended.append(cut[row])
             elif token == end:
                 self._ended.append(self._grown(row, end, score, log_probs, _NOWHERE))
         self._ended = sorted(self._ended, key=lambda beam: -beam.score)[: self._width]
-        on = [continuation for continuation in found if continuation[2] not in (_CUT, end)][: self._width]
-        if not on or self._over(on[0][0]):
+        on = [one for one in found if one.token not in (_CUT, end)][: self._width]
+        if not on or self._over(on[0].score):
             self.done = True
             return
         self._reorder(on, log_probs)
 
-    def _likeliest(self, beam: Beam, log_probs: Floats) -> list[tuple[float, int]]:
-        """The best tokens that may follow, as many as can matter, each with what it adds to the score."""
-        if self._scorer is not None:
-            ids, scores = self._scorer.candidates(beam.tokens, log_probs)
+    def _likeliest(self, rows: Sequence[int], log_probs: Floats) -> list[Continuation]:
+        """What may become of the beams ``rows``: as many continuations as can matter."""
+        beams, most = [self._running[row] for row in rows], 2 * self._width
+        scores = [beam.score for beam in beams]
+        if self._scorer is None:
+            found = likeliest(scores, log_probs[rows], most)
         else:
-            most = min(2 * self._width, len(log_probs))
-            ids = np.argpartition(-log_probs, most - 1)[:most].tolist()
-            scores = log_probs[ids].astype(np.float64)
-        return list(zip(scores.tolist(), ids, strict=True))
+            written, texts = [beam.tokens for beam in beams], [beam.text for beam in beams]
+            found = self._scorer.best(written, texts, scores, log_probs[rows], most)
+        return [one._replace(row=rows[one.row]) for one in found]
 
     def _cut(self, beam: Beam, log_probs: Floats) -> Beam:
         """A text that a guard has ended."""
-        end = self._tokenizer.end
-        if runs_away(self._tokenizer, beam.tokens, self._config):
-            ending = _RUN_AWAY
-        else:
-            ending = max(float(log_probs[end]), _RUN_AWAY)
+        ending = _RUN_AWAY
+        if not self._runs_away(beam):
+            ending = max(float(log_probs[self._tokenizer.end]), _RUN_AWAY)
         if self._scorer is not None:
-            ending += float(self._scorer.gains(beam.tokens, [end])[0])
-        return Beam(beam.tokens, beam.log_probs, beam.score + ending, _NOWHERE)
+            ending += self._scorer.ending(beam.text)
+        return replace(beam, score=beam.score + ending, slot=_NOWHERE)
 
     def _grown(self, row: int, token: int, score: float, log_probs: Floats, slot: int) -> Beam:
         beam = self._running[row]
         own = float(log_probs[row, token])
-        return Beam([*beam.tokens, token], [*beam.log_probs, own], score, slot)
+        text = self._tokenizer.grown(beam.text, beam.tokens, token)
+        return Beam([*beam.tokens, token], [*beam.log_probs, own], text, score, slot)
 
     def _over(self, best_running: float) -> bool:
         if self._scorer is None or self._scorer.monotone:
             return bool(self._ended) and self._ended[0].score >= best_running
         return len(self._ended) == self._width and self._ended[-1].score >= best_running
 
-    def _reorder(self, on: Sequence[tuple[float, int, int]], log_probs: Floats) -> None:
+    def _reorder(self, on: Sequence[Continuation], log_probs: Floats) -> None:
         """Give each text that goes on a slot: the first one of a row keeps its slot, others fork it."""
         slots: list[int] = []
         taken: set[int] = set()

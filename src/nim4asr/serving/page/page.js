@@ -25,7 +25,7 @@ const player = new Player({ moved: movePlayhead, failed: () => status("not-playe
 const text = new Text($("text"), $("said"), {
   play: (time) => player.play(time),
   changed: () => {
-    $("empty").hidden = text.segments.length > 0;
+    showEmpty();
     $("downloads").hidden = $("actions").hidden = !text.done.length;
   },
 });
@@ -75,8 +75,10 @@ function wrong(...what) {
 // What went wrong, in the page's language: a key and its values.
 function reason(error) {
   const known = error.code && error.code in TEXTS.en;
+  if (/not audio|cut short/.test(error.message)) return ["unreadable"];
   if (error.code === "file_too_large") return ["file_too_large", error.message.match(/(\d+) MiB/)?.[1] ?? "?"];
-  return known ? [error.code] : ["refused", error.message];
+  // The file's name stands before it already.
+  return known ? [error.code] : ["refused", error.message.replace(/^\d+ bytes of audio: /, "")];
 }
 
 // --- What the page does -------------------------------------------------------
@@ -84,6 +86,10 @@ function reason(error) {
 function become(next) {
   mode = next;
   showMode();
+}
+
+function showEmpty() {
+  $("empty").hidden = mode !== "idle" || text.segments.length > 0;
 }
 
 function showMode() {
@@ -101,7 +107,7 @@ function showMode() {
     $("progress").hidden = true;
     note("progress");
   }
-  $("play").disabled = !player.ready;
+  showEmpty();
 }
 
 $("cancel").addEventListener("click", () => (mode === "reading" ? upload?.cancel() : live?.cancel()));
@@ -135,6 +141,7 @@ function movePlayhead() {
   $("playhead").hidden = !ready;
   $("playhead").style.transform = `translateX(${(time - start) * perSecond}px)`;
   $("time").textContent = clock(ready ? time : whole);
+  $("play").disabled = !ready;
   $("play").ariaPressed = String(player.playing);
   $("play").ariaLabel = say(player.playing ? "pause" : "play");
   track.ariaValueMax = whole.toFixed(1);
@@ -255,9 +262,8 @@ async function start() {
     if (session.canceled) return;
     session.cancel();
     become("idle");
-    const own = error.code ?? (error.name in TEXTS.en ? error.name : null);
     if (error.code === "unreachable") wrong(...(await whyNot()));
-    else wrong(...(own ? [own] : ["microphone", error.message]));
+    else wrong(...(error.name in TEXTS.en ? [error.name] : ["microphone", error.message]));
   }
 }
 
@@ -385,7 +391,6 @@ async function look(file, wanted) {
     await decode(file, sound, wanted);
     if (wanted()) heard();
   }
-  showMode();
   movePlayhead();
 }
 

@@ -38,6 +38,7 @@ export const TEXTS = {
     too_far_behind: "The server cannot keep up with the sound.",
     request_timeout: "The file did not come in time.",
     server_error: "The server failed; its log has the reason.",
+    unreadable: "this is no sound file that can be read, or it is cut short",
     refused: "{0}",
   },
   zh: {
@@ -77,6 +78,7 @@ export const TEXTS = {
     too_far_behind: "服务器跟不上声音的速度。",
     request_timeout: "文件没有及时传完。",
     server_error: "服务器出错，原因见其日志。",
+    unreadable: "不是可以读取的音频文件，或文件不完整",
     refused: "服务器拒绝了请求（{0}）",
   },
 };

@@ -442,3 +442,59 @@ def test_a_spool_that_is_closed_while_it_is_written(scratch: Path) -> None:
     spool._flush()
     spool.close()
     assert list(scratch.iterdir()) == []
+
+
+def test_events_with_segments_tell_words_and_how_far_it_is(nano: Running) -> None:
+    fields = [("model", "nano"), ("stream", "true"), ("include[]", "nim4.segment")]
+    status, text, _ = post(nano, *form(fields, CLIP))
+    rows = [json.loads(line.removeprefix("data: ")) for line in text.strip().split("\n\n")]
+    assert status == 200
+    assert [row["type"] for row in rows] == [
+        "transcript.text.delta",
+        "nim4.segment",
+        "nim4.transcript",
+        "transcript.text.done",
+    ]
+    _, whole, _ = post(
+        nano,
+        *form(
+            [
+                ("model", "nano"),
+                ("response_format", "verbose_json"),
+                ("timestamp_granularities[]", "segment"),
+                ("timestamp_granularities[]", "word"),
+            ],
+            CLIP,
+        ),
+    )
+    assert [rows[1]["segment"]] == whole["segments"] and rows[1]["words"] == whole["words"]
+    assert rows[2] == {"type": "nim4.transcript", "duration": whole["duration"], "truncated": False}
+    # Only as events.
+    status, row, _ = post(nano, *form([("model", "nano"), ("include[]", "nim4.segment")], CLIP))
+    assert status == 400 and "stream=true" in row["error"]["message"]
+
+
+def test_events_of_a_segment_come_while_the_next_is_still_read(
+    nano: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text that is there is not kept until a batch of segments is full."""
+    told, clip = threading.Event(), read_audio(CLIP_FOLDER / "zh-1.flac")
+    sound = np.concatenate([clip, np.zeros(20_000, np.float32)])
+
+    def talk(source: Any, warn: Any) -> Iterator[Any]:
+        for _ in range(2):
+            yield sound
+            wait_for(lambda: not nano.state.worker._segments)
+        assert told.wait(PATIENCE_S)
+        yield clip
+
+    monkeypatch.setattr("nim4asr.serving.worker.stream_audio", talk)
+    body, kind = form([("model", "nano"), ("stream", "true")], CLIP)
+    connection = http.client.HTTPConnection("127.0.0.1", nano.port, timeout=PATIENCE_S)
+    connection.request("POST", ROUTE, body, {"content-type": kind})
+    answer = connection.getresponse()
+    assert "他是中国人" in answer.readline().decode()
+    told.set()
+    assert answer.read().decode().count("delta") == 4
+    connection.close()
+    nano.settle()

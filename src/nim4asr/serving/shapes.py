@@ -35,11 +35,7 @@ def verbose_row(transcript: Transcript, granularities: Sequence[str]) -> dict[st
     if "segment" in granularities:
         row["segments"] = [segment_row(segment, i) for i, segment in enumerate(transcript.segments)]
     if "word" in granularities:
-        row["words"] = [
-            {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
-            for segment in transcript.segments
-            for word in segment.words
-        ]
+        row["words"] = [word for segment in transcript.segments for word in word_rows(segment)]
     return row
 
 
@@ -67,6 +63,14 @@ def segment_row(segment: Segment, number: int) -> dict[str, Any]:
         row["hints_used"] = list(segment.hints_used)
         row["names_at"] = list(map(list, segment.named))
     return row
+
+
+def word_rows(segment: Segment) -> list[dict[str, Any]]:
+    """The words of a segment with their times, in seconds."""
+    return [
+        {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
+        for word in segment.words
+    ]
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:

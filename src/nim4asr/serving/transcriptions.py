@@ -22,7 +22,14 @@ from nim4asr.serving.json_text import parsed_object, written
 from nim4asr.serving.lifecycle import call_in_loop
 from nim4asr.serving.openai_settings import names_of_prompt, voice_activity_of
 from nim4asr.serving.recordings import Recognition, Spool, recording_place
-from nim4asr.serving.shapes import TEXT_FORMATS, json_row, logprob_rows, verbose_row
+from nim4asr.serving.shapes import (
+    TEXT_FORMATS,
+    json_row,
+    logprob_rows,
+    segment_row,
+    verbose_row,
+    word_rows,
+)
 from nim4asr.serving.state import State, state_of
 from nim4asr.serving.worker import RecordingOptions
 from nim4asr.text.joining import addition
@@ -32,6 +39,8 @@ _KNOWN = {
     "file", "model", "response_format", "timestamp_granularities", "keywords", "hotwords", "prompt",
     "language", "languages", "temperature", "include", "chunking_strategy", "stream",
 }  # fmt: skip
+# Of `include`, beside OpenAI's: events with segments and their words.
+_SEGMENTS = "nim4.segment"
 # Names of fields without effect are told, so many and so much of each.
 _MOST_SHOWN, _LONGEST_SHOWN = 20, 80
 
@@ -43,6 +52,7 @@ class TranscriptionRequest:
     response_format: str
     granularities: tuple[str, ...]
     logprobs: bool
+    segments: bool
     stream: bool
     options: RecordingOptions
     ignored: tuple[str, ...]
@@ -151,10 +161,13 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     if "word" in granularities and response_format != "verbose_json":
         raise ApiError(400, "words come with response_format=verbose_json", param="timestamp_granularities")
     include = _several(fields, "include")
-    if not set(include) <= {"logprobs"}:
-        raise ApiError(400, "include knows logprobs alone", "unsupported_value", "include")
-    if include and response_format != "json":
+    if not set(include) <= {"logprobs", _SEGMENTS}:
+        raise ApiError(400, f"include knows logprobs and {_SEGMENTS}", "unsupported_value", "include")
+    if "logprobs" in include and response_format != "json":
         raise ApiError(400, "logprobs come with response_format=json", param="include")
+    stream = _flag(fields, "stream")
+    if _SEGMENTS in include and not stream:
+        raise ApiError(400, f"{_SEGMENTS} comes with stream=true", param="include")
     names, ignored = _names(fields)
     hints, index = state.hotwords.chosen(_single(fields, "hotwords"), names)
     ignored += [name for name in ("language", "languages", "temperature") if _several(fields, name)]
@@ -162,8 +175,9 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     return TranscriptionRequest(
         response_format,
         granularities,
-        bool(include),
-        _flag(fields, "stream"),
+        "logprobs" in include,
+        _SEGMENTS in include,
+        stream,
         RecordingOptions(hints, index, voice_activity),
         (*ignored, *unknown),
     )
@@ -175,8 +189,8 @@ class _EventStream(StreamingResponse):
     def __init__(self, state: State, asked: TranscriptionRequest, headers: Mapping[str, str]) -> None:
         self._state, self._asked = state, asked
         self._recognition: Recognition
-        # Segments, and what ends them: None, or an error.
-        self._found: asyncio.Queue[Segment | Exception | None] = asyncio.Queue()
+        # Segments, and what ends them: the whole, or an error.
+        self._found: asyncio.Queue[Segment | Transcript | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         super().__init__(
             self._rows(),
@@ -208,10 +222,10 @@ class _EventStream(StreamingResponse):
             watching.cancel()
 
     async def _watch(self) -> None:
-        outcome: Exception | None = None
+        outcome: Transcript | Exception
         try:
             async with self._state.lifecycle.until_closing():
-                await self._recognition.transcript()
+                outcome = await self._recognition.transcript()
         except Exception as error:
             outcome = error
         self._found.put_nowait(outcome)
@@ -220,7 +234,7 @@ class _EventStream(StreamingResponse):
         call_in_loop(self._loop, self._found.put_nowait, segment)
 
     async def _rows(self) -> AsyncIterator[str]:
-        text, logprobs = "", list[dict[str, Any]]()
+        text, logprobs, number = "", list[dict[str, Any]](), 0
         while isinstance(found := await self._found.get(), Segment):
             delta = addition(text, found.text)
             text += delta
@@ -230,10 +244,17 @@ class _EventStream(StreamingResponse):
                 logprobs += row["logprobs"]
             if delta:
                 yield _event(row)
-        if found is not None:
+            if self._asked.segments:
+                segment = segment_row(found, number)
+                yield _event({"type": _SEGMENTS, "segment": segment, "words": word_rows(found)})
+            number += 1
+        if isinstance(found, Exception):
             # The status is sent already: the error is an event, at which the SDKs raise.
             yield _event(as_api_error(found).body)
             return
+        if self._asked.segments:
+            row = {"duration": round(found.duration, 3), "truncated": bool(found.warnings)}
+            yield _event({"type": "nim4.transcript", **row})
         done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
         if self._asked.logprobs:
             done["logprobs"] = logprobs

@@ -399,8 +399,9 @@ class EngineWorker:
             for segment in cut_speech(blocks, config.voice_activity):
                 blocks.spoken()
                 seconds = segment.end - segment.start
-                while (
-                    under_way and sum(waiting for *_, waiting in under_way) + seconds > config.batch_seconds
+                while under_way and (
+                    under_way[0][0].done()
+                    or sum(waiting for *_, waiting in under_way) + seconds > config.batch_seconds
                 ):
                     yield under_way.popleft()[0].result()
                 tasks = as_tasks(segment, self.model.frontend)

@@ -183,3 +183,51 @@ def test_an_encoder_that_was_trained_in_chunks_streams_from_then_on(
     network.config = replace(config, chunks=ChunkScheme(8, 2))
     stage.finish(model)
     assert network.config.chunks == ChunkScheme(8, 2)
+
+
+class Scaled(nn.Module):
+    """An encoder of one weight, which hears half as much in chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor, chunks: Any = None) -> Any:
+        return features * self.weight * (1.0 if chunks is None else 0.5), lengths
+
+
+def test_frames_are_drawn_to_what_the_encoder_was() -> None:
+    logits = np.random.default_rng(0).standard_normal((2, 2, 5, PHONEMES)) * 2
+    lengths, targets = torch.tensor(LENGTHS), torch.tensor([1, 2, 3])
+    batch = SpeechBatch(
+        torch.tensor(logits, dtype=torch.float32),
+        lengths,
+        targets,
+        torch.tensor([2, 1]),
+        ("", ""),
+        ("a", "b"),
+        100,
+    )
+    stage = Pretraining(
+        LoopConfig(1, OptimizerConfig(1e-3)), dual_mode=True, distillation=20.0, ctc_share=0.0
+    )
+    encoder = Scaled()
+    objective = CrCtc(encoder, Head(), stage)  # type: ignore[arg-type]
+    with torch.no_grad():
+        encoder.weight.fill_(1.5)
+    terms = objective(batch, np.random.default_rng(0))
+    found = terms["distillation"]
+    # By the first view, whole, 1.5 - 1; by the second, in chunks, 0.75 - 1. Padding does not count.
+    sizes = [sum(float((view[row, :n] ** 2).sum()) for row, n in enumerate(LENGTHS)) for view in logits]
+    expected = (0.5**2 * sizes[0] + 0.25**2 * sizes[1]) / sum(sizes)
+    assert found.weight == 20.0 and float(found.count) == 1.0
+    assert found.total.item() == pytest.approx(expected, rel=1e-5)
+    # No other term moves the encoder, and no state holds the teacher.
+    gradients = [
+        torch.autograd.grad(terms[name].total, encoder.weight, retain_graph=True, allow_unused=True)[0]
+        for name in ("ctc", "consistency", "distillation")
+    ]
+    assert not gradients[0] and not gradients[1] and gradients[2]
+    assert set(objective.state_dict()) == {"encoder.weight"}
+    with pytest.raises(ValueError, match="ctc_share"):
+        Pretraining(stage.loop, ctc_share=1.5)

@@ -13,8 +13,18 @@ phoneme's. (Ours; the paper of CR-CTC sums both over an utterance and takes the 
 chunks a frame may see are drawn for each batch: the whole utterance for half of them, else a chunk of 4
 to 25 frames. In ``dual_mode`` (Yu et al. 2021) view a sees the whole utterance in every batch and view b
 chunks, so that the live encoder learns from the one that hears everything, by the same equation.
+
+An encoder that has heard much before this stage is to keep what it knows, and learn to do without the frames
+to come. With ``distillation`` the frames x of every view are drawn to the frames y that the encoder made of
+the whole utterance when the stage began:
+
+    loss + distillation * sum |x - y|^2 / sum |y|^2,      sums over all frames of the batch
+
+Few hours and small batches give a CTC gradient of much noise; ``ctc_share`` of it reaches the encoder, all of
+it the head.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -76,11 +86,17 @@ class Pretraining(SpeechStage):
     chunks: ChunkSampling = field(default_factory=ChunkSampling)
     dual_mode: bool = False
     """Whether one view sees whole utterances and the other chunks; ``full_context_share`` is not asked."""
+    distillation: float = 0.0
+    """The weight of the frames' distance to those of the encoder as it was, which heard whole utterances."""
+    ctc_share: float = 1.0
+    """How much of the gradient of CTC and of the consistency reaches the encoder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dual_mode and self.views != 2:
             raise ValueError("dual_mode needs two views, one of whole utterances and one of chunks")
+        if self.distillation < 0 or not 0 <= self.ctc_share <= 1:
+            raise ValueError("distillation must not be negative, and ctc_share must be from 0 to 1")
 
     def work(self) -> Work:
         """The encoder and the phoneme head, in every view."""
@@ -109,11 +125,22 @@ class CrCtc(Objective[HeardBatch]):
     def __init__(self, encoder: Encoder, phoneme_head: PhonemeHead, config: Pretraining) -> None:
         super().__init__()
         self.encoder, self.phoneme_head, self.config = encoder, phoneme_head, config
+        # In a tuple it is no part of this module, and none of what a state holds.
+        self._teacher: tuple[Encoder, ...] = ()
+        if config.distillation:
+            self._teacher = (copy.deepcopy(encoder).requires_grad_(False).eval(),)
 
     def forward(self, batch: HeardBatch, random: Generator) -> LossTerms:
-        """``ctc`` and, with two views, ``consistency``."""
-        views, size = batch.views, len(batch.texts)
+        """``ctc``, with two views ``consistency``, and ``distillation`` where it has a weight."""
         frames, lengths = self._encode(batch, random)
+        share = self.config.ctc_share
+        terms = self._phoneme_terms(batch, share * frames + (1 - share) * frames.detach(), lengths)
+        if self._teacher and isinstance(batch, SpeechBatch):
+            terms["distillation"] = self._distance(batch, frames, lengths)
+        return terms
+
+    def _phoneme_terms(self, batch: HeardBatch, frames: Tensor, lengths: Tensor) -> dict[str, LossTerm]:
+        views, size = batch.views, len(batch.texts)
         log_probs = self.phoneme_head(frames).float()
         phonemes = batch.target_lengths.sum()
         targets, target_lengths = batch.targets.repeat(views), batch.target_lengths.repeat(views)
@@ -126,6 +153,18 @@ class CrCtc(Objective[HeardBatch]):
         divergence = divergence + functional.kl_div(second, first.detach(), reduction="none", log_target=True)
         consistency = (divergence.sum(-1) * valid).sum() / 2
         return {"ctc": ctc, "consistency": LossTerm(consistency, phonemes, self.config.consistency_weight)}
+
+    def _distance(self, batch: SpeechBatch, frames: Tensor, lengths: Tensor) -> LossTerm:
+        """Of ``frames`` (V * B, T', D) to the teacher's, a batch."""
+        (teacher,) = self._teacher
+        teacher.to(frames.device)
+        with torch.no_grad():
+            features, counts = batch.features.flatten(0, 1), batch.lengths.repeat(batch.views)
+            wanted, _ = teacher(features, counts, None)
+        valid = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+        away = ((frames - wanted).float().square().sum(-1) * valid).sum()
+        size = (wanted.float().square().sum(-1) * valid).sum()
+        return LossTerm(away / size, torch.ones(()), self.config.distillation)
 
     def _encode(self, batch: HeardBatch, random: Generator) -> tuple[Tensor, Tensor]:
         """The frames of all views, one after the other: (V * B, T', D), and how many each has."""

@@ -38,6 +38,7 @@ from nim4asr.serving.errors import ApiError, EndedError, as_api_error
 from nim4asr.serving.formats import RATES
 from nim4asr.serving.lifecycle import call_in_loop
 from nim4asr.serving.logs import SESSIONS
+from nim4asr.serving.models import Lease
 from nim4asr.serving.state import State
 from nim4asr.serving.worker import LiveStream
 
@@ -122,6 +123,7 @@ class LiveConnection(Generic[Message]):
         # Set when a reason to wait with more sound may have gone.
         self._room = asyncio.Event()
         self._stream: LiveStream | None = None
+        self._lease: Lease | None = None
         self._generation, self._rate = 0, SAMPLE_RATE
         self._seconds = 0.0
         self._speech_ended_at: float | None = None
@@ -178,9 +180,10 @@ class LiveConnection(Generic[Message]):
         sample_rate: int = SAMPLE_RATE,
         names: Sequence[str] = (),
         hotwords: str | None = None,
+        model: str | None = None,
     ) -> None:
-        """Open a stream, in the place of the one before. Raises ``InputError`` or ``ApiError`` if it cannot
-        be.
+        """Open a stream of ``model`` (default: the server's first), in the place of the one before. Raises
+        ``InputError`` or ``ApiError`` if it cannot be.
         """
         if type(sample_rate) is not int or sample_rate not in RATES:
             raise ApiError(400, f"expected a sample rate of {RATES[0]} to {RATES[-1]} Hz", "invalid_value")
@@ -191,7 +194,8 @@ class LiveConnection(Generic[Message]):
         def on_events(events: list[Event]) -> None:
             call_in_loop(self._loop, self._events.put_nowait, (generation, events))
 
-        opening = self._state.worker.open(
+        self._lease = await self._state.lease(model)
+        opening = self._lease.worker.open(
             on_events, config, sample_rate=sample_rate, hints=hints, hotwords=index
         )
         try:
@@ -256,13 +260,20 @@ class LiveConnection(Generic[Message]):
         await told.wait()
         if self._stream is stream:
             self._stream = None
+            self._give_back()
 
     def drop(self) -> None:
         """Forget the stream."""
         if self._stream is not None:
             self._stream.drop()
         self._stream = None
+        self._give_back()
         self._room.set()
+
+    def _give_back(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
+        self._lease = None
 
     async def _served(
         self, protocol: LiveProtocol, writing: "asyncio.Task[None]", hearing: "asyncio.Task[None]"

@@ -3,7 +3,7 @@
 A protocol is a ``LiveProtocol``: how its client is read, how events are written for it, and how it ends. A
 ``LiveConnection`` runs it, and holds for all of them what a session may take:
 
-    client ── Wire.receive ──> LiveProtocol.converse ── feed, commit ──> the engine's thread
+    client ── Wire.receive ──> LiveProtocol.converse ── feed, commit ──> the listener's thread
     client <── Wire.send ── outbox <── LiveProtocol.rows <── events, in order
 
 - Sound is fed in slices of half a second, and only while little of it waits; until then the client is not
@@ -37,13 +37,13 @@ from nim4asr.serving.admission import Place
 from nim4asr.serving.errors import ApiError, EndedError, as_api_error
 from nim4asr.serving.formats import RATES
 from nim4asr.serving.lifecycle import call_in_loop
+from nim4asr.serving.listening import LiveStream
 from nim4asr.serving.logs import SESSIONS
 from nim4asr.serving.models import Lease
 from nim4asr.serving.state import State
-from nim4asr.serving.worker import LiveStream
 
 Message = TypeVar("Message")
-# Sound goes to the engine's thread in pieces of so many seconds.
+# Sound goes to the listener's thread in pieces of so many seconds.
 _SLICE_S = 0.5
 # So much may lie in the outbox, in characters or bytes, before the session waits for its client.
 _OUTBOX_BYTES = 256 << 10

@@ -19,8 +19,8 @@ from nim4asr.serving.access import Client
 from nim4asr.serving.admission import Place
 from nim4asr.serving.errors import ApiError
 from nim4asr.serving.models import Lease
+from nim4asr.serving.reading import RecordingLimits, RecordingOptions
 from nim4asr.serving.state import State
-from nim4asr.serving.worker import RecordingLimits, RecordingOptions
 
 # What is smaller stays in memory.
 _IN_MEMORY = 1 << 20

@@ -21,10 +21,10 @@ from nim4asr.serving.errors import ApiError, as_api_error, shown
 from nim4asr.serving.json_text import parsed_object, written
 from nim4asr.serving.lifecycle import call_in_loop
 from nim4asr.serving.openai_settings import names_of_prompt, voice_activity_of
+from nim4asr.serving.reading import RecordingOptions
 from nim4asr.serving.recordings import Recognition, Spool, recording_place
 from nim4asr.serving.shapes import TEXT_FORMATS, json_row, logprob_rows, verbose_row
 from nim4asr.serving.state import State, state_of
-from nim4asr.serving.worker import RecordingOptions
 from nim4asr.text.joining import addition
 
 FORMATS = ("json", "verbose_json", *TEXT_FORMATS)

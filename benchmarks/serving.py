@@ -33,7 +33,7 @@ from nim4asr.audio.samples import SAMPLE_RATE, Floats
 
 BLOCK_S = 0.1
 PAUSE_S = 1.2
-PATIENCE_S = 300.0
+PATIENCE_S = 1800.0
 
 
 def main() -> None:

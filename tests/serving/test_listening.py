@@ -102,14 +102,14 @@ def test_where_all_cannot_be_heard_together_each_is_alone(
     worker: EngineWorker, monkeypatch: pytest.MonkeyPatch, clip: Floats
 ) -> None:
     streams = [stream_of(worker, monkeypatch) for _ in range(3)]
-    genuine = listening.judge_together
+    genuine = listening.heard_together
 
     def failing(frontends: Any) -> Any:
         if len(frontends) > 1 or frontends[0] is streams[1].frontend:
             raise RuntimeError("no memory")
         return genuine(frontends)
 
-    monkeypatch.setattr(listening, "judge_together", failing)
+    monkeypatch.setattr(listening, "heard_together", failing)
     errors: list[Exception | None] = [None] * 3
     for stream in streams:
         feed(stream, clip)
@@ -117,6 +117,21 @@ def test_where_all_cannot_be_heard_together_each_is_alone(
         for number, heard in enumerate(listen(streams)):
             errors[number] = errors[number] or heard.error
     assert [type(error) for error in errors] == [type(None), RuntimeError, type(None)]
+
+
+def test_sound_that_one_cannot_judge_is_lost_to_nobody_else(
+    worker: EngineWorker, monkeypatch: pytest.MonkeyPatch, clip: Floats
+) -> None:
+    streams = [stream_of(worker, monkeypatch) for _ in range(3)]
+    monkeypatch.setattr(streams[1].frontend, "judge", lambda probabilities: 1 / 0)
+    tasks: list[list[Any]] = [[] for _ in streams]
+    for stream in streams:
+        feed(stream, clip)
+        stream.commit()
+    while any(stream.work for stream in streams):
+        for number, heard in enumerate(listen(streams)):
+            tasks[number] += [type(task) for task in heard.tasks]
+    assert tasks[0] == tasks[2] and SpeechEnd in tasks[0] and tasks[1] == []
 
 
 def test_neither_thread_waits_for_the_other(
@@ -132,14 +147,14 @@ def test_neither_thread_waits_for_the_other(
     # The listener stands still: the engine works meanwhile.
     wait_for(lambda: len(events.texts) == 3)
     go, entered = threading.Event(), threading.Event()
-    genuine = listening.judge_together
+    genuine = listening.heard_together
 
     def slow(frontends: Any) -> Any:
         entered.set()
         assert go.wait(PATIENCE_S)
         return genuine(frontends)
 
-    monkeypatch.setattr(listening, "judge_together", slow)
+    monkeypatch.setattr(listening, "heard_together", slow)
     feed(stream, clip)
     assert entered.wait(PATIENCE_S)
     assert worker.transcribe(CLIP, PLAIN).result(PATIENCE_S).text == "他是中国人"

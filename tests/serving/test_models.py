@@ -1,15 +1,20 @@
 """Several models in one server: loaded when asked for, unloaded when idle, replaced while sessions go on."""
 
 import json
+import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.sync.client import connect
 
 from nim4asr.errors import InputError
+from nim4asr.model.folder import ModelFolder
 from nim4asr.runtime.network import Model
 from nim4asr.serving.application import create_app, replace_model
 from nim4asr.serving.configuration import ServerConfig
@@ -17,6 +22,7 @@ from nim4asr.serving.errors import ApiError
 from nim4asr.serving.models import Lease, Models
 from nim4asr.serving.worker import EngineWorker
 from serving.conftest import PATIENCE_S, Log, Running, running, wait_for
+from serving.ending import Command
 from serving.test_application import ask, form
 from serving.test_realtime import CLIP, UPDATE, append, send, until
 from serving.test_transcriptions import ROUTE
@@ -276,3 +282,23 @@ def test_names_on_the_command_line(given: Any, expected: Any) -> None:
             named()
     else:
         assert named() == expected
+
+
+@pytest.mark.slow
+def test_files_that_have_changed_are_loaded_at_sighup(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(ModelFolder.open("nano").path, folder)
+    with Command("--model", f"own={folder}") as command:
+        server: Any = command
+
+        def after(sentence: str) -> None:
+            said = len(command.lines)
+            command.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: any(sentence in line for line in command.lines[said:]))
+            assert transcribe_by(server, "own")[1]["text"] == "他是中国人"
+
+        config = folder / "config.json"
+        os.utime(config, (1, 1))
+        after("the model own was replaced")
+        config.write_text("{")
+        after("the model own stays as it was")

@@ -2,7 +2,7 @@
 
 A segment begins, chunks of its features become complete, it ends. None of it needs the network, so a front
 end may run in another thread while the network is busy. The front ends of many streams share the calls of the
-voice detector (``judge_together``).
+voice detector (``heard_together``).
 """
 
 from collections.abc import Sequence
@@ -92,14 +92,16 @@ class StreamFrontend:
         Raises ``InputError`` for invalid samples; none of them are then heard.
         """
         self.take(samples)
-        return judge_together([self])[0]
+        return self.judge(heard_together([self])[0])
 
     def take(self, samples: Samples) -> None:
         """Keep ``samples``, to be judged: ``feed`` in two steps. Raises as ``feed`` does."""
         self.endpointer.take(self._resampler.feed(self._array(samples)))
 
     def judge(self, probabilities: Floats) -> list[Task]:
-        """The tasks that what was taken completes, by the ``probabilities`` of speech in it."""
+        """The tasks that what was taken completes, by the ``probabilities`` of speech in its windows, which
+        ``heard_together`` gives.
+        """
         return self._tasks(self.endpointer.judge(probabilities))
 
     def configure(self, voice_activity: VoiceActivityConfig) -> None:
@@ -170,8 +172,9 @@ class StreamFrontend:
         return [FeatureChunk(left, frames, last=True)]
 
 
-def judge_together(frontends: Sequence[StreamFrontend]) -> list[list[Task]]:
-    """The tasks that what each has taken completes; the voice detector hears all of them at once."""
+def heard_together(frontends: Sequence[StreamFrontend]) -> list[Floats]:
+    """The probabilities of speech in what each has taken; the voice detector hears all of them at once. If
+    that fails, none of it has been heard.
+    """
     endpointers = [frontend.endpointer for frontend in frontends]
-    found = probabilities_together([(one.detector, one.unheard) for one in endpointers])
-    return [frontend.judge(row) for frontend, row in zip(frontends, found, strict=True)]
+    return probabilities_together([(one.detector, one.unheard) for one in endpointers])

@@ -14,6 +14,7 @@ from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.errors import ApiError
 from nim4asr.serving.json_text import written
 from nim4asr.serving.keys import Key, named
+from nim4asr.serving.logs import LOG
 from nim4asr.serving.secret_tokens import NO_KEY, PREFIX, read
 
 # How browsers, which cannot set headers of a WebSocket, send their key as a subprotocol.
@@ -75,7 +76,15 @@ class Access:
         self._keys = tuple(keys)
 
     def check(self, connection: HTTPConnection) -> Client:
-        """The client. Raises ``ApiError`` 401 for a missing or a wrong key."""
+        """The client, whose name the log of its request gets. Raises ``ApiError`` 401 for a missing or a
+        wrong key.
+        """
+        client = self._checked(connection)
+        if client.name:
+            connection.scope.setdefault(LOG, {})["client"] = client.name
+        return client
+
+    def _checked(self, connection: HTTPConnection) -> Client:
         given = _key_of(connection)
         if given is not None and given.startswith(PREFIX) and connection.scope["type"] == "websocket":
             return self._with_secret(given, connection)

@@ -55,8 +55,9 @@ class ServerConfig:
     """A client that does not read what it is sent for so long is let go."""
     max_backlog_s: float = 30.0
     """A client is not read from while so much of its sound waits to be recognized."""
-    finish_s: float = 15.0
-    """A session that is ended has so long to get the text of what was said."""
+    finish_s: float = 60.0
+    """A session that is ended gets the text of what was said, for as long as some of it is recognized in so
+    much time."""
     audio_s_per_minute: float = 0.0
     """Seconds of sound that a key, or an address, may send in a minute; 0 is any."""
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nim4asr.audio import voice_detector
+from nim4asr.audio.samples import Floats
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.errors import OverloadedError
 from nim4asr.recognition.engine import StreamHandle
 from nim4asr.recognition.events import Event
-from nim4asr.recognition.frontend import Mark, Samples, StreamFrontend, Task, judge_together
+from nim4asr.recognition.frontend import Mark, Samples, StreamFrontend, Task, heard_together
 from nim4asr.serving.logs import SERVER
 
 if TYPE_CHECKING:
@@ -254,62 +255,63 @@ def listen(streams: Sequence[LiveStream]) -> list[Heard]:
     """A round: some of the work of each stream, and what it found. An error is one stream's own."""
     found = [Heard(stream) for stream in streams]
     for heard in found:
-        _guarded(heard, _take)
+        _guarded(_take, heard)
     # What was taken before an error is heard all the same.
     taken = [heard for heard in found if heard.seconds]
     try:
-        judged = judge_together([heard.stream.frontend for heard in taken])
+        probabilities: Sequence[Floats | None] = heard_together([one.stream.frontend for one in taken])
     except Exception:
-        for heard in taken:
-            _guarded(heard, _judge_alone)
-    else:
-        for heard, tasks in zip(taken, judged, strict=True):
-            heard.tasks += tasks
+        # Each alone.
+        probabilities = [None] * len(taken)
+    for heard, own in zip(taken, probabilities, strict=True):
+        _guarded(_judge, heard, own)
     for heard in found:
         if heard.error is None:
-            _guarded(heard, _end_round)
+            _guarded(_end_round, heard)
     return found
 
 
-def _guarded(heard: Heard, act: Callable[[Heard], None]) -> None:
+def _guarded(act: Callable[..., None], heard: Heard, *given: object) -> None:
     try:
-        act(heard)
+        act(heard, *given)
     except Exception as error:
         heard.error = heard.error or error
         heard.stream.over = True
 
 
+def _next(stream: LiveStream, *kinds: type[_Work]) -> _Work | None:
+    """The next work of a stream, if it is of one of ``kinds``. Whoever drops the stream may clear it at any
+    moment.
+    """
+    try:
+        return stream.work.popleft() if isinstance(stream.work[0], kinds) else None
+    except IndexError:
+        return None
+
+
 def _take(heard: Heard) -> None:
     """Take sound of a stream, until it is enough or something else is to be done."""
     stream = heard.stream
-    # It ends with an ``IndexError`` where there is no more, or the stream was dropped meanwhile.
-    with suppress(IndexError):
-        while heard.seconds < _ROUND_S:
-            if stream.over:
-                # It has failed or was finished: nothing is done for it any more.
-                stream.work.clear()
-            if not isinstance(work := stream.work[0], _Feed):
-                return
-            stream.work.popleft()
-            stream.frontend.take(work.samples)
-            heard.seconds += work.seconds
+    if stream.over:
+        # It has failed or was finished: nothing is done for it any more.
+        stream.work.clear()
+    while heard.seconds < _ROUND_S and isinstance(work := _next(stream, _Feed), _Feed):
+        stream.frontend.take(work.samples)
+        heard.seconds += work.seconds
 
 
-def _judge_alone(heard: Heard) -> None:
-    heard.tasks += judge_together([heard.stream.frontend])[0]
+def _judge(heard: Heard, probabilities: Floats | None) -> None:
+    """What the sound that was taken means, by the ``probabilities`` of speech in it."""
+    frontend = heard.stream.frontend
+    if probabilities is None:
+        (probabilities,) = heard_together([frontend])
+    heard.tasks += frontend.judge(probabilities)
 
 
 def _end_round(heard: Heard) -> None:
     """Do what is to be done after the sound that was taken: one thing, if it is anything but more sound."""
     stream = heard.stream
-    try:
-        work = stream.work[0]
-        if isinstance(work, _Feed):
-            return
-        stream.work.popleft()
-    except IndexError:
-        return
-    match work:
+    match _next(stream, _Commit, _Configure, _Hint, _Finish):
         case _Commit(token):
             heard.tasks += [*stream.frontend.commit(), Mark(token)]
         case _Configure(voice_activity):

@@ -17,6 +17,7 @@ A protocol is a ``LiveProtocol``: how its client is read, how events are written
 """
 
 import asyncio
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -126,6 +127,8 @@ class LiveConnection(Generic[Message]):
         self._lease: Lease | None = None
         self._generation, self._rate = 0, SAMPLE_RATE
         self._seconds = 0.0
+        # Lists of events that have been told.
+        self._heard = 0
         self._speech_ended_at: float | None = None
 
     async def run(self, protocol: LiveProtocol) -> None:
@@ -323,11 +326,15 @@ class LiveConnection(Generic[Message]):
         """Tell what was said until now; the error to end with."""
         concluding = asyncio.create_task(protocol.conclude())
         try:
-            await asyncio.wait(
-                {concluding, writing, hearing},
-                timeout=self._config.finish_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            # On a busy machine it may take long, and is not lost for that.
+            left, done = math.inf, set[asyncio.Task[None]]()
+            while not done and (now := self._left) < left:
+                left = now
+                done, _ = await asyncio.wait(
+                    {concluding, writing, hearing},
+                    timeout=self._config.finish_s,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
         finally:
             concluding.cancel()
             await asyncio.gather(concluding, return_exceptions=True)
@@ -337,6 +344,12 @@ class LiveConnection(Generic[Message]):
                     raise error
                 return as_api_error(error)
         return ended
+
+    @property
+    def _left(self) -> float:
+        """How much there is to be done of what was said: seconds of sound, and less what has been told."""
+        waiting = 0.0 if self._stream is None else self._stream.waiting_s
+        return waiting - self._heard
 
     async def _closed(
         self, protocol: LiveProtocol, error: ApiError | None, writing: "asyncio.Task[None]"
@@ -363,6 +376,7 @@ class LiveConnection(Generic[Message]):
                 item.set()
                 continue
             generation, events = item
+            self._heard += 1
             self._measure(generation, events)
             for row in protocol.rows(generation, events):
                 self.post(row)

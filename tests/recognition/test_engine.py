@@ -13,7 +13,7 @@ from nim4asr.recognition.events import Event, Failed, Final, SpeechEnded
 from nim4asr.recognition.frontend import FeatureChunk, StreamFrontend
 from nim4asr.recognition.hinting import HintPolicy
 from nim4asr.recognition.offline import Recognizer
-from nim4asr.recognition.recording import Recording
+from nim4asr.recognition.recording import as_tasks
 from nim4asr.recognition.streaming import Stream
 from nim4asr.runtime.network import Model
 from nim4asr.runtime.torch_network import torch_model
@@ -200,7 +200,8 @@ def test_who_has_just_spoken_is_heard_again_before_any_recording(
 ) -> None:
     model, config = torch_model(toy_checkpoint), StreamingConfig("final", final_context="whole")
     engine = Engine(model)
-    recording = Recording(engine, segments_of(speech, 30), RecognitionConfig(), HintPolicy())
+    batch = [as_tasks(segment, model.frontend) for segment in segments_of(speech, 30)]
+    recorded = engine.open_batch(RecognitionConfig(), HintPolicy(), batch)
     handles = [engine.open(config) for _ in range(2)]
     for handle in handles:
         handle.feed(talks[0])
@@ -218,7 +219,6 @@ def test_who_has_just_spoken_is_heard_again_before_any_recording(
         if again:
             held_up += len(unheard)
             assert all(stream.waiting_s for stream in unheard)
-        recording.take(events)
         for handle, before in zip(handles, waiting, strict=True):
             said[handle] += events.get(handle, [])
             # What is heard again is nothing that waits.
@@ -227,7 +227,8 @@ def test_who_has_just_spoken_is_heard_again_before_any_recording(
     for handle in handles:
         assert rounded(said[handle]) == rounded(alone(model, talks[0], config))
         assert len([e for e in said[handle] if isinstance(e, Final)]) == 2
-    recording.drop()
+    for one in recorded:
+        engine.drop(one)
     engine.step()
     assert engine.slots_in_use == 0
 
@@ -322,8 +323,8 @@ def test_a_recording_holds_a_live_stream_up_for_one_segment_at_a_time(
 ) -> None:
     model = torch_model(toy_checkpoint)
     engine = Engine(model)
-    config = RecognitionConfig()
-    recording = Recording(engine, segments_of(speech, 12), config, HintPolicy())
+    batch = [as_tasks(segment, model.frontend) for segment in segments_of(speech, 12)]
+    recorded = engine.open_batch(RecognitionConfig(), HintPolicy(), batch)
     handle = engine.open()
     encoded: list[int] = []
     genuine = model.network.encode
@@ -335,24 +336,29 @@ def test_a_recording_holds_a_live_stream_up_for_one_segment_at_a_time(
     model.network.encode = counting  # type: ignore[method-assign]
     handle.feed(talks[0])
     handle.finish()
-    live: list[Event] = []
-    found = []
-    while handle.busy or not recording.done:
-        events = engine.step()
-        live += events.get(handle, [])
-        found += recording.take(events)
-    assert rounded(live) == rounded(alone(model, talks[0]))
+    said = drained(engine, [handle, *recorded])
+    assert rounded(said[handle]) == rounded(alone(model, talks[0]))
     # While the stream was open, one segment a step; all that are left when it has gone, together.
     assert encoded[:8] == [1] * 8 and sum(encoded) == 12
     alone_found = Recognizer(torch_model(toy_checkpoint)).recognize(segments_of(speech, 12))
-    assert [one.text for one in found] == [one.text for one in alone_found]
-    assert [one.start for one in found] == [10.0 * number for number in range(12)]
+    finals = [[event for event in said[one] if isinstance(event, Final)] for one in recorded]
+    assert [final.segment.text for (final,) in finals] == [one.text for one in alone_found]
 
 
-def test_a_recording_given_up_leaves_nothing_behind(model: Model, speech: Floats) -> None:
+def test_batches_are_not_mixed(toy_checkpoint: Checkpoint, speech: Floats) -> None:
+    """What a batch is padded to does not hang on who else is there."""
+    model = torch_model(toy_checkpoint)
     engine = Engine(model)
-    recording = Recording(engine, segments_of(speech, 4), RecognitionConfig(), HintPolicy())
+    encoded: list[list[int]] = []
+    genuine = model.network.encode
+
+    def counting(features: Any, chunks: Any) -> Any:
+        encoded.append([len(one) for one in features])
+        return genuine(features, chunks)
+
+    model.network.encode = counting  # type: ignore[method-assign]
+    tasks = [as_tasks(segment, model.frontend) for segment in segments_of(speech, 5)]
+    for batch in (tasks[:3], tasks[3:]):
+        engine.open_batch(RecognitionConfig(), HintPolicy(), batch)
     engine.step()
-    recording.drop()
-    assert recording.done and engine.step() == {}
-    assert engine.slots_in_use == 0
+    assert encoded == [[len(chunk.features) for _, chunk, _ in batch] for batch in (tasks[:3], tasks[3:])]

@@ -6,13 +6,14 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from nim4asr.runtime.loading import load
 from nim4asr.runtime.network import Model
@@ -23,7 +24,7 @@ from nim4asr.serving.running import Listening, Server, server
 from nim4asr.serving.state import State
 
 # However busy the machine is; what is waited for comes at once on a quiet one.
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 class Running:
@@ -52,8 +53,10 @@ def running(
     lists: HotwordLists | None = None,
     tls: tuple[Path, Path] = (None, None),  # type: ignore[assignment]
     drain_s: float = 5.0,
+    others: Mapping[str, Any] | None = None,
+    app: Starlette | None = None,
 ) -> Iterator[Running]:
-    app = create_app(model, config or ServerConfig(), hotwords=lists)
+    app = app or create_app(model, config or ServerConfig(), hotwords=lists, others=others)
     serving = server(app, Listening(port=0, certificate=tls[0], private_key=tls[1], drain_s=drain_s))
     started = threading.Event()
     genuine = serving.startup

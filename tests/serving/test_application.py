@@ -15,8 +15,9 @@ from nim4asr.hotwords.names import Name
 from nim4asr.serving.access import Client
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.hotword_lists import HotwordLists
+from nim4asr.serving.keys import Key
 from nim4asr.serving.logs import JsonRows
-from serving.conftest import Log, Running
+from serving.conftest import PATIENCE_S, Log, Running
 
 CLIP = (CLIP_FOLDER / "zh-1.flac").read_bytes()
 
@@ -32,7 +33,7 @@ def form(fields: list[tuple[str, str]], file: bytes | None = CLIP) -> tuple[byte
 
 def ask(server: Running, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
     """Status, JSON (or text) and headers of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         response = connection.getresponse()
@@ -244,3 +245,14 @@ def test_ten_thousand_damaged_requests_end_in_no_500(nano: Running) -> None:
     connection.close()
     assert sum(statuses.values()) > 9000 and max(statuses) < 500, statuses
     assert transcribe(nano)[1]["text"] == "他是中国人"
+
+
+def test_rows_of_the_log_name_the_key_and_never_hold_it(serve: Callable[..., Any], log: Log) -> None:
+    with serve(ServerConfig(keys=(Key("sk-secret", "alice"),))) as server:
+        assert ask(server, "GET", "/v1/models", authorization="Bearer sk-secret")[0] == 200
+        assert ask(server, "GET", "/v1/models", authorization="Bearer sk-wrong")[0] == 401
+        assert transcribe(server, authorization="Bearer sk-secret")[0] == 200
+        log.wait(lambda record: getattr(record, "row", {}).get("route") == "/v1/audio/transcriptions")
+    rows = [record.row for record in log.records if hasattr(record, "row")]
+    assert [row.get("client") for row in rows] == ["alice", None, "alice"]
+    assert not any("sk-" in JsonRows().format(record) for record in log.records)

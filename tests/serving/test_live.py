@@ -240,7 +240,7 @@ def test_sound_is_fed_in_small_pieces_and_only_as_much_as_is_heard(
     wait.
     """
     state, pieces, waiting = states(max_backlog_s=3.0), list[float](), list[float]()
-    from nim4asr.serving.worker import LiveStream
+    from nim4asr.serving.listening import LiveStream
 
     genuine = LiveStream.feed
 
@@ -378,8 +378,7 @@ def test_a_client_that_goes_while_its_session_waits(
         if when == "chosen":
             monkeypatch.setattr(State, "chosen", never)
         elif when == "open":
-            state.worker._openers.submit(release.wait, PATIENCE_S)
-            state.worker._openers.submit(release.wait, PATIENCE_S)
+            state.worker.submit(lambda: release.wait(PATIENCE_S))
             reached.set()
         else:
             name = {"feed": "_wait_for_room", "finish": "finish"}[when]

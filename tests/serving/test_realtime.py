@@ -20,7 +20,7 @@ from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.serving.configuration import ServerConfig
-from nim4asr.serving.worker import LiveStream
+from nim4asr.serving.listening import LiveStream
 from serving.conftest import PATIENCE_S, Log, Running
 from serving.test_application import ask
 

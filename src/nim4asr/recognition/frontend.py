@@ -1,9 +1,11 @@
 """One stream's front end: samples in, and out of them, in order, what the network is to do.
 
 A segment begins, chunks of its features become complete, it ends. None of it needs the network, so a front
-end may run in another thread while the network is busy.
+end may run in another thread while the network is busy. The front ends of many streams share the calls of the
+voice detector (``heard_together``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,7 @@ from nim4asr.audio.voice_activity import (
     VoiceActivityConfig,
     Voiced,
 )
+from nim4asr.audio.voice_detector import probabilities_together
 from nim4asr.errors import InputError
 
 
@@ -79,7 +82,7 @@ class StreamFrontend:
         self._acoustics, self._size = acoustics, size
         self._channels = channels
         self._resampler = Resampler(rate, channels)
-        self._endpointer = Endpointer(voice_activity)
+        self.endpointer = Endpointer(voice_activity)
         self._stream = acoustics.stream()
         self._features = acoustics.nothing
 
@@ -88,21 +91,32 @@ class StreamFrontend:
 
         Raises ``InputError`` for invalid samples; none of them are then heard.
         """
-        return self._tasks(self._endpointer.feed(self._resampler.feed(self._array(samples))))
+        self.take(samples)
+        return self.judge(heard_together([self])[0])
+
+    def take(self, samples: Samples) -> None:
+        """Keep ``samples``, to be judged: ``feed`` in two steps. Raises as ``feed`` does."""
+        self.endpointer.take(self._resampler.feed(self._array(samples)))
+
+    def judge(self, probabilities: Floats) -> list[Task]:
+        """The tasks that what was taken completes, by the ``probabilities`` of speech in its windows, which
+        ``heard_together`` gives.
+        """
+        return self._tasks(self.endpointer.judge(probabilities))
 
     def configure(self, voice_activity: VoiceActivityConfig) -> None:
         """Judge what comes from now on by ``voice_activity``."""
-        self._endpointer.configure(voice_activity)
+        self.endpointer.configure(voice_activity)
 
     def commit(self) -> list[Task]:
         """End the open segment here."""
-        return self._tasks(self._endpointer.commit())
+        return self._tasks(self.endpointer.commit())
 
     def finish(self) -> list[Task]:
         """End the stream, and with it the open segment."""
         silence = np.zeros(0 if self._channels == 1 else (0, self._channels), np.float32)
-        rest = self._endpointer.feed(self._resampler.feed(silence, last=True))
-        return self._tasks([*rest, *self._endpointer.finish()])
+        rest = self.endpointer.feed(self._resampler.feed(silence, last=True))
+        return self._tasks([*rest, *self.endpointer.finish()])
 
     def _array(self, samples: Samples) -> NDArray[np.generic]:
         if isinstance(samples, memoryview) and samples.itemsize > 1:
@@ -156,3 +170,11 @@ class StreamFrontend:
             left = np.zeros((clock.window(self._size), left.shape[1]), np.float32)
             left[: len(self._features)] = self._features
         return [FeatureChunk(left, frames, last=True)]
+
+
+def heard_together(frontends: Sequence[StreamFrontend]) -> list[Floats]:
+    """The probabilities of speech in what each has taken; the voice detector hears all of them at once. If
+    that fails, none of it has been heard.
+    """
+    endpointers = [frontend.endpointer for frontend in frontends]
+    return probabilities_together([(one.detector, one.unheard) for one in endpointers])

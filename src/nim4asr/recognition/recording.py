@@ -1,86 +1,60 @@
-"""A recording under way: its segments go into an engine as there is room, and come out recognized, in
-order.
+"""A recording under way: its segments go into an engine in batches, and come out recognized, in order.
+
+There is one driver, ``in_batches``, for whoever has an engine of their own (``recognized``) and for a server,
+whose recordings share the engine of another thread: both make the same batches of the same recording.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from nim4asr.acoustics.frontend import Frontend
 from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.audio.voice_activity import EndReason, SpeechSegment
 from nim4asr.recognition.configuration import RecognitionConfig
-from nim4asr.recognition.engine import Engine, StreamHandle
-from nim4asr.recognition.events import Event, Failed, Final
+from nim4asr.recognition.engine import Engine, SegmentTasks, StreamHandle
+from nim4asr.recognition.events import Failed, Final
 from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd, SpeechStart
 from nim4asr.recognition.hinting import HintPolicy
 from nim4asr.recognition.result import Segment
 
+# Begins to recognize a batch; the calls wait for its segments, one each, and raise what they failed by.
+Begin = Callable[[Sequence[SegmentTasks]], Sequence[Callable[[], Segment]]]
 
-class Recording:
-    """Speech ``segments`` on their way through ``engine``, at most ``config.batch_seconds`` of them at a
-    time.
 
-    Between two steps of the engine, ``take`` what the last one brought. While others step the engine, this is
-    how a server recognizes files; ``recognized`` does it for a caller who has nothing else to do.
+def in_batches(
+    segments: Iterable[SpeechSegment], frontend: Frontend, batch_seconds: float, begin: Begin
+) -> Iterator[Segment]:
+    """What is said in each of the ``segments``, one after the other as they are done.
+
+    At most ``batch_seconds`` of speech are under way, padding included: the longest row times the number of
+    rows. Whenever the first of them is done, ``begin`` gets those that fit into its place.
     """
+    under_way: deque[tuple[Callable[[], Segment], float]] = deque()
+    batch: list[SegmentTasks] = []
+    lengths: list[float] = []
 
-    def __init__(
-        self,
-        engine: Engine,
-        segments: Iterable[SpeechSegment],
-        config: RecognitionConfig,
-        hinting: HintPolicy,
-    ) -> None:
-        self._engine, self._config, self._hinting = engine, config, hinting
-        self._segments = iter(segments)
-        self._next: SpeechSegment | None = next(self._segments, None)
-        self._under_way: deque[tuple[StreamHandle, float]] = deque()
-        self._found: dict[StreamHandle, Segment] = {}
-        self._fill()
+    def begun() -> None:
+        if batch:
+            under_way.extend(zip(begin(batch), lengths, strict=True))
+            batch.clear()
+            lengths.clear()
 
-    @property
-    def done(self) -> bool:
-        """Whether every segment has come out."""
-        return self._next is None and not self._under_way
-
-    def take(self, events: Mapping[StreamHandle, Sequence[Event]]) -> list[Segment]:
-        """The segments that are recognized and next in order, now that ``events`` are known.
-
-        Raises what a segment failed by.
-        """
-        for handle, _ in self._under_way:
-            for event in events.get(handle, ()):
-                if isinstance(event, Failed):
-                    raise event.error
-                if isinstance(event, Final):
-                    self._found[handle] = event.segment
-        ready: list[Segment] = []
-        while self._under_way and self._under_way[0][0] in self._found:
-            ready.append(self._found.pop(self._under_way.popleft()[0]))
-        self._fill()
-        return ready
-
-    def drop(self) -> None:
-        """Give up what is under way."""
-        for handle, _ in self._under_way:
-            self._engine.drop(handle)
-        self._under_way.clear()
-        self._next = None
-
-    def _fill(self) -> None:
-        """Open segments while they fit: a batch is as large as its longest row, times its rows."""
-        while self._next is not None:
-            seconds = len(self._next.samples) / SAMPLE_RATE
-            longest = max([seconds, *(other for _, other in self._under_way)])
-            if self._under_way and (len(self._under_way) + 1) * longest > self._config.batch_seconds:
-                return
-            tasks = as_tasks(self._next, self._engine.model.frontend)
-            handle = self._engine.open_segment(self._config, self._hinting, *tasks)
-            self._under_way.append((handle, seconds))
-            self._next = next(self._segments, None)
+    for segment in segments:
+        seconds = len(segment.samples) / SAMPLE_RATE
+        while under_way or batch:
+            others = [*(other for _, other in under_way), *lengths]
+            if (len(others) + 1) * max(seconds, *others) <= batch_seconds:
+                break
+            begun()
+            yield under_way.popleft()[0]()
+        batch.append(as_tasks(segment, frontend))
+        lengths.append(seconds)
+    begun()
+    while under_way:
+        yield under_way.popleft()[0]()
 
 
-def as_tasks(segment: SpeechSegment, frontend: Frontend) -> tuple[SpeechStart, FeatureChunk, SpeechEnd]:
+def as_tasks(segment: SpeechSegment, frontend: Frontend) -> SegmentTasks:
     """A whole segment as the engine's tasks."""
     features = frontend(segment.samples)
     chunk = FeatureChunk(features, frontend.clock.output_length(len(features)), last=True)
@@ -90,10 +64,33 @@ def as_tasks(segment: SpeechSegment, frontend: Frontend) -> tuple[SpeechStart, F
 def recognized(
     engine: Engine, segments: Iterable[SpeechSegment], config: RecognitionConfig, hinting: HintPolicy
 ) -> Iterator[Segment]:
-    """What is said in each segment, one after the other as they are done."""
-    recording = Recording(engine, segments, config, hinting)
+    """What is said in each segment, one after the other as they are done, by an engine that does nothing
+    else. Raises what a segment failed by.
+    """
+    found: dict[StreamHandle, Segment | Exception] = {}
+    open_: list[StreamHandle] = []
+
+    def begin(batch: Sequence[SegmentTasks]) -> list[Callable[[], Segment]]:
+        handles = engine.open_batch(config, hinting, batch)
+        open_.extend(handles)
+        return [lambda handle=handle: wait(handle) for handle in handles]  # type: ignore[misc]
+
+    def wait(handle: StreamHandle) -> Segment:
+        while handle not in found:
+            for other, events in engine.step().items():
+                for event in events:
+                    if isinstance(event, Failed):
+                        found[other] = event.error
+                    elif isinstance(event, Final):
+                        found[other] = event.segment
+        open_.remove(handle)
+        outcome = found.pop(handle)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
     try:
-        while not recording.done:
-            yield from recording.take(engine.step())
+        yield from in_batches(segments, engine.model.frontend, config.batch_seconds, begin)
     finally:
-        recording.drop()
+        for handle in open_:
+            engine.drop(handle)

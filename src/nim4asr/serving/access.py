@@ -5,14 +5,17 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from starlette.requests import HTTPConnection
 
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.errors import ApiError
+from nim4asr.serving.json_text import written
 from nim4asr.serving.keys import Key, named
+from nim4asr.serving.logs import LOG
+from nim4asr.serving.secret_tokens import NO_KEY, PREFIX, read
 
 # How browsers, which cannot set headers of a WebSocket, send their key as a subprotocol.
 KEY_PROTOCOL = "openai-insecure-api-key."
@@ -29,6 +32,8 @@ class Client:
     name: str = ""
     """The key's name; nothing without one, for logs hold no addresses."""
     key: Key | None = None
+    session: str = ""
+    """Settings that its live session begins with, as JSON: of a client secret."""
     local: bool = False
     """Whether it is on this machine, without a key: then there is nobody to share with."""
 
@@ -71,10 +76,20 @@ class Access:
         self._keys = tuple(keys)
 
     def check(self, connection: HTTPConnection) -> Client:
-        """The client. Raises ``ApiError`` 401 for a missing or a wrong key."""
-        if not self._keys:
-            return Client.of_address(connection.client.host if connection.client else "local")
+        """The client, whose name the log of its request gets. Raises ``ApiError`` 401 for a missing or a
+        wrong key.
+        """
+        client = self._checked(connection)
+        if client.name:
+            connection.scope.setdefault(LOG, {})["client"] = client.name
+        return client
+
+    def _checked(self, connection: HTTPConnection) -> Client:
         given = _key_of(connection)
+        if given is not None and given.startswith(PREFIX) and connection.scope["type"] == "websocket":
+            return self._with_secret(given, connection)
+        if not self._keys:
+            return _by_address(connection)
         if given is None:
             raise ApiError(401, "this server needs an API key: Authorization: Bearer KEY", "invalid_api_key")
         # All of them, so that the time does not tell which one was near.
@@ -83,6 +98,17 @@ class Access:
         if not matches:
             raise ApiError(401, "the API key is not one of this server's", "invalid_api_key")
         return Client.of_key(matches[0])
+
+    def _with_secret(self, given: str, connection: HTTPConnection) -> Client:
+        secret = read(given, self._keys or (NO_KEY,), time.time())
+        if secret is not None:
+            session = written(secret.session)
+            return replace(
+                Client.of_key(secret.key) if self._keys else _by_address(connection), session=session
+            )
+        if not self._keys:
+            return _by_address(connection)
+        raise ApiError(401, "the client secret is none of this server's, or is over", "invalid_api_key")
 
     def admit(self, client: Client) -> None:
         """Let a client go on. Raises ``ApiError`` 429 when it has used up what it may send in a minute."""
@@ -118,6 +144,10 @@ class Access:
         while len(self._allowances) > _MOST_CLIENTS:
             self._allowances.popitem(last=False)
         return left
+
+
+def _by_address(connection: HTTPConnection) -> Client:
+    return Client.of_address(connection.client.host if connection.client else "local")
 
 
 def _key_of(connection: HTTPConnection) -> str | None:

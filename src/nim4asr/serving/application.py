@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 
 from starlette.applications import Starlette
@@ -20,12 +21,15 @@ from nim4asr.runtime.network import Model
 from nim4asr.serving.access import Access
 from nim4asr.serving.adapters import adapters
 from nim4asr.serving.admission import Admission
+from nim4asr.serving.client_secrets import client_secrets
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.errors import ApiError
 from nim4asr.serving.hotword_lists import HotwordLists
 from nim4asr.serving.lifecycle import Lifecycle
+from nim4asr.serving.logs import SERVER
 from nim4asr.serving.metrics import Metrics
 from nim4asr.serving.middleware import BodyLimit, Errors, RequestLog
+from nim4asr.serving.models import Models
 from nim4asr.serving.origins import OwnPages
 from nim4asr.serving.realtime import realtime
 from nim4asr.serving.routes import health, hotword_list, hotword_lists, metrics, model, models, ready
@@ -33,6 +37,10 @@ from nim4asr.serving.state import State
 from nim4asr.serving.transcriptions import transcriptions, translations
 from nim4asr.serving.worker import EngineWorker
 
+# What loads a model, and how it recognizes recordings.
+Loader = Callable[[], tuple[Model, RecognitionConfig | None]]
+# How often it is looked for models that nobody uses, in seconds.
+_UNLOAD_S = 30.0
 PAGE = files("nim4asr.serving") / "page"
 # The page loads nothing from elsewhere, and nothing else may put it into a frame.
 _PAGE_HEADERS = {
@@ -50,30 +58,35 @@ def create_app(
     *,
     recognition: RecognitionConfig | None = None,
     hotwords: HotwordLists | None = None,
+    others: Mapping[str, Loader] | None = None,
 ) -> Starlette:
     """An application that serves ``model_``; its engine's thread starts with it and ends with its
-    lifespan.
+    lifespan. ``others`` are models by name that are loaded when they are asked for.
     """
     config = config or ServerConfig()
     worker = EngineWorker(model_, recognition, max_recordings=config.max_recordings)
+    makes = {name: partial(_worker, load, config) for name, load in (others or {}).items()}
+    models_ = Models(config.model_name, worker, makes, config.unload_s)
     lifecycle, access = Lifecycle(), Access(config)
-    admission = Admission(config, lifecycle, lambda: worker.late_s)
+    admission = Admission(config, lifecycle, lambda: models_.late_s)
     state = State(
-        worker,
+        models_,
         config,
         access,
         admission,
         hotwords or HotwordLists(),
-        Metrics(worker, admission),
+        Metrics(models_, admission),
         lifecycle,
     )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        unloading = asyncio.create_task(_unload(models_))
         yield
+        unloading.cancel()
         lifecycle.close()
-        # It waits for its threads, and they may have to be heard here.
-        await asyncio.to_thread(worker.close)
+        # They wait for their threads, which may have to be heard here.
+        await asyncio.to_thread(models_.close)
 
     middleware = [
         Middleware(RequestLog, metrics=state.metrics),
@@ -101,6 +114,7 @@ def create_app(
             Route("/v1/hotwords", hotword_lists),
             Route("/v1/hotwords/{name}", hotword_list, methods=["GET", "PUT", "DELETE"]),
             WebSocketRoute("/v1/realtime", realtime),
+            Route("/v1/realtime/client_secrets", client_secrets, methods=["POST"]),
             Route("/health", health),
             Route("/ready", ready),
             Route("/metrics", metrics),
@@ -114,6 +128,26 @@ def create_app(
     )
     app.state.nim4 = state
     return app
+
+
+def replace_model(app: Starlette, name: str, load: Loader) -> None:
+    """Serve what is new under ``name`` with the model that ``load`` loads; sessions go on with the one they
+    have. Raises what ``load`` raises, and then nothing has changed.
+    """
+    state: State = app.state.nim4
+    state.models.replace(name, partial(_worker, load, state.config))
+
+
+def _worker(load: Loader, config: ServerConfig) -> EngineWorker:
+    model, recognition = load()
+    return EngineWorker(model, recognition, max_recordings=config.max_recordings)
+
+
+async def _unload(models: Models) -> None:
+    while True:
+        await asyncio.sleep(_UNLOAD_S)
+        for name in await asyncio.to_thread(models.unload_idle):
+            SERVER.info("the model %s was unloaded: nobody has used it for a while", name)
 
 
 async def page(request: Request) -> Response:

@@ -16,9 +16,11 @@ class ServerConfig:
     """Limits and access of a server; what is over a limit is refused with a status and a sentence."""
 
     model_name: str = "nano"
-    """The name of the model, in ``/v1/models`` and in requests."""
+    """The name of the first model, in ``/v1/models`` and in requests."""
     aliases: tuple[str, ...] = ()
     """Other names for it, for clients with a fixed list of models."""
+    unload_s: float = 600.0
+    """A model that is not the first is unloaded when nobody has used it for so long."""
     keys: Collection[Key | str] = ()
     """API keys; without any, everyone who reaches the server may use it."""
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
@@ -53,8 +55,9 @@ class ServerConfig:
     """A client that does not read what it is sent for so long is let go."""
     max_backlog_s: float = 30.0
     """A client is not read from while so much of its sound waits to be recognized."""
-    finish_s: float = 15.0
-    """A session that is ended has so long to get the text of what was said."""
+    finish_s: float = 60.0
+    """A session that is ended gets the text of what was said, for as long as some of it is recognized in so
+    much time."""
     audio_s_per_minute: float = 0.0
     """Seconds of sound that a key, or an address, may send in a minute; 0 is any."""
 
@@ -64,13 +67,9 @@ class ServerConfig:
             raise ValueError("a server needs room for one stream, one recording and one byte")
         times = (
             self.max_duration_s, self.max_silence_s, self.max_session_s, self.max_idle_s, self.max_stall_s,
-            self.max_backlog_s, self.max_late_s, self.finish_s,
+            self.max_backlog_s, self.max_late_s, self.finish_s, self.unload_s,
         )  # fmt: skip
         if not all(time > 0 for time in times) or not self.audio_s_per_minute >= 0:
             raise ValueError("the limits of a server must be positive")
         if not 0 < self.client_share <= 1:
             raise ValueError("a client's share lies between 0 and 1")
-
-    def is_model(self, name: str) -> bool:
-        """Whether ``name`` is the model's, or one of its aliases."""
-        return name == self.model_name or name in self.aliases

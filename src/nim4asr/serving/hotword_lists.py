@@ -1,5 +1,9 @@
 """Hotword lists that the server keeps, by name: in memory, and in a folder if it has one.
 
+Several servers may share the folder: each looks there whenever a list is asked for, so that what one was
+given the others have. A file becomes another one in one move, and sessions go on with the list that they
+began with.
+
 ``GET /v1/hotwords`` lists them, ``PUT /v1/hotwords/NAME`` uploads or replaces one, ``DELETE`` removes it. A
 request or a session names one and may lay names of its own on top.
 """
@@ -41,30 +45,37 @@ class HotwordList:
 
 
 class HotwordLists:
-    """The lists, usable from any thread."""
+    """The lists, usable from any thread; asking for one may read it from the folder."""
 
     def __init__(self, folder: Path | None = None, lists: Mapping[str, Path] | None = None) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
-        # Held while a list changes in memory and in the folder: they say the same.
-        self._writing = threading.Lock()
+        # Held while a list changes in memory or in the folder: they say the same.
+        self._lock = threading.RLock()
         self._lists: dict[str, HotwordList] = {}
+        # Of each list that is from the folder, what its file was when it was read.
+        self._stamps: dict[str, tuple[int, ...]] = {}
+        # Files that could not be read, which is said once.
+        self._unreadable: dict[str, tuple[int, ...]] = {}
+        for name, path in (lists or {}).items():
+            self._lists[_checked(name)] = HotwordList(name, HotwordIndex.load(path), int(time.time()))
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(folder.glob("*.db")):
                 if _NAME.fullmatch(path.stem):
-                    self._keep(path.stem, HotwordIndex.load(path), int(path.stat().st_mtime))
-        for name, path in (lists or {}).items():
-            self._keep(_checked(name), HotwordIndex.load(path), int(time.time()))
+                    self._read(path.stem)
 
     def all(self) -> list[HotwordList]:
         """All lists, by their names."""
         with self._lock:
+            there = [] if self._folder is None else [path.stem for path in self._folder.glob("*.db")]
+            for name in {*there, *self._stamps}:
+                self._refresh(name)
             return [self._lists[name] for name in sorted(self._lists)]
 
     def get(self, name: str) -> HotwordList:
         """The list of that name. Raises ``ApiError`` 404 if there is none."""
         with self._lock:
+            self._refresh(name)
             found = self._lists.get(name)
         if found is None:
             raise ApiError(
@@ -95,17 +106,21 @@ class HotwordLists:
                 index.verify()
             except InputError as error:
                 raise InputError(str(error).replace(str(path), name)) from None
-        with self._writing:
-            return self._keep(name, self._saved(name, index), int(time.time()))
+        with self._lock:
+            if self._folder is None:
+                self._lists[name] = HotwordList(name, index, int(time.time()))
+            else:
+                self._save(name, index)
+            return self._lists[name]
 
     def delete(self, name: str) -> None:
         """Remove a list. Raises ``ApiError`` 404 if there is none."""
-        with self._writing:
+        with self._lock:
             self.get(name)
             if self._folder is not None:
-                (self._folder / f"{_checked(name)}.db").unlink(missing_ok=True)
-            with self._lock:
-                self._lists.pop(name, None)
+                self._path(name).unlink(missing_ok=True)
+            self._lists.pop(name, None)
+            self._stamps.pop(name, None)
 
     def chosen(self, name: str | None, names: Sequence[str]) -> tuple[tuple[str, ...], HotwordIndex | None]:
         """Hints and an index for a request: ``names`` outright while they fit into a prompt, listened for
@@ -123,31 +138,56 @@ class HotwordLists:
         index.add(Name(name) for name in unique)
         return (), index
 
-    def _saved(self, name: str, index: HotwordIndex) -> HotwordIndex:
-        """``index`` as the folder has it now, if there is one. Raises ``ApiError`` 507 if it cannot be
+    def _path(self, name: str) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{name}.db"
+
+    def _save(self, name: str, index: HotwordIndex) -> None:
+        """Put ``index`` into the folder, and have it as it is there. Raises ``ApiError`` 507 if it cannot be
         written.
         """
-        if self._folder is None:
-            return index
-        place = self._folder / f"{name}.db"
         try:
-            with locked(place):
-                index.save(place)
-            return HotwordIndex.load(place)
+            with locked(self._path(name)):
+                index.save(self._path(name))
+            self._read(name)
         except (InputError, OSError) as error:
             # Neither the list nor the client is at fault, and where the folder is, is nothing to tell.
             SERVER.error("a list cannot be kept", exc_info=error)
             raise ApiError(
-                507,
-                "the server cannot keep a list now: it has no room on its disk, or no right",
-                "server_error",
+                507, "the server cannot keep a list now: no room on its disk, or no right", "server_error"
             ) from None
 
-    def _keep(self, name: str, index: HotwordIndex, created: int) -> HotwordList:
-        kept = HotwordList(name, index, created)
-        with self._lock:
-            self._lists[name] = kept
-        return kept
+    def _read(self, name: str) -> None:
+        path = self._path(name)
+        stamp = _stamp(path)
+        index = HotwordIndex.load(path)
+        self._lists[name] = HotwordList(name, index, int(path.stat().st_mtime))
+        self._stamps[name] = stamp
+
+    def _refresh(self, name: str) -> None:
+        """Have the list as the folder has it now, in which another server may have changed it. A file that
+        cannot be read, for it is being copied, changes nothing.
+        """
+        if self._folder is None or not _NAME.fullmatch(name):
+            return
+        try:
+            stamp = _stamp(self._path(name))
+        except OSError:
+            if self._stamps.pop(name, None) is not None:
+                del self._lists[name]
+            return
+        if stamp in (self._stamps.get(name), self._unreadable.get(name)):
+            return
+        try:
+            self._read(name)
+        except (InputError, OSError) as error:
+            self._unreadable[name] = stamp
+            SERVER.warning("the list %s in the folder cannot be read (%s)", name, error)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _checked(name: str) -> str:

@@ -3,7 +3,7 @@
 A protocol is a ``LiveProtocol``: how its client is read, how events are written for it, and how it ends. A
 ``LiveConnection`` runs it, and holds for all of them what a session may take:
 
-    client ── Wire.receive ──> LiveProtocol.converse ── feed, commit ──> the engine's thread
+    client ── Wire.receive ──> LiveProtocol.converse ── feed, commit ──> the listener's thread
     client <── Wire.send ── outbox <── LiveProtocol.rows <── events, in order
 
 - Sound is fed in slices of half a second, and only while little of it waits; until then the client is not
@@ -17,6 +17,7 @@ A protocol is a ``LiveProtocol``: how its client is read, how events are written
 """
 
 import asyncio
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -37,12 +38,13 @@ from nim4asr.serving.admission import Place
 from nim4asr.serving.errors import ApiError, EndedError, as_api_error
 from nim4asr.serving.formats import RATES
 from nim4asr.serving.lifecycle import call_in_loop
+from nim4asr.serving.listening import LiveStream
 from nim4asr.serving.logs import SESSIONS
+from nim4asr.serving.models import Lease
 from nim4asr.serving.state import State
-from nim4asr.serving.worker import LiveStream
 
 Message = TypeVar("Message")
-# Sound goes to the engine's thread in pieces of so many seconds.
+# Sound goes to the listener's thread in pieces of so many seconds.
 _SLICE_S = 0.5
 # So much may lie in the outbox, in characters or bytes, before the session waits for its client.
 _OUTBOX_BYTES = 256 << 10
@@ -122,8 +124,11 @@ class LiveConnection(Generic[Message]):
         # Set when a reason to wait with more sound may have gone.
         self._room = asyncio.Event()
         self._stream: LiveStream | None = None
+        self._lease: Lease | None = None
         self._generation, self._rate = 0, SAMPLE_RATE
         self._seconds = 0.0
+        # Lists of events that have been told.
+        self._heard = 0
         self._speech_ended_at: float | None = None
 
     async def run(self, protocol: LiveProtocol) -> None:
@@ -178,9 +183,10 @@ class LiveConnection(Generic[Message]):
         sample_rate: int = SAMPLE_RATE,
         names: Sequence[str] = (),
         hotwords: str | None = None,
+        model: str | None = None,
     ) -> None:
-        """Open a stream, in the place of the one before. Raises ``InputError`` or ``ApiError`` if it cannot
-        be.
+        """Open a stream of ``model`` (default: the server's first), in the place of the one before. Raises
+        ``InputError`` or ``ApiError`` if it cannot be.
         """
         if type(sample_rate) is not int or sample_rate not in RATES:
             raise ApiError(400, f"expected a sample rate of {RATES[0]} to {RATES[-1]} Hz", "invalid_value")
@@ -191,7 +197,8 @@ class LiveConnection(Generic[Message]):
         def on_events(events: list[Event]) -> None:
             call_in_loop(self._loop, self._events.put_nowait, (generation, events))
 
-        opening = self._state.worker.open(
+        self._lease = await self._state.lease(model)
+        opening = self._lease.worker.open(
             on_events, config, sample_rate=sample_rate, hints=hints, hotwords=index
         )
         try:
@@ -256,13 +263,20 @@ class LiveConnection(Generic[Message]):
         await told.wait()
         if self._stream is stream:
             self._stream = None
+            self._give_back()
 
     def drop(self) -> None:
         """Forget the stream."""
         if self._stream is not None:
             self._stream.drop()
         self._stream = None
+        self._give_back()
         self._room.set()
+
+    def _give_back(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
+        self._lease = None
 
     async def _served(
         self, protocol: LiveProtocol, writing: "asyncio.Task[None]", hearing: "asyncio.Task[None]"
@@ -312,11 +326,15 @@ class LiveConnection(Generic[Message]):
         """Tell what was said until now; the error to end with."""
         concluding = asyncio.create_task(protocol.conclude())
         try:
-            await asyncio.wait(
-                {concluding, writing, hearing},
-                timeout=self._config.finish_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            # On a busy machine it may take long, and is not lost for that.
+            left, done = math.inf, set[asyncio.Task[None]]()
+            while not done and (now := self._left) < left:
+                left = now
+                done, _ = await asyncio.wait(
+                    {concluding, writing, hearing},
+                    timeout=self._config.finish_s,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
         finally:
             concluding.cancel()
             await asyncio.gather(concluding, return_exceptions=True)
@@ -326,6 +344,12 @@ class LiveConnection(Generic[Message]):
                     raise error
                 return as_api_error(error)
         return ended
+
+    @property
+    def _left(self) -> float:
+        """How much there is to be done of what was said: seconds of sound, and less what has been told."""
+        waiting = 0.0 if self._stream is None else self._stream.waiting_s
+        return waiting - self._heard
 
     async def _closed(
         self, protocol: LiveProtocol, error: ApiError | None, writing: "asyncio.Task[None]"
@@ -352,6 +376,7 @@ class LiveConnection(Generic[Message]):
                 item.set()
                 continue
             generation, events = item
+            self._heard += 1
             self._measure(generation, events)
             for row in protocol.rows(generation, events):
                 self.post(row)

@@ -16,6 +16,8 @@ SERVER = logging.getLogger("nim4asr.serving")
 REQUESTS = logging.getLogger("nim4asr.serving.requests")
 SESSIONS = logging.getLogger("nim4asr.serving.sessions")
 
+# In a request's scope: what its row in the log has beside status and time.
+LOG = "nim4.log"
 # The request that is being served, so that a fault can be found by what its client was told.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 

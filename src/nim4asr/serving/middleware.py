@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nim4asr.serving.errors import ApiError, as_api_error
-from nim4asr.serving.logs import REQUESTS, request_id
+from nim4asr.serving.logs import LOG, REQUESTS, request_id
 from nim4asr.serving.metrics import Metrics
 
 # What nginx calls a client that went away before it was answered.
@@ -55,7 +55,7 @@ class RequestLog:
                 "route": route,
                 "status": status,
                 "seconds": round(time.monotonic() - began, 4),
-                **scope.get("nim4.log", {}),
+                **scope.get(LOG, {}),
             }
             REQUESTS.info("%s %s %d", method, route, status, extra={"row": row})
             request_id.reset(token)

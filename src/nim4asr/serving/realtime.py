@@ -36,7 +36,7 @@ async def realtime(websocket: WebSocket) -> None:
     offered = websocket.scope.get("subprotocols", [])
 
     def make(state: State, place: Place, connection: LiveConnection[str | bytes]) -> LiveProtocol:
-        return Realtime(state, connection, websocket.query_params)
+        return Realtime(state, connection, websocket.query_params, place.client.session)
 
     # A browser closes the socket if the protocol that it asked for is not named.
     await serve_socket(websocket, PROTOCOL if PROTOCOL in offered else None, make)
@@ -47,15 +47,19 @@ class Realtime(LiveProtocol):
 
     name = "realtime"
 
-    def __init__(self, state: State, connection: LiveConnection[str | bytes], query: QueryParams) -> None:
-        self._connection = connection
+    def __init__(
+        self, state: State, connection: LiveConnection[str | bytes], query: QueryParams, settings: str = ""
+    ) -> None:
+        self._state, self._connection = state, connection
         self._session = RealtimeSession(
             lambda kind: f"{kind}_{secrets.token_hex(10)}",
-            model=state.config.model_name,
-            is_model=state.config.is_model,
+            model=state.models.default,
+            is_model=lambda name: state.model_of(name) is not None,
             expires_at=int(time.time() + state.config.max_session_s),
             hypotheses=query.get("hypotheses") in ("1", "true") or HYPOTHESES in query.getlist("include"),
         )
+        if settings:
+            self._session.receive(f'{{"type": "session.update", "session": {settings}}}')
 
     async def converse(self) -> None:
         await self._perform(self._session.start())
@@ -109,6 +113,7 @@ class Realtime(LiveProtocol):
                 sample_rate=action.sample_rate,
                 names=action.keywords,
                 hotwords=action.hotwords,
+                model=self._state.model_of(action.model),
             )
         except (InputError, ApiError) as error:
             await self._perform(self._session.hear(action.generation, [Failed(error)]))

@@ -77,6 +77,7 @@ class Open:
     sample_rate: int
     keywords: tuple[str, ...]
     hotwords: str | None
+    model: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,7 +377,7 @@ class RealtimeSession:
             voice_activity=self._voice_activity(),
         )
         keywords, hotwords = self._names()
-        return Open(self._generation, config, self.rate, keywords, hotwords)
+        return Open(self._generation, config, self.rate, keywords, hotwords, self._transcription["model"])
 
     def _heard(self, event: Event) -> list[Action]:
         match event:
@@ -599,6 +600,8 @@ class RealtimeSession:
                 "model_not_found",
                 f"{_INPUT}.transcription.model",
             )
+        if name != self._transcription["model"] and self._state is State.LISTENING:
+            raise _invalid(f"{_INPUT}.transcription.model", "the model cannot change once sound has come")
         return name
 
     def _set_turns(self, given: object, update: "_Update") -> None:

@@ -18,8 +18,9 @@ from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.serving.access import Client
 from nim4asr.serving.admission import Place
 from nim4asr.serving.errors import ApiError
+from nim4asr.serving.models import Lease
+from nim4asr.serving.reading import RecordingLimits, RecordingOptions
 from nim4asr.serving.state import State
-from nim4asr.serving.worker import RecordingLimits, RecordingOptions
 
 # What is smaller stays in memory.
 _IN_MEMORY = 1 << 20
@@ -125,20 +126,26 @@ class Recognition:
         spool: Spool,
         options: RecordingOptions,
         on_segment: Callable[[Segment], None] | None = None,
+        model: str | None = None,
     ) -> "Recognition":
-        """Recognize what is in ``spool``; ``on_segment`` is called in another thread. From now on, ``place``
-        and ``spool`` are given back when nobody reads the recording any more.
+        """Recognize what is in ``spool`` by ``model`` (default: the server's first); ``on_segment`` is called
+        in another thread. From now on, ``place`` and ``spool`` are given back when nobody reads the recording
+        any more.
         """
+        lease: Lease | None = None
 
         def ended() -> None:
             place.release()
             spool.close()
+            if lease is not None:
+                lease.release()
 
         config = state.config
         limits = RecordingLimits(config.max_duration_s, config.max_silence_s)
         try:
             source = await spool.source()
-            future = state.worker.transcribe(source, options, limits, on_segment, ended)
+            lease = await state.lease(model)
+            future = lease.worker.transcribe(source, options, limits, on_segment, ended)
         except BaseException:
             ended()
             raise

@@ -18,14 +18,14 @@ _CREATED = 1_763_000_000
 async def models(request: Request) -> Response:
     """``GET /v1/models``."""
     state = _allowed(request)
-    names = (state.config.model_name, *state.config.aliases)
+    names = dict.fromkeys((*state.models.names, *state.config.aliases))
     return JSONResponse({"object": "list", "data": [_model_row(name) for name in names]})
 
 
 async def model(request: Request) -> Response:
     """``GET /v1/models/ID``; the id may hold a slash."""
     state, name = _allowed(request), request.path_params["name"]
-    if not state.config.is_model(name):
+    if state.model_of(name) is None:
         raise ApiError(
             404, f"there is no model {shown(name)} here; see /v1/models", "model_not_found", "model"
         )
@@ -35,9 +35,9 @@ async def model(request: Request) -> Response:
 async def hotword_lists(request: Request) -> Response:
     """``GET /v1/hotwords``."""
     state = _allowed(request)
-    return JSONResponse(
-        {"object": "list", "data": [_list_row(hotwords) for hotwords in state.hotwords.all()]}
-    )
+    # They may be read from a folder, and the loop must not wait.
+    lists = await asyncio.to_thread(state.hotwords.all)
+    return JSONResponse({"object": "list", "data": [_list_row(hotwords) for hotwords in lists]})
 
 
 async def hotword_list(request: Request) -> Response:
@@ -49,15 +49,15 @@ async def hotword_list(request: Request) -> Response:
         kept = await asyncio.to_thread(state.hotwords.put, name, data, kind)
         return JSONResponse(_list_row(kept))
     if request.method == "DELETE":
-        state.hotwords.delete(name)
+        await asyncio.to_thread(state.hotwords.delete, name)
         return JSONResponse({"id": name, "object": "hotwords", "deleted": True})
-    return JSONResponse(_list_row(state.hotwords.get(name)))
+    return JSONResponse(_list_row(await asyncio.to_thread(state.hotwords.get, name)))
 
 
 async def health(request: Request) -> Response:
     """``GET /health``: 200 while the engine lives."""
     state = state_of(request)
-    alive = state.worker.beat_age_s < _LATE_BEAT_S
+    alive = max(worker.beat_age_s for worker in state.models.workers) < _LATE_BEAT_S
     return JSONResponse({"status": "ok" if alive else "the engine hangs"}, 200 if alive else 500)
 
 

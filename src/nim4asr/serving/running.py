@@ -21,8 +21,9 @@ from nim4asr.serving.logs import SERVER
 from nim4asr.serving.state import State
 
 _POLL_S = 0.05
-# Beyond what sessions have to finish: for their last rows, and answers to uploads.
-_GRACE_S = 5.0
+# Sessions that are ended end by themselves, when they have their text or it does not come on; at the latest
+# by then.
+_LONGEST_S = 600.0
 # The largest message of a client: 15 MiB of sound in base64, and what stands around it.
 _MOST_MESSAGE = (15 << 20) * 4 // 3 + (64 << 10)
 # So often a lack of descriptors is told, in seconds.
@@ -69,7 +70,7 @@ class Server(uvicorn.Server):
     async def _drained(self) -> None:
         await self._until_idle(self._drain_s)
         self._state.lifecycle.close()
-        await self._until_idle(self._state.config.finish_s + _GRACE_S)
+        await self._until_idle(_LONGEST_S)
         self.should_exit = True
 
     async def _until_idle(self, timeout: float) -> None:

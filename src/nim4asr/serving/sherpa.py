@@ -23,9 +23,9 @@ from nim4asr.serving.errors import ApiError
 from nim4asr.serving.formats import RATES
 from nim4asr.serving.json_text import written
 from nim4asr.serving.live import LiveConnection, LiveProtocol
+from nim4asr.serving.reading import RecordingOptions
 from nim4asr.serving.recordings import Recognition, Spool, recording_place, wav_header
 from nim4asr.serving.state import State
-from nim4asr.serving.worker import RecordingOptions
 
 _DONE = "Done"
 _HEADER = 8

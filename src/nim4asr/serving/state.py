@@ -13,6 +13,7 @@ from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.hotword_lists import HotwordLists
 from nim4asr.serving.lifecycle import Lifecycle
 from nim4asr.serving.metrics import Metrics
+from nim4asr.serving.models import Lease, Models
 from nim4asr.serving.worker import EngineWorker
 
 if TYPE_CHECKING:
@@ -23,13 +24,34 @@ if TYPE_CHECKING:
 class State:
     """The engine and what stands around it."""
 
-    worker: EngineWorker
+    models: Models
     config: ServerConfig
     access: Access
     admission: Admission
     hotwords: HotwordLists
     metrics: Metrics
     lifecycle: Lifecycle
+
+    @property
+    def worker(self) -> EngineWorker:
+        """What runs the first model."""
+        return self.models.worker
+
+    def model_of(self, name: str) -> str | None:
+        """The model that ``name`` names, itself or an alias of the first; None if there is none."""
+        if name in self.models.names:
+            return name
+        return self.models.default if name in self.config.aliases else None
+
+    async def lease(self, name: str | None = None) -> Lease:
+        """The model ``name``, one of ``models.names`` (default: the first). Raises ``ApiError`` 503 if it
+        cannot be loaded.
+        """
+        name = name or self.models.default
+        while (lease := self.models.lease(name)) is None:
+            # If whoever asks goes meanwhile, it is loaded for the next one.
+            await asyncio.wrap_future(self.models.load(name))
+        return lease
 
     async def chosen(
         self, hotwords: str | None, names: Sequence[str]

@@ -21,6 +21,7 @@ from nim4asr.serving.errors import ApiError, as_api_error, shown
 from nim4asr.serving.json_text import parsed_object, written
 from nim4asr.serving.lifecycle import call_in_loop
 from nim4asr.serving.openai_settings import names_of_prompt, voice_activity_of
+from nim4asr.serving.reading import RecordingOptions
 from nim4asr.serving.recordings import Recognition, Spool, recording_place
 from nim4asr.serving.shapes import (
     TEXT_FORMATS,
@@ -31,7 +32,6 @@ from nim4asr.serving.shapes import (
     word_rows,
 )
 from nim4asr.serving.state import State, state_of
-from nim4asr.serving.worker import RecordingOptions
 from nim4asr.text.joining import addition
 
 FORMATS = ("json", "verbose_json", *TEXT_FORMATS)
@@ -49,6 +49,7 @@ _MOST_SHOWN, _LONGEST_SHOWN = 20, 80
 class TranscriptionRequest:
     """A request, checked."""
 
+    model: str
     response_format: str
     granularities: tuple[str, ...]
     logprobs: bool
@@ -75,7 +76,7 @@ async def transcriptions(request: Request) -> Response:
     )
     if asked.stream:
         return await _EventStream.begun(state, place, spool, asked, headers)
-    recognition = await Recognition.begin(state, place, spool, asked.options)
+    recognition = await Recognition.begin(state, place, spool, asked.options, model=asked.model)
     transcript = await _while_asked(request, recognition, state)
     if transcript.warnings:
         headers["nim4-warning"] = "the file is cut short"
@@ -143,12 +144,13 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     """The request in ``form``. Raises ``ApiError`` or ``InputError`` for what cannot be."""
     fields = _fields(form)
     unknown = sorted(name for name in fields if name.partition("[")[0] not in _KNOWN)
-    model = _single(fields, "model")
-    if model is None:
+    asked = _single(fields, "model")
+    if asked is None:
         raise ApiError(400, "the form has no model", param="model")
-    if not state.config.is_model(model):
+    model = state.model_of(asked)
+    if model is None:
         raise ApiError(
-            404, f"there is no model {shown(model)} here; see /v1/models", "model_not_found", "model"
+            404, f"there is no model {shown(asked)} here; see /v1/models", "model_not_found", "model"
         )
     response_format = _single(fields, "response_format") or "json"
     if response_format not in FORMATS:
@@ -173,6 +175,7 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     ignored += [name for name in ("language", "languages", "temperature") if _several(fields, name)]
     voice_activity = _voice_activity(fields, state.worker.config.voice_activity)
     return TranscriptionRequest(
+        model,
         response_format,
         granularities,
         "logprobs" in include,
@@ -209,7 +212,8 @@ class _EventStream(StreamingResponse):
     ) -> "_EventStream":
         """The events of what is in ``spool``, which ``Recognition.begin`` takes."""
         stream = cls(state, asked, headers)
-        stream._recognition = await Recognition.begin(state, place, spool, asked.options, stream._put)
+        options, model = asked.options, asked.model
+        stream._recognition = await Recognition.begin(state, place, spool, options, stream._put, model)
         return stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -521,6 +521,7 @@ def failures(count: int, seed: int) -> Iterator[str]:
     """What goes wrong in ``count`` attacks, and what they leave."""
     with Server() as server:
         # What is loaded at first use is no leak.
+        asyncio.run(transcribed(server))
         asyncio.run(all_attacks(server, min(count, 60), -1))
         asyncio.run(settled(server))
         before = server.left

@@ -107,7 +107,7 @@ def test_a_client_that_goes_is_not_worked_for(
             some.set()
             yield np.zeros(16_000, np.float32)
 
-    monkeypatch.setattr("nim4asr.serving.worker.stream_audio", endless)
+    monkeypatch.setattr("nim4asr.serving.reading.stream_audio", endless)
     with serve(ServerConfig(max_recordings=1, max_duration_s=1e9, max_silence_s=1e9)) as server:
         go = threading.Event()
         if not reading:
@@ -321,7 +321,7 @@ def test_faults_of_the_server(
     elif where == "engine":
         monkeypatch.setattr(nano.state.worker.model.network, "encode", broken)
     else:
-        monkeypatch.setattr("nim4asr.serving.worker.cut_speech", broken)
+        monkeypatch.setattr("nim4asr.serving.reading.cut_speech", broken)
     before = requests(nano, status)
     found, row, _ = transcribe(nano, ("stream", "true" if where == "events" else "false"))
     if where == "events":
@@ -488,7 +488,7 @@ def test_events_of_a_segment_come_while_the_next_is_still_read(
         assert told.wait(PATIENCE_S)
         yield clip
 
-    monkeypatch.setattr("nim4asr.serving.worker.stream_audio", talk)
+    monkeypatch.setattr("nim4asr.serving.reading.stream_audio", talk)
     body, kind = form([("model", "nano"), ("stream", "true")], CLIP)
     connection = http.client.HTTPConnection("127.0.0.1", nano.port, timeout=PATIENCE_S)
     connection.request("POST", ROUTE, body, {"content-type": kind})

@@ -198,6 +198,15 @@ def run(options: argparse.Namespace) -> int:
     serving = server(app, listening)
 
     async def serve() -> None:
+        # Before anyone is told that the server is there: without a handler the signal would end it.
+        if hasattr(signal, "SIGHUP"):
+
+            def read_again() -> None:
+                _read_keys_again(options, app.state.nim4.access)
+                # Loading takes long, and the loop must not wait.
+                threading.Thread(target=_load_again, args=(app, changed, loaders, first), daemon=True).start()
+
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read_again)
         socket = _bound(options.host, options.port, options.reuse_port)
         scheme = "http" if options.certificate is None else "https"
         host = "localhost" if local else options.host
@@ -213,14 +222,6 @@ def run(options: argparse.Namespace) -> int:
             except (OSError, OverflowError) as error:
                 raise InputError(f"cannot listen at {host}:{options.wyoming} ({error})") from None
             print(f"nim4: Wyoming at {host}:{options.wyoming}", file=sys.stderr, flush=True)
-        if hasattr(signal, "SIGHUP"):
-
-            def read_again() -> None:
-                _read_keys_again(options, app.state.nim4.access)
-                # Loading takes long, and the loop must not wait.
-                threading.Thread(target=_load_again, args=(app, changed, loaders, first), daemon=True).start()
-
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read_again)
         with socket:
             await serving.serve(sockets=[socket])
         if wyoming is not None:

@@ -1,7 +1,8 @@
 """The driver of a recording: what it puts together, and in which order it gives it back."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.engine import Engine, SegmentTasks
 from nim4asr.recognition.hinting import HintPolicy
-from nim4asr.recognition.recording import in_batches, recognized
+from nim4asr.recognition.recording import Pending, in_batches, recognized
 from nim4asr.recognition.result import Segment
 from nim4asr.runtime.network import Model
 from nim4asr.runtime.torch_network import torch_model
@@ -35,16 +36,28 @@ class Begun:
         self.batches: list[list[float]] = []
         self.under_way: list[float] = []
         self.most = 0.0
+        self.at_once = False
 
-    def __call__(self, batch: Sequence[SegmentTasks]) -> list[Callable[[], Segment]]:
+    def __call__(self, batch: Sequence[SegmentTasks]) -> list[Pending]:
         self.batches.append([round(end.time - start.time, 3) for start, _, end in batch])
         self.under_way += self.batches[-1]
         self.most = max(self.most, len(self.under_way) * max(self.under_way))
-        return [lambda start=start, end=end: self.done(start.time, end.time) for start, _, end in batch]  # type: ignore[misc]
+        return [Waiting(self, Segment(start.time, end.time, "text", 1.0)) for start, _, end in batch]
 
-    def done(self, start: float, end: float) -> Segment:
-        del self.under_way[0]
-        return Segment(start, end, "text", 1.0)
+
+@dataclass
+class Waiting:
+    """A segment that is done when it is waited for, or before if ``Begun.at_once``."""
+
+    begun: Begun
+    segment: Segment
+
+    def done(self) -> bool:
+        return self.begun.at_once
+
+    def result(self) -> Segment:
+        del self.begun.under_way[0]
+        return self.segment
 
 
 @pytest.mark.parametrize(
@@ -52,10 +65,11 @@ class Begun:
     [
         ([], []),
         ([500.0], [[500.0]]),
-        ([20.0] * 13, [[20.0] * 6, *[[20.0]] * 7]),
+        # The first one is alone, so that its text comes soon.
+        ([20.0] * 13, [[20.0], [20.0] * 5, *[[20.0]] * 7]),
         # Padding counts: of two seconds and thirty, two rows of thirty.
-        ([2.0, 2.0, 30.0, 30.0, 30.0, 30.0], [[2.0, 2.0, 30.0, 30.0], [30.0], [30.0]]),
-        ([60.0, 60.0, 1.0, 1.0, 1.0], [[60.0, 60.0], [1.0], [1.0, 1.0]]),
+        ([2.0, 2.0, 30.0, 30.0, 30.0, 30.0], [[2.0], [2.0, 30.0, 30.0], [30.0], [30.0]]),
+        ([60.0, 60.0, 1.0, 1.0, 1.0], [[60.0], [60.0], [1.0], [1.0, 1.0]]),
         # One that fits nowhere is alone.
         ([1.0, 300.0, 1.0], [[1.0], [300.0], [1.0]]),
     ],
@@ -79,8 +93,23 @@ def test_no_more_is_read_than_fits(model: Model) -> None:
     begun = Begun()
     found = in_batches(endless(), model.frontend, 120.0, begun)
     assert next(found).start == 0.0
-    assert read == [0, 1, 2, 3, 4] and begun.batches == [[30.0] * 4]
+    assert read == [0, 1, 2, 3, 4] and begun.batches == [[30.0], [30.0] * 3]
     assert next(found).start == 1.0 and read[-1] == 5
+
+
+def test_what_is_done_does_not_wait_for_a_batch_to_be_full(model: Model) -> None:
+    read: list[int] = []
+
+    def three() -> Iterator[SpeechSegment]:
+        for number in range(3):
+            read.append(number)
+            yield SpeechSegment(float(number), np.zeros(SAMPLE_RATE, np.float32))
+
+    begun = Begun()
+    begun.at_once = True
+    found = in_batches(three(), model.frontend, 120.0, begun)
+    assert next(found).start == 0.0 and read == [0, 1]
+    assert [one.start for one in found] == [1.0, 2.0] and begun.batches == [[1.0], [1.0, 1.0]]
 
 
 def test_a_segment_that_fails_fails_the_recording(model: Model, speech: Floats) -> None:

@@ -6,6 +6,8 @@ whose recordings share the engine of another thread: both make the same batches 
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from nim4asr.acoustics.frontend import Frontend
 from nim4asr.audio.samples import SAMPLE_RATE
@@ -17,8 +19,19 @@ from nim4asr.recognition.frontend import FeatureChunk, SpeechEnd, SpeechStart
 from nim4asr.recognition.hinting import HintPolicy
 from nim4asr.recognition.result import Segment
 
-# Begins to recognize a batch; the calls wait for its segments, one each, and raise what they failed by.
-Begin = Callable[[Sequence[SegmentTasks]], Sequence[Callable[[], Segment]]]
+
+class Pending(Protocol):
+    """A segment that is being recognized."""
+
+    def done(self) -> bool:
+        """Whether there is anything left to wait for."""
+
+    def result(self) -> Segment:
+        """Wait for it; raises what it failed by."""
+
+
+# Begins to recognize a batch.
+Begin = Callable[[Sequence[SegmentTasks]], Sequence[Pending]]
 
 
 def in_batches(
@@ -27,9 +40,10 @@ def in_batches(
     """What is said in each of the ``segments``, one after the other as they are done.
 
     At most ``batch_seconds`` of speech are under way, padding included: the longest row times the number of
-    rows. Whenever the first of them is done, ``begin`` gets those that fit into its place.
+    rows. The first segment is a batch of its own, so that its text comes soon; then, whenever the first one
+    under way has to be waited for, ``begin`` gets those that have been cut since.
     """
-    under_way: deque[tuple[Callable[[], Segment], float]] = deque()
+    under_way: deque[tuple[Pending, float]] = deque()
     batch: list[SegmentTasks] = []
     lengths: list[float] = []
 
@@ -39,19 +53,23 @@ def in_batches(
             batch.clear()
             lengths.clear()
 
-    for segment in segments:
+    for number, segment in enumerate(segments):
+        while under_way and under_way[0][0].done():
+            yield under_way.popleft()[0].result()
         seconds = len(segment.samples) / SAMPLE_RATE
         while under_way or batch:
             others = [*(other for _, other in under_way), *lengths]
             if (len(others) + 1) * max(seconds, *others) <= batch_seconds:
                 break
             begun()
-            yield under_way.popleft()[0]()
+            yield under_way.popleft()[0].result()
         batch.append(as_tasks(segment, frontend))
         lengths.append(seconds)
+        if number == 0:
+            begun()
     begun()
     while under_way:
-        yield under_way.popleft()[0]()
+        yield under_way.popleft()[0].result()
 
 
 def as_tasks(segment: SpeechSegment, frontend: Frontend) -> SegmentTasks:
@@ -67,30 +85,43 @@ def recognized(
     """What is said in each segment, one after the other as they are done, by an engine that does nothing
     else. Raises what a segment failed by.
     """
-    found: dict[StreamHandle, Segment | Exception] = {}
     open_: list[StreamHandle] = []
+    found: dict[StreamHandle, Segment | Exception] = {}
 
-    def begin(batch: Sequence[SegmentTasks]) -> list[Callable[[], Segment]]:
+    def begin(batch: Sequence[SegmentTasks]) -> list[_OnEngine]:
         handles = engine.open_batch(config, hinting, batch)
         open_.extend(handles)
-        return [lambda handle=handle: wait(handle) for handle in handles]  # type: ignore[misc]
-
-    def wait(handle: StreamHandle) -> Segment:
-        while handle not in found:
-            for other, events in engine.step().items():
-                for event in events:
-                    if isinstance(event, Failed):
-                        found[other] = event.error
-                    elif isinstance(event, Final):
-                        found[other] = event.segment
-        open_.remove(handle)
-        outcome = found.pop(handle)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return [_OnEngine(engine, handle, found, open_) for handle in handles]
 
     try:
         yield from in_batches(segments, engine.model.frontend, config.batch_seconds, begin)
     finally:
         for handle in open_:
             engine.drop(handle)
+
+
+@dataclass(frozen=True, eq=False)
+class _OnEngine:
+    """A segment whose engine works while it is waited for, and then for all that are ``open_``."""
+
+    engine: Engine
+    handle: StreamHandle
+    found: dict[StreamHandle, Segment | Exception]
+    open_: list[StreamHandle]
+
+    def done(self) -> bool:
+        return self.handle in self.found
+
+    def result(self) -> Segment:
+        while not self.done():
+            for other, events in self.engine.step().items():
+                for event in events:
+                    if isinstance(event, Failed):
+                        self.found[other] = event.error
+                    elif isinstance(event, Final):
+                        self.found[other] = event.segment
+        self.open_.remove(self.handle)
+        outcome = self.found.pop(self.handle)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome

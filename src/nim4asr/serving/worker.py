@@ -258,7 +258,7 @@ class EngineWorker:
         hinting = HintPolicy(options.hotwords, options.hints, config.hints)
         handles: list[StreamHandle] = []
 
-        def begin(batch: Sequence[SegmentTasks]) -> list[Callable[[], Segment]]:
+        def begin(batch: Sequence[SegmentTasks]) -> list[Future[Segment]]:
             found: list[Future[Segment]] = [Future() for _ in batch]
             tasks = list(batch)
 
@@ -270,7 +270,7 @@ class EngineWorker:
             self.submit(opened).result()
             for one in found:
                 wanted.add_done_callback(partial(_cancel, one))
-            return [one.result for one in found]
+            return found
 
         try:
             yield from in_batches(reading, self.model.frontend, config.batch_seconds, begin)

@@ -364,10 +364,17 @@ function add({ segment: one, words }) {
   segment.words = words.map((word) => ({ text: word.word, start: word.start, end: word.end }));
   Object.assign(segment, { end: one.end, text: one.text, named: one.names_at ?? [], hits: one.hits ?? [], done: true });
   sound.speech.push([one.start, one.end]);
-  if (sound.told) progress(one.end / sound.told, "upTo", clock(one.end), clock(sound.told));
-  else progress(null, "upToHere", clock(one.end));
+  reached();
   text.show(segment);
   draw();
+}
+
+// How far a file has been read: text may come before its length is known.
+function reached() {
+  const end = sound.speech.at(-1)?.[1];
+  if (end === undefined) return;
+  if (sound.told) progress(end / sound.told, "upTo", clock(end), clock(sound.told));
+  else progress(null, "upToHere", clock(end));
 }
 
 // `share` of the work that is done; null if nobody knows.
@@ -384,6 +391,7 @@ async function look(file, wanted) {
   const seconds = await secondsOf(file);
   if (!wanted()) return;
   sound.told = seconds;
+  reached();
   draw();
   if (seconds > LONGEST_DECODED_S) {
     player.load(file);

@@ -1,7 +1,8 @@
 import json
 
 from nim4asr.recognition.result import Segment, Transcript, Word
-from nim4asr.recognition.writers import WRITERS
+from nim4asr.recognition.subtitles import SubtitleConfig
+from nim4asr.recognition.writers import write
 
 TRANSCRIPT = Transcript(
     audio="a & b.wav",
@@ -16,11 +17,11 @@ TRANSCRIPT = Transcript(
 
 
 def test_txt() -> None:
-    assert WRITERS["txt"](TRANSCRIPT) == "hello <b> world\n"
+    assert write(TRANSCRIPT, "txt") == "hello <b> world\n"
 
 
 def test_json_is_one_line_with_everything() -> None:
-    line = WRITERS["json"](TRANSCRIPT)
+    line = write(TRANSCRIPT, "json")
     assert line.count("\n") == 1
     row = json.loads(line)
     assert set(row) == {"audio", "duration", "text", "segments", "phonemes", "real_time_factor", "warnings"}
@@ -31,14 +32,14 @@ def test_json_is_one_line_with_everything() -> None:
 
 
 def test_srt() -> None:
-    assert WRITERS["srt"](TRANSCRIPT) == (
-        "1\n00:00:00,500 --> 00:00:01,250\nhello <b>\n\n2\n01:01:01,000 --> 01:01:02,000\nworld\n"
+    assert write(TRANSCRIPT, "srt") == (
+        "1\n00:00:00,500 --> 00:00:01,500\nhello <b>\n\n2\n01:01:01,000 --> 01:01:02,000\nworld\n"
     )
 
 
 def test_vtt_escapes() -> None:
-    text = WRITERS["vtt"](TRANSCRIPT)
-    assert text.startswith("WEBVTT\n\n00:00:00.500 --> 00:00:01.250\nhello &lt;b&gt;\n")
+    text = write(TRANSCRIPT, "vtt")
+    assert text.startswith("WEBVTT\n\n00:00:00.500 --> 00:00:01.500\nhello &lt;b&gt;\n")
 
 
 def test_chinese_segments_join_without_space() -> None:
@@ -48,7 +49,16 @@ def test_chinese_segments_join_without_space() -> None:
 
 def test_nothing_said() -> None:
     empty = Transcript("quiet.wav", 1.0, (), 0.0)
-    assert WRITERS["txt"](empty) == "\n"
-    assert WRITERS["srt"](empty) == ""
-    assert json.loads(WRITERS["json"](empty))["text"] == ""
-    assert WRITERS["vtt"](empty).startswith("WEBVTT\n")
+    assert write(empty, "txt") == "\n"
+    assert write(empty, "srt") == ""
+    assert json.loads(write(empty, "json"))["text"] == ""
+    assert write(empty, "vtt").startswith("WEBVTT\n")
+
+
+def test_vtt_says_when_each_word_is_said() -> None:
+    words = (Word("it's", 0.5, 0.9, 0.8), Word("好", 0.9, 1.2, 0.8), Word("a", 1.2, 1.4, 0.8))
+    said = Transcript("", 2.0, (Segment(0.5, 1.5, "it's 好, <a>", 0.9, words),), 0.0)
+    assert write(said, "vtt", SubtitleConfig(highlight_words=True)) == (
+        "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\n"
+        "<c>it's</c> <00:00:00.900><c>好,</c> <00:00:01.200><c>&lt;a&gt;</c>\n"
+    )

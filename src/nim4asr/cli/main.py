@@ -62,7 +62,6 @@ _EXTRAS = {
     "psutil": "training",
     "peft": "lora",
     "matplotlib": "training",
-    "rjieba": "training",
     "tensorboardX": "training",
     "onnx": "export",
     "onnxscript": "export",

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from nim4asr.model.decoding import DecodingConfig
     from nim4asr.recognition.configuration import StreamingConfig
     from nim4asr.recognition.offline import Recognizer
+    from nim4asr.recognition.subtitles import SubtitleConfig
     from nim4asr.runtime.network import Model
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -187,6 +189,55 @@ def add_hint_option(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--hint", action="append", default=[], metavar="NAME", help="a name that may be said (repeatable)"
     )
+
+
+def add_subtitle_options(parser: argparse.ArgumentParser) -> None:
+    """``--max-line``, ``--max-lines``, ``--max-cue-s``, ``--highlight-words``."""
+    from nim4asr.recognition.subtitles import SubtitleConfig
+
+    default = SubtitleConfig()
+    group = parser.add_argument_group("subtitles (srt, vtt)")
+    group.add_argument(
+        "--max-line",
+        type=int,
+        metavar="N",
+        help="characters a line at most, of which a Chinese one counts as 2 1/3: 42 are 18 of them "
+        f"(default: {default.max_line})",
+    )
+    group.add_argument(
+        "--max-lines", type=int, metavar="N", help=f"lines a cue at most (default: {default.max_lines})"
+    )
+    group.add_argument(
+        "--max-cue-s",
+        type=float,
+        metavar="SECONDS",
+        help=f"longest time that a cue is shown (default: {default.max_cue_s:g})",
+    )
+    group.add_argument(
+        "--highlight-words",
+        action="store_true",
+        default=None,
+        help="say in vtt when each word is said, so that players can highlight it",
+    )
+
+
+def subtitle_config(options: argparse.Namespace, formats: Collection[str]) -> "SubtitleConfig":
+    """How subtitles are laid out, if any of ``formats`` is one. Raises ``InputError`` for what cannot be, and
+    for options that would have no effect.
+    """
+    from nim4asr.errors import InputError
+    from nim4asr.recognition.subtitles import SubtitleConfig
+    from nim4asr.recognition.writers import SUBTITLES
+
+    names = ("max_line", "max_lines", "max_cue_s", "highlight_words")
+    given = _given({name: getattr(options, name) for name in names})
+    if given and not set(SUBTITLES) & set(formats):
+        raise InputError(
+            f"--{next(iter(given)).replace('_', '-')} is about subtitles: add --format srt or vtt"
+        )
+    if "highlight_words" in given and "vtt" not in formats:
+        raise InputError("only vtt says when each word is said: add --format vtt to --highlight-words")
+    return SubtitleConfig(**given)
 
 
 def load_hotwords(options: argparse.Namespace) -> "HotwordIndex | None":

@@ -12,13 +12,15 @@ from nim4asr.cli.options import (
     add_hotword_options,
     add_model_options,
     add_offline_options,
+    add_subtitle_options,
     load_hotwords,
     load_recognizer,
+    subtitle_config,
 )
 from nim4asr.cli.outputs import OutputFolder
 from nim4asr.cli.progress import progress
 from nim4asr.errors import InputError
-from nim4asr.recognition.writers import WRITERS
+from nim4asr.recognition.writers import FORMATS, write
 
 if TYPE_CHECKING:
     from nim4asr.recognition.result import Transcript
@@ -34,7 +36,7 @@ def add_parser(commands: Any) -> None:
         "nim4 transcribe *.wav --format srt --output-dir subtitles --hotwords names.db",
     )
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="audio files")
-    parser.add_argument("--format", choices=tuple(WRITERS), default="txt")
+    parser.add_argument("--format", choices=FORMATS, default="txt")
     parser.add_argument(
         "--output-dir",
         type=Path,
@@ -46,15 +48,16 @@ def add_parser(commands: Any) -> None:
     add_hint_option(parser)
     add_decoding_options(parser)
     add_offline_options(parser)
+    add_subtitle_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is named on stderr and the others are still done."""
+    layout = subtitle_config(options, [options.format])
     hotwords = load_hotwords(options)
     recognizer = load_recognizer(options)
-    write = WRITERS[options.format]
     output = None if options.output_dir is None else OutputFolder(options.output_dir, options.format)
     failed = 0
     for audio in progress(options.audio, "transcribing", len(options.audio)):
@@ -62,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             transcript = recognizer.transcribe(audio, hotwords=hotwords, hints=options.hint)
             if options.itn:
                 transcript = transcript.with_digits()
-            text = write(transcript)
+            text = write(transcript, options.format, layout)
             for warning in transcript.warnings:
                 print(f"nim4: {warning}", file=sys.stderr)
             if output is not None:

@@ -133,8 +133,7 @@ def _grouped(pairs: Iterable[tuple[Sound, str]]) -> dict[Sound, list[str]]:
 def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> list[str]:
     """The keywords of normalized ``texts``, by part of speech and rarity, commonest first.
 
-    Raises ``InputError`` if there are none, or if rjieba is not installed and there is Chinese among the
-    texts.
+    Raises ``InputError`` if there are none.
     """
     config = config or KeywordConfig()
     counts: Counter[str] = Counter()
@@ -152,10 +151,8 @@ def keywords_of(texts: Collection[str], config: KeywordConfig | None = None) -> 
 
 
 def _chinese(text: str, config: KeywordConfig) -> Iterator[str]:
-    try:
-        import rjieba
-    except ImportError:
-        raise InputError("keywords of Chinese need rjieba: pip install 'nim4asr[training]'") from None
+    import rjieba
+
     low, high = config.chinese_characters
     for word, tag in rjieba.tag(text):
         if tag in config.tags and low <= len(word) <= high and all(map(is_han, word)):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from nim4asr.hotwords.hints import Hit
 from nim4asr.recognition.result import Segment, Transcript
+from nim4asr.recognition.subtitles import Cue, SubtitleConfig, subtitles
 
 
 def to_txt(transcript: Transcript) -> str:
@@ -63,23 +64,47 @@ def hit_row(hit: Hit) -> dict[str, object]:
     }
 
 
-def to_srt(transcript: Transcript) -> str:
-    """SubRip: a numbered block a segment, times as 00:00:01,234."""
+def to_srt(transcript: Transcript, config: SubtitleConfig | None = None) -> str:
+    """SubRip: a numbered block a cue of ``nim4asr.recognition.subtitles``, times as 00:00:01,234."""
     blocks = [
-        f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{s.text}\n"
-        for number, s in enumerate((s for s in transcript.segments if s.text), 1)
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n"
+        for number, cue in enumerate(subtitles(transcript, config), 1)
     ]
     return "\n".join(blocks)
 
 
-def to_vtt(transcript: Transcript) -> str:
-    """WebVTT: a block a segment, times as 00:00:01.234."""
+def to_vtt(transcript: Transcript, config: SubtitleConfig | None = None) -> str:
+    """WebVTT: a block a cue of ``nim4asr.recognition.subtitles``, times as 00:00:01.234; with
+    ``highlight_words`` the time of each word before it, ``<00:00:01.500><c>word</c>``.
+    """
+    text = _timed if config is not None and config.highlight_words else _plain
     blocks = [
-        f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_escape(s.text)}\n"
-        for s in transcript.segments
-        if s.text
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text(cue)}\n"
+        for cue in subtitles(transcript, config)
     ]
     return "\n".join(["WEBVTT\n", *blocks])
+
+
+def _plain(cue: Cue) -> str:
+    return _escape(cue.text)
+
+
+def _timed(cue: Cue) -> str:
+    """The lines of ``cue`` with the time of each word. WebVTT wants times that rise, inside those of the
+    cue.
+    """
+    last = _clock(cue.start, ".")
+    end = _clock(cue.end, ".")
+    lines: list[str] = []
+    for line in cue.lines:
+        words: list[str] = []
+        for word in line:
+            time = _clock(word.start, ".")
+            stamp = f"<{time}>" if last < time < end else ""
+            last = max(last, time)
+            words.append(f"{word.before}{stamp}<c>{_escape(word.text)}</c>")
+        lines.append("".join(words))
+    return "\n".join(lines)
 
 
 def _clock(seconds: float, point: str) -> str:
@@ -93,9 +118,11 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-WRITERS: Mapping[str, Callable[[Transcript], str]] = {
-    "txt": to_txt,
-    "json": to_json,
-    "srt": to_srt,
-    "vtt": to_vtt,
-}
+def write(transcript: Transcript, format: str, config: SubtitleConfig | None = None) -> str:
+    """``transcript`` in a ``format`` of ``FORMATS``; ``config`` is for those of ``SUBTITLES``."""
+    return SUBTITLES[format](transcript, config) if format in SUBTITLES else _PLAIN[format](transcript)
+
+
+_PLAIN: Mapping[str, Callable[[Transcript], str]] = {"txt": to_txt, "json": to_json}
+SUBTITLES: Mapping[str, Callable[[Transcript, SubtitleConfig | None], str]] = {"srt": to_srt, "vtt": to_vtt}
+FORMATS = (*_PLAIN, *SUBTITLES)

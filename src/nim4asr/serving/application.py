@@ -34,6 +34,7 @@ from nim4asr.serving.origins import OwnPages
 from nim4asr.serving.realtime import realtime
 from nim4asr.serving.routes import health, hotword_list, hotword_lists, metrics, model, models, ready
 from nim4asr.serving.state import State
+from nim4asr.serving.subtitles import subtitles
 from nim4asr.serving.transcriptions import transcriptions, translations
 from nim4asr.serving.worker import EngineWorker
 
@@ -109,6 +110,7 @@ def create_app(
         routes=[
             Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
             Route("/v1/audio/translations", translations, methods=["POST"]),
+            Route("/v1/subtitles", subtitles, methods=["POST"]),
             Route("/v1/models", models),
             Route("/v1/models/{name:path}", model),
             Route("/v1/hotwords", hotword_lists),

@@ -17,21 +17,23 @@ _MOST_VALUES = 50_000
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parsed_object(text: str | bytes | bytearray) -> dict[str, Any]:
-    """The JSON object in ``text``. Raises ``ApiError`` 400, code ``invalid_json``, for anything else."""
-    row = parsed(text)
+def parsed_object(text: str | bytes | bytearray, most_values: int = _MOST_VALUES) -> dict[str, Any]:
+    """The JSON object in ``text``, of no more than ``most_values`` values and keys. Raises ``ApiError`` 400,
+    code ``invalid_json``, for anything else.
+    """
+    row = parsed(text, most_values)
     if not isinstance(row, dict):
         raise ApiError(400, "expected a JSON object", "invalid_json")
     return row
 
 
-def parsed(text: str | bytes | bytearray) -> Any:
+def parsed(text: str | bytes | bytearray, most_values: int = _MOST_VALUES) -> Any:
     """The JSON value in ``text``. Raises ``ApiError`` as ``parsed_object`` does."""
     try:
         if not isinstance(text, str):
             text = bytes(text).decode("utf-8")
-        if text.count(",") + text.count("[") + text.count("{") > _MOST_VALUES:
-            raise ApiError(400, f"more than {_MOST_VALUES} values in one message", "invalid_json")
+        if text.count(",") + text.count("[") + text.count("{") > most_values:
+            raise ApiError(400, f"more than {most_values} values in one message", "invalid_json")
         value = json.loads(text, parse_constant=_refused, parse_float=_finite)
         if _SURROGATE.search(text):
             # Half of a pair is no character, and could not be written back.

@@ -2,10 +2,11 @@
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nim4asr.recognition.result import Segment, Token, Transcript
+from nim4asr.recognition.subtitles import SubtitleConfig
 from nim4asr.recognition.writers import to_srt, to_vtt
 from nim4asr.text.characters import is_han
 
@@ -95,13 +96,13 @@ def language_of(text: str) -> str:
     return "chinese" if any(map(is_han, text)) else "english"
 
 
-def plain(transcript: Transcript) -> str:
-    """``response_format=text``."""
+def plain(transcript: Transcript, config: SubtitleConfig | None = None) -> str:
+    """``response_format=text``, which has no use for ``config``."""
     return transcript.text + "\n"
 
 
 # Formats that are no JSON, with their types.
-TEXT_FORMATS: Mapping[str, tuple[Any, str]] = {
+TEXT_FORMATS: Mapping[str, tuple[Callable[[Transcript, SubtitleConfig | None], str], str]] = {
     "text": (plain, "text/plain; charset=utf-8"),
     "srt": (to_srt, "text/plain; charset=utf-8"),
     "vtt": (to_vtt, "text/vtt; charset=utf-8"),

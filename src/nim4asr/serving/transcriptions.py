@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.recognition.result import Segment, Transcript
+from nim4asr.recognition.subtitles import SubtitleConfig
+from nim4asr.recognition.writers import SUBTITLES
 from nim4asr.serving.admission import Place
 from nim4asr.serving.errors import ApiError, as_api_error, shown
 from nim4asr.serving.json_text import parsed_object, written
@@ -32,12 +34,13 @@ from nim4asr.serving.shapes import (
     word_rows,
 )
 from nim4asr.serving.state import State, state_of
+from nim4asr.serving.subtitles import SETTINGS, subtitle_config
 from nim4asr.text.joining import addition
 
 FORMATS = ("json", "verbose_json", *TEXT_FORMATS)
 _KNOWN = {
     "file", "model", "response_format", "timestamp_granularities", "keywords", "hotwords", "prompt",
-    "language", "languages", "temperature", "include", "chunking_strategy", "stream",
+    "language", "languages", "temperature", "include", "chunking_strategy", "stream", *SETTINGS,
 }  # fmt: skip
 # Of `include`, beside OpenAI's: events with segments and their words.
 _SEGMENTS = "nim4.segment"
@@ -56,6 +59,7 @@ class TranscriptionRequest:
     segments: bool
     stream: bool
     options: RecordingOptions
+    subtitles: SubtitleConfig
     ignored: tuple[str, ...]
 
 
@@ -80,7 +84,8 @@ async def transcriptions(request: Request) -> Response:
     transcript = await _while_asked(request, recognition, state)
     if transcript.warnings:
         headers["nim4-warning"] = "the file is cut short"
-    return _response(transcript, asked, headers)
+    # To lay out hours of subtitles takes a while, and the loop must not wait.
+    return await asyncio.to_thread(_response, transcript, asked, headers)
 
 
 async def _received(request: Request, state: State, spool: Spool) -> TranscriptionRequest:
@@ -170,6 +175,11 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     stream = _flag(fields, "stream")
     if _SEGMENTS in include and not stream:
         raise ApiError(400, f"{_SEGMENTS} comes with stream=true", param="include")
+    settings = {name: value for name in SETTINGS if (value := _single(fields, name)) is not None}
+    if settings and (stream or response_format not in SUBTITLES):
+        name = next(iter(settings))
+        formats = " or ".join(f"response_format={format}" for format in SUBTITLES)
+        raise ApiError(400, f"{name} comes with {formats}", param=name)
     names, ignored = _names(fields)
     hints, index = state.hotwords.chosen(_single(fields, "hotwords"), names)
     ignored += [name for name in ("language", "languages", "temperature") if _several(fields, name)]
@@ -182,6 +192,7 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
         _SEGMENTS in include,
         stream,
         RecordingOptions(hints, index, voice_activity),
+        subtitle_config(settings),
         (*ignored, *unknown),
     )
 
@@ -271,7 +282,7 @@ def _response(transcript: Transcript, asked: TranscriptionRequest, headers: dict
     if asked.response_format == "verbose_json":
         return JSONResponse(verbose_row(transcript, asked.granularities), headers=headers)
     write, media_type = TEXT_FORMATS[asked.response_format]
-    return PlainTextResponse(write(transcript), media_type=media_type, headers=headers)
+    return PlainTextResponse(write(transcript, asked.subtitles), media_type=media_type, headers=headers)
 
 
 def _event(row: dict[str, Any]) -> str:

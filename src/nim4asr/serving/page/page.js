@@ -447,10 +447,16 @@ async function toClipboard(words) {
   if (!copied) throw new Error("refused");
 }
 
-$("downloads").addEventListener("click", ({ target }) => {
+$("downloads").addEventListener("click", async ({ target }) => {
   const format = target.dataset.format;
   if (!format) return;
-  const url = URL.createObjectURL(new Blob([FORMATS[format](text.done)], { type: "text/plain;charset=utf-8" }));
+  let words;
+  try {
+    words = await FORMATS[format](text.done, authorization());
+  } catch (error) {
+    return wrong(...reason(error));
+  }
+  const url = URL.createObjectURL(new Blob([words], { type: "text/plain;charset=utf-8" }));
   Object.assign(document.createElement("a"), { href: url, download: `nim4asr.${format}` }).click();
   URL.revokeObjectURL(url);
 });

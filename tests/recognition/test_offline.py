@@ -1,9 +1,13 @@
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from conftest import CLIP_FOLDER
+from nim4asr.audio.reading import read_audio
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
@@ -94,3 +98,61 @@ def test_a_recording_that_breaks_off_is_told_after_what_was_heard(
 ) -> None:
     with pytest.raises(InputError, match="no such file"):
         next(recognizer.iter_segments(tmp_path / "none.wav"))
+
+
+def hum(level_db: float) -> Floats:
+    times = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    sine: Floats = (np.sin(2 * np.pi * 100 * times) * np.sqrt(2) * 10 ** (level_db / 20)).astype(np.float32)
+    return sine
+
+
+def test_where_nothing_was_said_one_warning_has_the_level(recognizer: Recognizer, tmp_path: Path) -> None:
+    path = tmp_path / "hum.wav"
+    soundfile.write(path, hum(-52), SAMPLE_RATE, subtype="FLOAT")
+    (warning,) = recognizer.transcribe(path).warnings
+    assert warning.startswith(f"{path}: no speech was found (level -52 dBFS); if someone speaks, try")
+    # The level is that of the file, not what it was made.
+    (warning,) = recognizer.transcribe(path, gain="auto").warnings
+    assert "(level -52 dBFS, +32 dB of gain)" in warning
+    told: list[str] = []
+    assert list(recognizer.iter_segments(path, warn=told.append)) == [] and len(told) == 1
+    silence = recognizer.transcribe(np.zeros(SAMPLE_RATE, np.float32), sample_rate=SAMPLE_RATE)
+    assert silence.warnings == ("no speech was found (the sound is silent)",)
+
+
+def test_quiet_speech_is_heard_with_gain() -> None:
+    import nim4asr
+
+    speech = read_audio(CLIP_FOLDER / "zh-1.flac")
+    # 16 bits have not much of it left.
+    quiet = np.round(speech * 10 ** (-66 / 20) * 32768).astype(np.int16)
+    recognizer = nim4asr.load()
+    silent = recognizer.transcribe(quiet, sample_rate=SAMPLE_RATE)
+    louder = recognizer.transcribe(quiet, sample_rate=SAMPLE_RATE, gain="auto")
+    assert louder.text and not louder.warnings
+    assert silent.text != louder.text
+
+
+def test_channels_out_of_phase_are_heard_as_one_is(recognizer: Recognizer, speech: Floats) -> None:
+    both = recognizer.transcribe(np.stack([speech, -speech], axis=1), sample_rate=SAMPLE_RATE)
+    alone = recognizer.transcribe(speech, sample_rate=SAMPLE_RATE)
+    # What is turned over is the same to the ear, and all but that to voice activity detection.
+    times = [[time for s in heard.segments for time in (s.start, s.end)] for heard in (both, alone)]
+    assert times[0] == pytest.approx(times[1], abs=0.1) and both.segments
+
+
+def test_a_pipe_is_made_louder_too(recognizer: Recognizer, speech: Floats, tmp_path: Path) -> None:
+    whole, pipe = tmp_path / "speech.wav", tmp_path / "pipe"
+    soundfile.write(whole, speech * 0.01, SAMPLE_RATE, subtype="FLOAT")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(whole.read_bytes(),))
+    writer.start()
+    through = recognizer.transcribe(pipe, gain="auto")
+    writer.join()
+    assert through.segments == recognizer.transcribe(whole, gain="auto").segments and through.segments
+
+
+def test_progress_is_told_to_the_end(recognizer: Recognizer, speech: Floats) -> None:
+    told: list[float] = []
+    whole = recognizer.transcribe(speech, sample_rate=SAMPLE_RATE, progress=told.append)
+    assert told == sorted(told) and told[-1] == whole.duration

@@ -75,6 +75,16 @@ def stream_audio(source: Source, warn: Warn | None = None) -> Iterator[Floats]:
             raise InputError(f"{name}: {error}") from None
 
 
+def kept(source: Source) -> Source:
+    """``source``, to be read more than once: of a pipe, all that comes out of it. Raises ``InputError`` as
+    ``read_audio`` does.
+    """
+    if isinstance(source, bytes) or not Path(source).is_fifo():
+        return source
+    with _opened(Path(source), str(source)) as data:
+        return data.read()
+
+
 class _Timeline:
     """Puts stretches of any rate one after another, as 16 kHz mono, and keeps account of what is missing."""
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.hints import HintConfig
@@ -191,6 +191,36 @@ def add_hint_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_quiet_options(parser: argparse.ArgumentParser) -> None:
+    """``--vad-threshold``, ``--gain``."""
+    from nim4asr.audio.voice_activity import VoiceActivityConfig
+
+    group = parser.add_argument_group("quiet speech")
+    group.add_argument(
+        "--vad-threshold",
+        type=float,
+        metavar="P",
+        help="sound is speech above this probability; lower finds more of it, and more that is none "
+        f"(default: {VoiceActivityConfig().threshold})",
+    )
+    group.add_argument(
+        "--gain",
+        type=_gain,
+        default=0.0,
+        metavar="DB",
+        help="decibels louder, from -60 to 60, or auto: what is quiet is brought to -20 dBFS (default: 0)",
+    )
+
+
+def _gain(text: str) -> "float | Literal['auto']":
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number of decibels or auto, not {text!r}") from None
+
+
 def add_subtitle_options(parser: argparse.ArgumentParser) -> None:
     """``--max-line``, ``--max-lines``, ``--max-cue-s``, ``--highlight-words``."""
     from nim4asr.recognition.subtitles import SubtitleConfig
@@ -272,6 +302,7 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
 
     Raises ``InputError`` for what cannot be.
     """
+    from nim4asr.audio.voice_activity import VoiceActivityConfig
     from nim4asr.errors import InputError
     from nim4asr.hotwords.hints import HintConfig
     from nim4asr.model.decoding import DecodingConfig
@@ -280,8 +311,10 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
     from nim4asr.recognition.offline import Recognizer
     from nim4asr.runtime.loading import MOST_THREADS, load
 
-    chunks, hints = None, None
+    chunks, hints, voice_activity = None, None, VoiceActivityConfig()
     try:
+        if getattr(options, "vad_threshold", None) is not None:
+            voice_activity = VoiceActivityConfig(threshold=options.vad_threshold)
         if getattr(options, "chunk_frames", None) is not None:
             chunks = ChunkScheme(options.chunk_frames)
         if getattr(options, "beams", None) is not None:
@@ -300,7 +333,10 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
         vllm = VllmOptions(options.vllm_python, dtype=options.dtype)
     model = load(options.model, options.runtime, options.device, options.dtype, options.threads, vllm)
     config = RecognitionConfig(
-        decoding=decoding_config(options, model), chunks=chunks, hints=hints or HintConfig()
+        voice_activity=voice_activity,
+        decoding=decoding_config(options, model),
+        chunks=chunks,
+        hints=hints or HintConfig(),
     )
     return Recognizer(model, config)
 

@@ -12,6 +12,7 @@ from nim4asr.cli.options import (
     add_hotword_options,
     add_model_options,
     add_offline_options,
+    add_quiet_options,
     add_subtitle_options,
     load_hotwords,
     load_recognizer,
@@ -48,6 +49,7 @@ def add_parser(commands: Any) -> None:
     add_hint_option(parser)
     add_decoding_options(parser)
     add_offline_options(parser)
+    add_quiet_options(parser)
     add_subtitle_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -62,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     failed = 0
     for audio in progress(options.audio, "transcribing", len(options.audio)):
         try:
-            transcript = recognizer.transcribe(audio, hotwords=hotwords, hints=options.hint)
+            transcript = recognizer.transcribe(
+                audio, hotwords=hotwords, hints=options.hint, gain=options.gain
+            )
             if options.itn:
                 transcript = transcript.with_digits()
             text = write(transcript, options.format, layout)

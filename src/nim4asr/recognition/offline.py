@@ -1,5 +1,6 @@
 """A model ready to listen: whole recordings to transcripts, and live streams."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.reading import Source, as_array, from_array, stream_audio
+from nim4asr.audio.level import Gain, LevelMeter, amplified, automatic_gain, checked_gain
+from nim4asr.audio.reading import Source, as_array, from_array, kept, stream_audio
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
@@ -63,17 +65,21 @@ class Recognizer:
         name: str = "",
         hotwords: "HotwordIndex | None" = None,
         hints: Sequence[str] = (),
+        gain: Gain = 0.0,
+        progress: Callable[[float], None] = lambda seconds: None,
     ) -> Transcript:
         """What is said in a file, given by path or bytes, or in samples (N,) or (N, channels) at
         ``sample_rate`` Hz.
 
         ``name`` is the transcript's, by default the path. ``hotwords`` are listened for, and those that were
-        heard become hints; ``hints`` are names, at most 20, that it may hold. Raises ``InputError`` if it
+        heard become hints; ``hints`` are names, at most 20, that it may hold. ``gain`` in dB makes quiet
+        speech louder; ``"auto"`` reads the recording twice. ``progress`` is told how many seconds have been
+        read. A recording in which nothing was said has a warning with its level. Raises ``InputError`` if it
         cannot be read, and for samples without a rate; nothing is returned by halves.
         """
         began = time.perf_counter()
         warnings: list[str] = []
-        blocks = _Blocks(source, sample_rate, warnings.append)
+        blocks = _Blocks(source, sample_rate, warnings.append, gain, progress, name)
         segments = tuple(self._recognized(blocks, hotwords, hints))
         elapsed = time.perf_counter() - began
         if not name and isinstance(source, str | Path):
@@ -87,14 +93,15 @@ class Recognizer:
         sample_rate: int | None = None,
         hotwords: "HotwordIndex | None" = None,
         hints: Sequence[str] = (),
+        gain: Gain = 0.0,
         warn: Callable[[str], None] = lambda warning: None,
     ) -> Iterator[Segment]:
         """The segments of a recording, each as soon as it is recognized; as ``transcribe``, for long ones.
 
-        ``warn`` is told of an audio that is not whole. Raises ``InputError`` where it cannot be read, which
-        may be after some of its segments.
+        ``warn`` is told of an audio that is not whole, and of one in which nothing was said. Raises
+        ``InputError`` where it cannot be read, which may be after some of its segments.
         """
-        return self._recognized(_Blocks(source, sample_rate, warn), hotwords, hints)
+        return self._recognized(_Blocks(source, sample_rate, warn, gain), hotwords, hints)
 
     def stream(
         self,
@@ -132,24 +139,47 @@ class Recognizer:
     ) -> Iterator[Segment]:
         hinting = HintPolicy(hotwords, as_hints(hints), self.config.hints)
         segments = cut_speech(blocks, self.config.voice_activity)
-        return recognized(Engine(self.model), segments, self.config, hinting)
+        said = False
+        for segment in recognized(Engine(self.model), segments, self.config, hinting):
+            said = said or bool(segment.text)
+            yield segment
+        if not said:
+            blocks.tell_silence()
 
 
 class _Blocks:
-    """Blocks of 16 kHz samples, counted as they pass."""
+    """Blocks of 16 kHz samples, made louder, counted and measured as they pass."""
 
-    def __init__(self, source: Sound, sample_rate: int | None, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        source: Sound,
+        sample_rate: int | None,
+        warn: Callable[[str], None],
+        gain: Gain = 0.0,
+        progress: Callable[[float], None] = lambda seconds: None,
+        name: str = "",
+    ) -> None:
         self._blocks: Iterable[Floats]
+        self._warn, self._progress, self._gain = warn, progress, checked_gain(gain)
+        self._name = name or (str(source) if isinstance(source, str | Path) else "")
+        self._meter, self._raised_db = LevelMeter(), 0.0
         if isinstance(source, bytearray) or (isinstance(source, memoryview) and source.itemsize == 1):
             source = bytes(source)
         if isinstance(source, str | Path | bytes):
             if sample_rate is not None:
                 raise InputError("a file says its own sample rate; sample_rate= is for arrays of samples")
+            if gain == "auto":
+                source = kept(source)
+                self._raised_db = automatic_gain(stream_audio(source))
             self._blocks = stream_audio(source, warn)
         elif sample_rate is None:
             raise InputError("give the rate of the samples in Hz, as sample_rate=16_000")
         else:
             self._blocks = [from_array(as_array(source), sample_rate)]
+            if gain == "auto":
+                self._raised_db = automatic_gain(self._blocks)
+        if gain != "auto":
+            self._raised_db = gain
         self._samples = 0
 
     @property
@@ -157,6 +187,23 @@ class _Blocks:
         return self._samples / SAMPLE_RATE
 
     def __iter__(self) -> Iterator[Floats]:
+        for block in amplified(self._measured(), self._raised_db):
+            yield block
+            self._progress(self.seconds)
+
+    def _measured(self) -> Iterator[Floats]:
         for block in self._blocks:
             self._samples += len(block)
+            self._meter.add(block)
             yield block
+
+    def tell_silence(self) -> None:
+        """Warn that nothing was said, with the level of the sound as it came."""
+        level = self._meter.level
+        loud = "the sound is silent" if math.isinf(level) else f"level {level:.0f} dBFS"
+        raised = f", {self._raised_db:+.0f} dB of gain" if self._raised_db else ""
+        advice = (
+            "" if math.isinf(level) else "; if someone speaks, try automatic gain or a lower VAD threshold"
+        )
+        name = f"{self._name}: " if self._name else ""
+        self._warn(f"{name}no speech was found ({loud}{raised}){advice}")

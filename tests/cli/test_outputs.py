@@ -15,9 +15,9 @@ def texts(folder: Path) -> dict[str, str]:
 
 
 def test_equal_names_in_two_folders(tmp_path: Path) -> None:
-    output = OutputFolder(tmp_path, "txt")
+    output = OutputFolder(tmp_path, ["txt"])
     for audio in ("a/x.wav", "b/x.wav", "b/x.mp3", "x.wav"):
-        output.write(audio, audio)
+        output.write(audio, {"txt": audio})
     assert texts(tmp_path) == {
         "x.txt": "a/x.wav",
         "x-2.txt": "b/x.wav",
@@ -27,17 +27,17 @@ def test_equal_names_in_two_folders(tmp_path: Path) -> None:
 
 
 def test_a_second_run_replaces_its_own_and_nothing_else(tmp_path: Path) -> None:
-    OutputFolder(tmp_path, "txt").write("a/x.wav", "a")
-    OutputFolder(tmp_path, "txt").write("b/x.wav", "b")
+    OutputFolder(tmp_path, ["txt"]).write("a/x.wav", {"txt": "a"})
+    OutputFolder(tmp_path, ["txt"]).write("b/x.wav", {"txt": "b"})
     (tmp_path / "notes.txt").write_text("the user's own")
-    again = OutputFolder(tmp_path, "txt")
+    again = OutputFolder(tmp_path, ["txt"])
     for audio, text in (
         ("b/x.wav", "b again"),
         ("c/x.wav", "c"),
         ("notes.wav", "heard"),
         ("a/x.wav", "a again"),
     ):
-        again.write(audio, text)
+        again.write(audio, {"txt": text})
     assert texts(tmp_path) == {
         "x.txt": "a again",
         "x-2.txt": "b again",
@@ -49,24 +49,27 @@ def test_a_second_run_replaces_its_own_and_nothing_else(tmp_path: Path) -> None:
 
 def test_one_audio_by_two_names_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    OutputFolder(tmp_path / "o", "srt").write("x.wav", "1")
-    assert OutputFolder(tmp_path / "o", "srt").write(str(tmp_path / "a/../x.wav"), "2").name == "x.srt"
-    assert OutputFolder(tmp_path / "o", "json").write("x.wav", "3").name == "x.json"
+    OutputFolder(tmp_path / "o", ["srt"]).write("x.wav", {"srt": "1"})
+    assert (
+        OutputFolder(tmp_path / "o", ["srt"]).write(str(tmp_path / "a/../x.wav"), {"srt": "2"})[0].name
+        == "x.srt"
+    )
+    assert OutputFolder(tmp_path / "o", ["json"]).write("x.wav", {"json": "3"})[0].name == "x.json"
 
 
 def test_a_list_that_is_torn_or_no_list(tmp_path: Path) -> None:
-    OutputFolder(tmp_path, "txt").write("a/x.wav", "a")
+    OutputFolder(tmp_path, ["txt"]).write("a/x.wav", {"txt": "a"})
     with (tmp_path / LIST).open("a") as file:
         file.write('{"file": "x-2.t')
-    assert OutputFolder(tmp_path, "txt").write("b/x.wav", "b").name == "x-2.txt"
+    assert OutputFolder(tmp_path, ["txt"]).write("b/x.wav", {"txt": "b"})[0].name == "x-2.txt"
     (tmp_path / LIST).write_text("[1]\n")
     with pytest.raises(InputError, match="no list of transcripts"):
-        OutputFolder(tmp_path, "txt").write("b/x.wav", "b")
+        OutputFolder(tmp_path, ["txt"]).write("b/x.wav", {"txt": "b"})
 
 
 def write_some(folder: Path, name: str) -> None:
     for number in range(10):
-        OutputFolder(folder, "txt").write(f"{name}/{number}.wav", f"{name}/{number}")
+        OutputFolder(folder, ["txt"]).write(f"{name}/{number}.wav", {"txt": f"{name}/{number}"})
 
 
 def test_runs_beside_one_another(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nim4asr.cli.inputs import JobInput, job_inputs, read_stdin
 from nim4asr.cli.options import (
     add_command,
     add_decoding_options,
@@ -18,12 +20,14 @@ from nim4asr.cli.options import (
     load_recognizer,
     subtitle_config,
 )
-from nim4asr.cli.outputs import OutputFolder
-from nim4asr.cli.progress import progress
+from nim4asr.cli.outputs import STDIN, OutputFolder, Summary
+from nim4asr.cli.progress import JobProgress
 from nim4asr.errors import InputError
 from nim4asr.recognition.writers import FORMATS, write
 
 if TYPE_CHECKING:
+    from nim4asr.hotwords.index import HotwordIndex
+    from nim4asr.recognition.offline import Recognizer
     from nim4asr.recognition.result import Transcript
 
 
@@ -35,14 +39,40 @@ def add_parser(commands: Any) -> None:
         "write down what is said in audio files",
         "nim4 transcribe talk.mp3",
         "nim4 transcribe *.wav --format srt --output-dir subtitles --hotwords names.db",
+        "nim4 transcribe lectures --recursive --format srt,json --output-dir out --skip-existing",
+        "ffmpeg -i film.avi -f wav - | nim4 transcribe -",
+        "",
+        "exit status: 0 all files are done or skipped, 1 some or all are not, 2 the options are wrong,",
+        "130 interrupted, 141 the reader of the output has gone, 143 ended by SIGTERM",
     )
-    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="audio files")
-    parser.add_argument("--format", choices=FORMATS, default="txt")
+    parser.add_argument(
+        "audio", nargs="+", metavar="AUDIO", help="audio files; folders with --recursive; - for stdin"
+    )
+    parser.add_argument(
+        "--format",
+        type=_formats,
+        action="extend",
+        metavar="FORMAT",
+        help=f"{', '.join(FORMATS)}; several with commas between them (default: txt)",
+    )
     parser.add_argument(
         "--output-dir",
         type=Path,
         metavar="DIR",
         help="one file an audio here instead of stdout; another audio's is never written over",
+    )
+    parser.add_argument(
+        "--recursive",
+        action="store_true",
+        help="take the audio files in the folders that are given and in all folders in them",
+    )
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out audios whose files in --output-dir are all there, to go on with a job",
+    )
+    parser.add_argument(
+        "--summary", type=Path, metavar="FILE", help="a row of JSON an audio here: what became of it"
     )
     parser.add_argument("--itn", action="store_true", help="write numbers, dates and amounts in digits")
     add_hotword_options(parser)
@@ -57,29 +87,86 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is named on stderr and the others are still done."""
-    layout = subtitle_config(options, [options.format])
+    formats = list(dict.fromkeys(options.format or ["txt"]))
+    layout = subtitle_config(options, formats)
+    if options.output_dir is None and len(formats) > 1:
+        raise InputError("several formats are several files an audio: add --output-dir DIR")
+    if options.output_dir is None and options.skip_existing:
+        raise InputError("--skip-existing is about the files in a folder: add --output-dir DIR")
+    inputs = job_inputs(options.audio, options.recursive)
     hotwords = load_hotwords(options)
     recognizer = load_recognizer(options)
-    output = None if options.output_dir is None else OutputFolder(options.output_dir, options.format)
+    output = None if options.output_dir is None else OutputFolder(options.output_dir, formats)
+    summary = Summary(options.summary)
     failed = 0
-    for audio in progress(options.audio, "transcribing", len(options.audio)):
-        try:
-            transcript = recognizer.transcribe(
-                audio, hotwords=hotwords, hints=options.hint, gain=options.gain
-            )
-            if options.itn:
-                transcript = transcript.with_digits()
-            text = write(transcript, options.format, layout)
-            for warning in transcript.warnings:
-                print(f"nim4: {warning}", file=sys.stderr)
-            if output is not None:
-                output.write(audio, text)
-            else:
-                _print(transcript, text, options.format, several=len(options.audio) > 1)
-        except InputError as error:
-            failed += 1
-            print(f"nim4: {error}", file=sys.stderr)
+    with JobProgress([one.size for one in inputs]) as progress:
+        for one in inputs:
+            try:
+                if output is not None and options.skip_existing and one.audio != STDIN:
+                    there = output.existing(one.audio, one.under)
+                    if there is not None:
+                        progress.skip(one.size)
+                        summary.add({"audio": one.audio, "status": "skipped", "files": list(map(str, there))})
+                        continue
+                transcript = _transcribed(one, options, recognizer, hotwords, progress)
+                texts = {format: write(transcript, format, layout) for format in formats}
+                for warning in transcript.warnings:
+                    progress.say(f"nim4: {warning}")
+                files: list[Path] = []
+                if output is not None:
+                    files = output.write(one.audio, texts, one.under)
+                else:
+                    _print(transcript, texts[formats[0]], formats[0], several=len(inputs) > 1)
+                summary.add(_row(transcript, one.audio, files))
+            except InputError as error:
+                failed += 1
+                progress.say(f"nim4: {error}")
+                summary.add({"audio": one.audio, "status": "failed", "error": str(error)})
+            progress.done(one.size)
+    summary.close()
     return 1 if failed else 0
+
+
+def _transcribed(
+    one: JobInput,
+    options: argparse.Namespace,
+    recognizer: "Recognizer",
+    hotwords: "HotwordIndex | None",
+    progress: JobProgress,
+) -> "Transcript":
+    source = read_stdin() if one.audio == STDIN else one.audio
+    if isinstance(source, str) and Path(source).is_dir():
+        raise InputError(f"{source}: this is a folder; add --recursive for the audio files in it")
+    transcript = recognizer.transcribe(
+        source,
+        name=one.audio,
+        hotwords=hotwords,
+        hints=options.hint,
+        gain=options.gain,
+        progress=progress.within(one.audio, one.size),
+    )
+    return transcript.with_digits() if options.itn else transcript
+
+
+def _row(transcript: "Transcript", audio: str, files: list[Path]) -> Mapping[str, Any]:
+    return {
+        "audio": audio,
+        "status": "done",
+        "files": list(map(str, files)),
+        "duration": round(transcript.duration, 3),
+        "computing_s": round(transcript.computing_s, 3),
+        "segments": len(transcript.segments),
+        "characters": len(transcript.text),
+        "warnings": list(transcript.warnings),
+    }
+
+
+def _formats(text: str) -> list[str]:
+    formats = [part.strip() for part in text.split(",")]
+    for format in formats:
+        if format not in FORMATS:
+            raise argparse.ArgumentTypeError(f"{format!r} is none of {', '.join(FORMATS)}")
+    return formats
 
 
 def _print(transcript: "Transcript", text: str, format: str, several: bool) -> None:

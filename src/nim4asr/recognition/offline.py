@@ -26,6 +26,8 @@ from nim4asr.runtime.network import Model
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
 
+# A recording below this level is quiet.
+_QUIET_DB = -40.0
 # A file's path or bytes, or samples.
 Sound = Source | bytearray | memoryview | NDArray[np.generic]
 
@@ -139,12 +141,12 @@ class Recognizer:
     ) -> Iterator[Segment]:
         hinting = HintPolicy(hotwords, as_hints(hints), self.config.hints)
         segments = cut_speech(blocks, self.config.voice_activity)
-        said = False
+        said = voiced = False
         for segment in recognized(Engine(self.model), segments, self.config, hinting):
-            said = said or bool(segment.text)
+            said, voiced = said or bool(segment.text), True
             yield segment
         if not said:
-            blocks.tell_silence()
+            blocks.tell_silence(voiced)
 
 
 class _Blocks:
@@ -197,13 +199,16 @@ class _Blocks:
             self._meter.add(block)
             yield block
 
-    def tell_silence(self) -> None:
-        """Warn that nothing was said, with the level of the sound as it came."""
+    def tell_silence(self, voiced: bool) -> None:
+        """Warn that nothing was said, with the level of the sound as it came; ``voiced`` if there was what
+        may be speech, without a word in it.
+        """
         level = self._meter.level
         loud = "the sound is silent" if math.isinf(level) else f"level {level:.0f} dBFS"
         raised = f", {self._raised_db:+.0f} dB of gain" if self._raised_db else ""
-        advice = (
-            "" if math.isinf(level) else "; if someone speaks, try automatic gain or a lower VAD threshold"
-        )
+        help = [] if voiced else ["a lower VAD threshold"]
+        if level < _QUIET_DB and not self._raised_db:
+            help.insert(0, "automatic gain")
+        advice = f"; if someone speaks, try {' or '.join(help)}" if help and not math.isinf(level) else ""
         name = f"{self._name}: " if self._name else ""
         self._warn(f"{name}no speech was found ({loud}{raised}){advice}")

@@ -67,6 +67,9 @@ def test_what_cannot_be_is_one_sentence(nano: Running, change: dict[str, Any], s
 def test_bodies_are_bounded(nano: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     status, answer = lay_out(nano, {"format": "srt", "segments": [[]] * 600_000})
     assert status == 400 and "500000 values" in answer["error"]["message"]
+    long = {"start": 0, "end": 1, "text": "a " * 300_000}
+    status, answer = lay_out(nano, {"format": "srt", "segments": [long]})
+    assert status == 400 and "500000 characters" in answer["error"]["message"]
     monkeypatch.setattr(module, "_MOST_BYTES", 1000)
     status, answer = lay_out(nano, {"format": "srt", "segments": [SEGMENT]})
     assert status == 413 and answer["error"]["code"] == "file_too_large"

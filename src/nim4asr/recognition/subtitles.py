@@ -17,6 +17,7 @@ from nim4asr.text.breaking import ends_sentence, line_width, pieces, reading_s, 
 from nim4asr.text.joining import addition
 from nim4asr.text.tokens import aligned, tokens_of
 
+_SPACE = width(" ")
 # No cue is shorter, where there is room.
 MIN_CUE_S = 1.0
 # A longer pause always ends a cue.
@@ -97,6 +98,11 @@ class _Part:
 
     def __post_init__(self) -> None:
         self.width = width(self.text)
+
+    @property
+    def gap(self) -> int:
+        """The width of what stands before it in its line."""
+        return _SPACE if self.before else 0
 
 
 def subtitles(transcript: Transcript, config: SubtitleConfig | None = None) -> list[Cue]:
@@ -264,7 +270,7 @@ def _reaches(parts: Sequence[_Part], begin: int, config: SubtitleConfig) -> Iter
             too_long = part.end - parts[begin].start > config.max_cue_s
             if too_long or parts[end - 1].pause > _LONGEST_PAUSE_S:
                 return
-        wider = filled + width(part.before) + part.width if filled else part.width
+        wider = filled + part.gap + part.width if filled else part.width
         if filled and wider > widest:
             lines, wider = lines + 1, part.width
             if lines > config.max_lines:
@@ -279,10 +285,10 @@ def _lines(parts: Sequence[_Part], config: SubtitleConfig) -> list[tuple[int, in
     count = max(lines for end, lines in _reaches(parts, 0, config) if end == len(parts))
     if count == 1:
         return [(0, len(parts))]
-    filled = [0, *accumulate(width(part.before) + part.width for part in parts)]
+    filled = [0, *accumulate(part.gap + part.width for part in parts)]
 
     def wide(begin: int, end: int) -> int:
-        return filled[end] - filled[begin] - width(parts[begin].before)
+        return filled[end] - filled[begin] - parts[begin].gap
 
     mean = wide(0, len(parts)) / count
     best: dict[int, tuple[float, list[tuple[int, int]]]] = {0: (0.0, [])}

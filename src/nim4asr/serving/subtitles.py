@@ -28,7 +28,8 @@ SETTINGS: Mapping[str, type] = {
 }
 # Ten hours of speech have about 100,000 words, each of three values.
 _MOST_VALUES, _MOST_BYTES = 500_000, 16 << 20
-_LONGEST_S = 1e6
+_LONGEST_S, _MOST_TEXT = 1e6, 500_000
+_MOST_NAMES, _LONGEST_NAME = 1000, 200
 
 
 async def subtitles(request: Request) -> Response:
@@ -82,6 +83,8 @@ def _laid_out(body: bytes) -> tuple[str, str]:
     if not isinstance(rows, list):
         raise ApiError(400, "segments are a list", param="segments")
     segments = sorted(map(_segment, rows), key=lambda segment: segment.start)
+    if sum(len(segment.text) for segment in segments) > _MOST_TEXT:
+        raise ApiError(400, f"the segments hold over {_MOST_TEXT} characters; send parts", param="segments")
     duration = max((segment.end for segment in segments), default=0.0)
     write, media_type = TEXT_FORMATS[format]
     return write(Transcript("", duration, tuple(segments), 0.0), config), media_type
@@ -95,8 +98,11 @@ def _segment(row: Any) -> Segment:
     places = row.get("names_at", [])
     if not isinstance(places, list) or not all(map(_is_place, places)):
         raise ApiError(400, "names_at are pairs of places in the text", param="segments")
-    # No line break stands in a name.
-    names = tuple(filter(None, (text[first:last].strip() for first, last in places)))
+    # No line break stands in a name. What is longer, or one of so many, is none.
+    parts = (
+        text[first:last].strip() for first, last in places[:_MOST_NAMES] if last - first <= _LONGEST_NAME
+    )
+    names = tuple(filter(None, parts))
     said = [Word(word, first, last, 1.0) for first, last, word in (_said(one, "word") for one in words)]
     return Segment(start, end, text, 1.0, tuple(said), hints=names)
 

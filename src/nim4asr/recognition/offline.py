@@ -141,12 +141,16 @@ class Recognizer:
     ) -> Iterator[Segment]:
         hinting = HintPolicy(hotwords, as_hints(hints), self.config.hints)
         segments = cut_speech(blocks, self.config.voice_activity)
-        said = voiced = False
-        for segment in recognized(Engine(self.model), segments, self.config, hinting):
-            said, voiced = said or bool(segment.text), True
-            yield segment
-        if not said:
-            blocks.tell_silence(voiced)
+
+        def told(found: Iterator[Segment]) -> Iterator[Segment]:
+            said = voiced = False
+            for segment in found:
+                said, voiced = said or bool(segment.text), True
+                yield segment
+            if not said:
+                blocks.tell_silence(voiced)
+
+        return told(recognized(Engine(self.model), segments, self.config, hinting))
 
 
 class _Blocks:

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lowest fuzz clean bidding-demo bidding-test
+.PHONY: demo test lowest fuzz gpu clean bidding-demo bidding-test
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -43,6 +43,14 @@ lowest: $(VENV)/bin/python
 # 10,000 damaged inputs over all rooms: each is read or refused in a sentence.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzzing --count 10000
+
+# The 2.3 B shape on a GPU, in eight minutes at most; VLLM is the Python of an environment with vLLM (docs/gpu.md).
+gpu: $(VENV)/.installed-torch
+	$(BIN)/python benchmarks/gpu.py $(if $(VLLM),--vllm-python $(VLLM))
+
+$(VENV)/.installed-torch: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch]"
+	@touch $@
 
 # The bundled model from nothing, out of the corpora in CORPORA and, labeled by Moonshine, the clips in CLIPS,
 # and sentences of the articles in ARTICLES (docs/training.md). Hours to days; each part goes on where it stopped.

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lowest fuzz gpu clean bidding-demo bidding-test
+.PHONY: demo test lowest fuzz bench gpu clean bidding-demo bidding-test
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -43,6 +43,11 @@ lowest: $(VENV)/bin/python
 # 10,000 damaged inputs over all rooms: each is read or refused in a sentence.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzzing --count 10000
+
+# Has anything become slower than it was when benchmarks/bench.json was written? In two minutes, on a quiet machine.
+# PEERS are others to measure beside it, as NAME=PYTHON=MODEL (benchmarks/peers.py).
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/bench.py $(PEERS:%=--peer %)
 
 # The 2.3 B shape on a GPU, in eight minutes at most; VLLM is the Python of an environment with vLLM (docs/gpu.md).
 gpu: $(VENV)/.installed-torch

@@ -26,6 +26,7 @@ import numpy as np
 from runtimes import processor, spread
 
 from nim4asr.audio.reading import read_audio
+from nim4asr.audio.samples import Floats
 from nim4asr.data.manifest import Utterance, read_manifest
 from nim4asr.evaluation.error_rate import ErrorCount
 from nim4asr.text.normalization import tokens
@@ -94,13 +95,16 @@ def written(utterances: list[Utterance], folder: Path) -> list[str]:
     names = []
     for number, utterance in enumerate(utterances):
         names.append(f"{utterance.language}-{number:04d}")
-        pcm = (np.clip(read_audio(utterance.source()), -1, 1) * 32767).astype("<i2")
-        with wave.open(str(folder / f"{names[-1]}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(16_000)
-            file.writeframes(pcm.tobytes())
+        write_wav(read_audio(utterance.source()), folder / f"{names[-1]}.wav")
     return names
+
+
+def write_wav(samples: Floats, path: Path) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 def measured(peer: Peer, clips: Path, said: dict[str, Utterance]) -> dict[str, Any]:

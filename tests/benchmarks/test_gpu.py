@@ -43,7 +43,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 def test_torch_is_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "TOY", SMALL)
-    gpu.main(["--child", "torch", "--toy", "--device", "cpu", "--limit", "300"])
+    gpu.main(["--child", "torch", "--toy", "--device", "cpu", "--limit", "3000"])
     found = said(capsys)
     assert found["machine"]["gpu"] is None and "torch" in found["versions"] and found["ready_s"] > 0
     sections = found["sections"]
@@ -67,7 +67,7 @@ def test_vllm_is_measured(
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
     child = ["--child", "vllm", "--vllm-python", sys.executable, "--worker", str(worker)]
-    gpu.main([*child, "--toy", "--device", "cpu", "--limit", "300"])
+    gpu.main([*child, "--toy", "--device", "cpu", "--limit", "3000"])
     sections = said(capsys)["sections"]
     assert {one["ended"] for one in sections.values()} == {"whole"}, sections
     assert [row["texts_at_once"] for row in sections["generate"]["rows"]] == [1, 1, 2]

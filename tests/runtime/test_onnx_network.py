@@ -18,6 +18,7 @@ from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
 from nim4asr.recognition.events import Event, Final
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.recognition.streaming import Stream
+from nim4asr.runtime import onnx_network
 from nim4asr.runtime.export import export
 from nim4asr.runtime.loading import load
 from nim4asr.runtime.network import ChunkInput, Model
@@ -226,6 +227,26 @@ def test_a_model_for_which_there_is_no_memory_is_not_damaged(
     with pytest.raises(InputError, match="there is not enough memory for the model") as error:
         Recognizer(onnx_model(exported)).transcribe(speech, sample_rate=SAMPLE_RATE)
     assert "nim4 export" not in str(error.value)
+
+
+def test_freed_memory_is_given_back_where_that_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+
+    class GnuLibrary:
+        def malloc_trim(self, padding: int) -> None:
+            given.append(padding)
+
+    def on_windows(name: None) -> None:
+        raise TypeError("argument of type 'NoneType' is not iterable")
+
+    monkeypatch.setattr(onnx_network.ctypes, "CDLL", lambda name: GnuLibrary())
+    load(runtime="onnx").network.encode([np.zeros((80, 80), np.float32)], None)
+    assert given == [0]
+    for library in (lambda name: object(), on_windows):
+        monkeypatch.setattr(onnx_network.ctypes, "CDLL", library)
+        load(runtime="onnx").network.encode([np.zeros((80, 80), np.float32)], None)
 
 
 def test_only_qwen3_can_be_exported(toy_checkpoint: Checkpoint, tmp_path: Path) -> None:

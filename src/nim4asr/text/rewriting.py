@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 # So many characters before and behind a match may say how it is read.
 _AROUND = 40
@@ -16,17 +17,27 @@ class Rules:
     """
 
     def __init__(self, rules: Sequence[Rule], flags: re.RegexFlag = re.NOFLAG) -> None:
-        self._rules = {f"rule{i}": (re.compile(rule, flags), write) for i, (rule, write) in enumerate(rules)}
-        self._any = re.compile("|".join(f"(?P<rule{i}>{rule})" for i, (rule, _) in enumerate(rules)), flags)
+        self._rules, self._flags = {f"rule{i}": rule for i, rule in enumerate(rules)}, flags
+        self._patterns: dict[str, re.Pattern[str]] = {}
 
     def __call__(self, text: str) -> str:
         """``text``, rewritten."""
         return self._any.sub(self._rewritten, text)
 
+    # Compiled when a text first needs them: all rules of both languages take a third of a second.
+    @cached_property
+    def _any(self) -> re.Pattern[str]:
+        return re.compile(
+            "|".join(f"(?P<{name}>{rule})" for name, (rule, _) in self._rules.items()), self._flags
+        )
+
     def _rewritten(self, found: re.Match[str]) -> str:
-        pattern, write = self._rules[found.lastgroup or ""]
+        name = found.lastgroup or ""
+        rule, write = self._rules[name]
+        if name not in self._patterns:
+            self._patterns[name] = re.compile(rule, self._flags)
         # The rule's own groups, which are numbered otherwise among all of them.
-        own = pattern.match(found.string, found.start())
+        own = self._patterns[name].match(found.string, found.start())
         written = write(own) if own else None
         return found.group() if written is None else written
 

@@ -617,7 +617,7 @@ def recordings(model: "Model", sizes: Sizes, beams: int) -> Iterator[dict[str, A
         for again in (False, True):
             finals, before = 0, engine.stats.written_tokens
             began = time.perf_counter()
-            handles = [engine.open_segment(config, HintPolicy(), start, chunk, end) for _ in range(count)]
+            handles = engine.open_batch(config, HintPolicy(), [(start, chunk, end)] * count)
             while any(handle.busy for handle in handles):
                 finals += sum(isinstance(event, Final) for _, event in turn(engine))
             taken = time.perf_counter() - began

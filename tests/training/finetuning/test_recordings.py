@@ -167,6 +167,27 @@ def test_recordings_without_a_text_and_those_listed_twice(tmp_path: Path) -> Non
         read_recordings([write(tmp_path / "3.jsonl", [{**one, "text": ""}])])
 
 
+def test_a_line_that_comes_again_in_a_split_to_judge_by_is_judged(tmp_path: Path) -> None:
+    """In any order of lines and manifests; and what a test split lists is not trained on."""
+    clips = [{"audio": f"{number}.wav", "text": f"hello {number}", "language": "en"} for number in range(16)]
+    again = [{**clips[number], "split": "dev"} for number in range(3)] + [{**clips[3], "split": "test"}]
+    orders = (
+        [clips + again],
+        [again + clips],
+        [clips, again + clips],
+        [again, clips],
+    )
+    for number, manifests in enumerate(orders):
+        paths = [write(tmp_path / f"{number}-{at}.jsonl", rows) for at, rows in enumerate(manifests)]
+        found = divide(read_recordings(paths).manifests)
+        assert found.unused == 1
+        held_out = [one.text for one in found.held_out]
+        trained = [one.text for one in found.trained]
+        assert {"hello 0", "hello 1", "hello 2"} <= set(held_out)
+        assert len(held_out) + len(trained) == len({*held_out, *trained}) == 15
+        assert "hello 3" not in {*held_out, *trained}
+
+
 def test_what_is_listed_twice_is_on_one_side(tmp_path: Path) -> None:
     """Under two names, with two texts, in two splits: judged, and not trained on."""
     (tmp_path / "elsewhere").symlink_to(tmp_path)

@@ -49,26 +49,24 @@ class Recordings:
 
 
 def read_recordings(manifests: Sequence[Path]) -> Recordings:
-    """The recordings of ``manifests``. One that is listed twice with the same text counts once; no two have
-    the same id.
+    """The recordings of ``manifests``. One that is listed twice with the same text counts once, to judge by
+    if any line says so, else as unused if one does; no two have the same id.
 
     Raises ``InputError`` if a manifest cannot be read, or if no recording has a text.
     """
-    seen: set[tuple[str, str, str]] = set()
-    found: list[list[Utterance]] = []
-    without, count = 0, 0
-    for path in manifests:
-        rows: list[Utterance] = []
-        for utterance in read_manifest(path):
-            count += 1
-            key = (*_source(utterance), utterance.text)
-            if not utterance.text.strip():
-                without += 1
-            elif key not in seen:
-                seen.add(key)
-                rows.append(utterance)
-        found.append(rows)
-    if not seen:
+    read = [list(read_manifest(path)) for path in manifests]
+    count = sum(map(len, read))
+    with_text = [[utterance for utterance in rows if utterance.text.strip()] for rows in read]
+    without = count - sum(map(len, with_text))
+    # Of equal lines the first is kept whose split decides, whatever the order of lines and manifests.
+    kept: dict[tuple[str, str, str], Utterance] = {}
+    for utterance in (utterance for rows in with_text for utterance in rows):
+        key = (*_source(utterance), utterance.text)
+        if key not in kept or _decides(utterance) > _decides(kept[key]):
+            kept[key] = utterance
+    chosen = {id(utterance) for utterance in kept.values()}
+    found = [[utterance for utterance in rows if id(utterance) in chosen] for rows in with_text]
+    if not kept:
         names = ", ".join(map(str, manifests))
         raise InputError(
             f"{names}: none of {count} recordings has a text; a model is tuned on recordings with their texts"
@@ -150,6 +148,10 @@ _TEST = re.compile(r"(test|eval|evaluation)(?![a-z])", re.IGNORECASE)
 def _role(split: str) -> str:
     """What a split is for, by how corpora name theirs: ``dev-clean``, ``validation``, ``test_net``."""
     return "dev" if _DEV.match(split) else "test" if _TEST.match(split) else "train"
+
+
+def _decides(utterance: Utterance) -> int:
+    return ("train", "test", "dev").index(_role(utterance.split))
 
 
 def _tenth(utterances: Sequence[Utterance], trained_speakers: set[str]) -> tuple[set[str], Rule]:

@@ -31,6 +31,7 @@ def gains(guide: HintBooster, text: str, *longer: str | None) -> list[float]:
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=8))
 def test_gains_of_hints_depend_on_the_text_alone(pieces: list[str]) -> None:
     """However it came to be, a text has in the end gained what the hints in it are worth, each once."""

@@ -64,9 +64,8 @@ def test_the_image_is_made_of_what_there_is() -> None:
 
 @pytest.fixture(scope="module")
 def container() -> Iterator[str]:
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
+    if why_not():
+        pytest.skip("needs Docker's daemon")
     base = os.environ.get("NIM4_IMAGE_BASE")
     options = ["--build-arg", f"BASE={base}"] if base else []
     docker("build", "--quiet", "--file", DOCKERFILE, "--tag", "nim4asr-test", *options, ROOT)

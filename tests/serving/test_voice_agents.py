@@ -33,9 +33,8 @@ def has(package: str) -> bool:
 
 
 needs = [
-    pytest.param(
-        name, marks=pytest.mark.skipif(not has(package), reason=f"needs {package}; see NIM4_AGENTS_PYTHON")
-    )
+    # NIM4_AGENTS_PYTHON is the Python of an environment that has them.
+    pytest.param(name, marks=pytest.mark.skipif(not has(package), reason="needs LiveKit's agents or pipecat"))
     for name, package in PACKAGES.items()
 ]
 pytestmark = pytest.mark.slow

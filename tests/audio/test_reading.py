@@ -143,6 +143,8 @@ def test_bad_sound_is_one_sentence(tmp_path: Path, data: bytes, message: str) ->
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name of the file is empty"):
+        read_audio("")
     with pytest.raises(InputError, match="no such file"):
         read_audio(tmp_path / "missing.wav")
     with pytest.raises(InputError, match="folder"):

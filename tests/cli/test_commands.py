@@ -123,7 +123,7 @@ def test_three_hours(capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_pa
     [
         (["--model", "/no/such/folder"], "no such model folder"),
         (["--device", "warp"], "not available"),
-        (["--beams", "0"], "beam_size"),
+        (["--beams", "0"], "--beams must be from 1 to 100, not 0"),
         (["--chunk-frames", "0"], "chunks"),
     ],
 )

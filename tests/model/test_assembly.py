@@ -49,6 +49,15 @@ def test_no_language_model(toy_checkpoint: Checkpoint, tmp_path: Path) -> None:
         assemble(replace(toy_checkpoint.config, adaptor=None), tmp_path)
 
 
+def test_a_language_model_without_chat_turns_is_named(gpt2: Path, toy_checkpoint: Checkpoint) -> None:
+    """By its own name, whatever folder its tokenizer went through."""
+    for path in gpt2.glob("tokenizer*.json"):
+        path.write_text(path.read_text(encoding="utf-8").replace("<|im_end|>", "<|other|>"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"has no token <\|im_end\|>") as raised:
+        assemble(toy_checkpoint.config, gpt2)
+    assert str(raised.value).startswith(f"{gpt2}: ")
+
+
 def test_a_recipe_without_its_own_language_model_asks_for_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,6 +154,8 @@ class _Timeline:
 
 def _opened(path: Path, name: str) -> BinaryIO:
     """A file open for reading; of a pipe, all that comes out of it."""
+    if not name:
+        raise InputError("the name of the file is empty")
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

@@ -305,7 +305,7 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
     from nim4asr.audio.voice_activity import VoiceActivityConfig
     from nim4asr.errors import InputError
     from nim4asr.hotwords.hints import HintConfig
-    from nim4asr.model.decoding import DecodingConfig
+    from nim4asr.model.decoding import MOST_BEAMS
     from nim4asr.model.shapes import ChunkScheme
     from nim4asr.recognition.configuration import RecognitionConfig
     from nim4asr.recognition.offline import Recognizer
@@ -317,13 +317,14 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
             voice_activity = VoiceActivityConfig(threshold=options.vad_threshold)
         if getattr(options, "chunk_frames", None) is not None:
             chunks = ChunkScheme(options.chunk_frames)
-        if getattr(options, "beams", None) is not None:
-            # Told before the model is loaded.
-            DecodingConfig(beam_size=options.beams)
     except ValueError as error:
         raise InputError(str(error)) from None
     if hasattr(options, "most_hints"):
         hints = hint_config(options)
+    # Told before the model is loaded.
+    beams = getattr(options, "beams", None)
+    if beams is not None and not 1 <= beams <= MOST_BEAMS:
+        raise InputError(f"--beams must be from 1 to {MOST_BEAMS}, not {beams}")
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
         raise InputError(f"--threads must be from 1 to {MOST_THREADS}, not {options.threads}")
     vllm = None

@@ -37,7 +37,10 @@ def public_tokenizer(place: str | Path) -> Tokenizer:
 
     with TemporaryDirectory() as folder:
         AutoTokenizer.from_pretrained(str(place)).save_pretrained(folder)
-        return Tokenizer.load(Path(folder))
+        try:
+            return Tokenizer.load(Path(folder))
+        except InputError as error:
+            raise InputError(str(error).replace(folder, str(place))) from None
 
 
 def around(encoder: Nim4Config) -> Nim4Config:
@@ -74,6 +77,8 @@ def assemble(
     try:
         llm = AutoModelForCausalLM.from_pretrained(str(language_model), dtype=dtype)
         tokenizer = public_tokenizer(language_model)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{language_model}: no causal language model here ({reason(error)})") from None
     width = llm.get_input_embeddings().embedding_dim

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lowest fuzz bench gpu clean bidding-demo bidding-test
+.PHONY: demo test test-slow lowest fuzz bench gpu clean bidding-demo bidding-test
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --only-expected-skips
+
+# What takes longer: hours of sound, training that is killed, attacks on a server.
+test-slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --maxprocesses 8 --only-expected-skips
 
 $(VENV)/bin/python:
 	@echo "Making the environment $(VENV); the first time takes some minutes."

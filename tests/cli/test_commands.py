@@ -267,6 +267,7 @@ def test_runs_tells_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert status == 0 and "nothing has been logged" in err
 
 
+@pytest.mark.slow
 def test_metrics_of_two_checkpoints(
     capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """What surrounds every command: its output, its locale, how it ends."""
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -117,10 +118,12 @@ def test_every_command_shows_examples_that_parse() -> None:
     whole = parser()
     (commands,) = (one for one in whole._actions if isinstance(one, argparse._SubParsersAction))
     for name, command in commands.choices.items():
-        heading, *examples = (command.epilog or "").split("\n")
+        # What else there is to be told comes after an empty line.
+        heading, *rest = (command.epilog or "").split("\n")
+        examples = list(itertools.takewhile(str.strip, rest))
         assert heading == "examples:" and len(examples) >= 2, name
         for example in examples:
-            program, *arguments = example.split()
+            program, *arguments = example.partition(" < ")[0].split()
             assert program == "nim4" and arguments[0] == name
             assert callable(whole.parse_args(arguments).run)
 

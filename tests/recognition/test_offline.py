@@ -109,15 +109,17 @@ def hum(level_db: float) -> Floats:
 def test_where_nothing_was_said_one_warning_has_the_level(recognizer: Recognizer, tmp_path: Path) -> None:
     path = tmp_path / "hum.wav"
     soundfile.write(path, hum(-52), SAMPLE_RATE, subtype="FLOAT")
-    (warning,) = recognizer.transcribe(path).warnings
+    transcript = recognizer.transcribe(path)
+    assert transcript.warnings == ()
+    (warning,) = transcript.told
     assert warning.startswith(f"{path}: no speech was found (level -52 dBFS); if someone speaks, try")
     # The level is that of the file, not what it was made.
-    (warning,) = recognizer.transcribe(path, gain="auto").warnings
+    (warning,) = recognizer.transcribe(path, gain="auto").told
     assert "(level -52 dBFS, +32 dB of gain)" in warning
     told: list[str] = []
     assert list(recognizer.iter_segments(path, warn=told.append)) == [] and len(told) == 1
     silence = recognizer.transcribe(np.zeros(SAMPLE_RATE, np.float32), sample_rate=SAMPLE_RATE)
-    assert silence.warnings == ("no speech was found (the sound is silent)",)
+    assert silence.told == ("no speech was found (the sound is silent)",)
 
 
 def test_quiet_speech_is_heard_with_gain() -> None:

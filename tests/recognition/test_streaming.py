@@ -376,6 +376,7 @@ def test_work_a_second_does_not_grow(recognizer: Recognizer, speech: Floats) -> 
     assert places[0] == places[1]
 
 
+@pytest.mark.slow
 def test_an_hour_of_silence_says_nothing(recognizer: Recognizer) -> None:
     stream = recognizer.stream()
     minute = np.zeros(60 * SAMPLE_RATE, np.float32)

@@ -92,6 +92,7 @@ def test_the_nearest_tests(project: Path) -> None:
     assert nearest("alone/lost.py") == []
 
 
+@pytest.mark.slow
 def test_every_file_of_the_source_has_tests_that_exist() -> None:
     root = Path(__file__).parents[2]
     for path in (root / "src" / "nim4asr").rglob("*.py"):

@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
         "nim4 transcribe talk.mp3",
         "nim4 transcribe *.wav --format srt --output-dir subtitles --hotwords names.db",
         "nim4 transcribe lectures --recursive --format srt,json --output-dir out --skip-existing",
-        "ffmpeg -i film.avi -f wav - | nim4 transcribe -",
+        "nim4 transcribe - < call.wav",
         "",
         "exit status: 0 all files are done or skipped, 1 some or all are not, 2 the options are wrong,",
         "130 interrupted, 141 the reader of the output has gone, 143 ended by SIGTERM",
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
                         continue
                 transcript = _transcribed(one, options, recognizer, hotwords, progress)
                 texts = {format: write(transcript, format, layout) for format in formats}
-                for warning in transcript.warnings:
+                for warning in transcript.told:
                     progress.say(f"nim4: {warning}")
                 files: list[Path] = []
                 if output is not None:
@@ -157,7 +157,7 @@ def _row(transcript: "Transcript", audio: str, files: list[Path]) -> Mapping[str
         "computing_s": round(transcript.computing_s, 3),
         "segments": len(transcript.segments),
         "characters": len(transcript.text),
-        "warnings": list(transcript.warnings),
+        "warnings": list(transcript.told),
     }
 
 

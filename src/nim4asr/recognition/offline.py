@@ -76,8 +76,8 @@ class Recognizer:
         ``name`` is the transcript's, by default the path. ``hotwords`` are listened for, and those that were
         heard become hints; ``hints`` are names, at most 20, that it may hold. ``gain`` in dB makes quiet
         speech louder; ``"auto"`` reads the recording twice. ``progress`` is told how many seconds have been
-        read. A recording in which nothing was said has a warning with its level. Raises ``InputError`` if it
-        cannot be read, and for samples without a rate; nothing is returned by halves.
+        read. Raises ``InputError`` if it cannot be read, and for samples without a rate; nothing is returned
+        by halves.
         """
         began = time.perf_counter()
         warnings: list[str] = []
@@ -86,7 +86,7 @@ class Recognizer:
         elapsed = time.perf_counter() - began
         if not name and isinstance(source, str | Path):
             name = str(source)
-        return Transcript(name, blocks.seconds, segments, elapsed, tuple(warnings))
+        return Transcript(name, blocks.seconds, segments, elapsed, tuple(warnings), blocks.silence)
 
     def iter_segments(
         self,
@@ -103,7 +103,15 @@ class Recognizer:
         ``warn`` is told of an audio that is not whole, and of one in which nothing was said. Raises
         ``InputError`` where it cannot be read, which may be after some of its segments.
         """
-        return self._recognized(_Blocks(source, sample_rate, warn, gain), hotwords, hints)
+        blocks = _Blocks(source, sample_rate, warn, gain)
+        found = self._recognized(blocks, hotwords, hints)
+
+        def told() -> Iterator[Segment]:
+            yield from found
+            if blocks.silence:
+                warn(blocks.silence)
+
+        return told()
 
     def stream(
         self,
@@ -148,7 +156,7 @@ class Recognizer:
                 said, voiced = said or bool(segment.text), True
                 yield segment
             if not said:
-                blocks.tell_silence(voiced)
+                blocks.silence = blocks.silence_told(voiced)
 
         return told(recognized(Engine(self.model), segments, self.config, hinting))
 
@@ -166,7 +174,7 @@ class _Blocks:
         name: str = "",
     ) -> None:
         self._blocks: Iterable[Floats]
-        self._warn, self._progress, self._gain = warn, progress, checked_gain(gain)
+        self._progress, self._gain = progress, checked_gain(gain)
         self._name = name or (str(source) if isinstance(source, str | Path) else "")
         self._meter, self._raised_db = LevelMeter(), 0.0
         if isinstance(source, bytearray) or (isinstance(source, memoryview) and source.itemsize == 1):
@@ -187,6 +195,8 @@ class _Blocks:
         if gain != "auto":
             self._raised_db = gain
         self._samples = 0
+        # Once all is recognized, what is told if nothing was said.
+        self.silence = ""
 
     @property
     def seconds(self) -> float:
@@ -203,9 +213,9 @@ class _Blocks:
             self._meter.add(block)
             yield block
 
-    def tell_silence(self, voiced: bool) -> None:
-        """Warn that nothing was said, with the level of the sound as it came; ``voiced`` if there was what
-        may be speech, without a word in it.
+    def silence_told(self, voiced: bool) -> str:
+        """That nothing was said, with the level of the sound as it came; ``voiced`` if there was what may be
+        speech, without a word in it.
         """
         level = self._meter.level
         loud = "the sound is silent" if math.isinf(level) else f"level {level:.0f} dBFS"
@@ -215,4 +225,4 @@ class _Blocks:
             help.insert(0, "automatic gain")
         advice = f"; if someone speaks, try {' or '.join(help)}" if help and not math.isinf(level) else ""
         name = f"{self._name}: " if self._name else ""
-        self._warn(f"{name}no speech was found ({loud}{raised}){advice}")
+        return f"{name}no speech was found ({loud}{raised}){advice}"

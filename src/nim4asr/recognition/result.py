@@ -66,7 +66,8 @@ class Segment:
 @dataclass(frozen=True)
 class Transcript:
     """An audio and what was said in it. ``duration`` and ``computing_s``, what computing took, in seconds;
-    ``warnings`` tell of an audio that was not whole.
+    ``warnings`` tell of an audio that was not whole, ``silence`` of one in which nothing was said: how loud
+    it was.
     """
 
     audio: str
@@ -74,6 +75,12 @@ class Transcript:
     segments: tuple[Segment, ...]
     computing_s: float
     warnings: tuple[str, ...] = ()
+    silence: str = ""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """All that a user should know of it: the warnings, and that nothing was said."""
+        return (*self.warnings, self.silence) if self.silence else self.warnings
 
     @property
     def real_time_factor(self) -> float:

@@ -22,7 +22,7 @@ def to_json(transcript: Transcript) -> str:
         "segments": [segment_row(segment) for segment in transcript.segments],
         "phonemes": " ".join(transcript.phonemes),
         "real_time_factor": round(transcript.real_time_factor, 4),
-        "warnings": list(transcript.warnings),
+        "warnings": list(transcript.told),
     }
     return json.dumps(row, ensure_ascii=False) + "\n"
 

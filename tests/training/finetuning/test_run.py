@@ -218,6 +218,7 @@ finetune(FinetuneOptions(toy, [mine], output, steps=40, learning_rate=2e-2))
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_goes_on_and_gives_the_same_model(toy: Path, tuned: Tuned, tmp_path: Path) -> None:
     asked = replace(tuned.asked, output=tmp_path / "model", report=None)
     script = SCRIPT.format(paths=[str(HERE.parent.parent.parent / "src")])

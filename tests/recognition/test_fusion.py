@@ -12,17 +12,10 @@ from nim4asr.model.tokenizer import Tokenizer
 from nim4asr.phonemes import TABLE, pronounce
 from nim4asr.recognition.fusion import FusedScorer, HintBooster
 from nim4asr.recognition.phoneme_scorer import PhonemeScorer
+from recognition.sounds import heard
 
 # The first is the end of the text.
 PIECES = ["", "你", "好", "泥", "the", " wind", " win", "d", "!"]
-
-
-def heard(phonemes: Sequence[str]) -> np.ndarray:
-    """Log posteriors in which ``phonemes`` are heard, each in a frame, a blank after each."""
-    log_probs = np.full((2 * len(phonemes) + 1, len(TABLE)), -8.0, np.float32)
-    log_probs[0::2, 0] = -0.1
-    log_probs[np.arange(1, len(log_probs), 2), TABLE.encode(phonemes)] = -0.1
-    return log_probs
 
 
 def gains(guide: HintBooster, text: str, *longer: str | None) -> list[float]:

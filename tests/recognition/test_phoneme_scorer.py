@@ -1,5 +1,4 @@
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,14 +9,7 @@ from nim4asr.phonemes import TABLE, pronounce, tokenize
 from nim4asr.phonemes.ctc import greedy_path
 from nim4asr.recognition.phoneme_scorer import PhonemeScorer
 from nim4asr.text.spoken import spoken_form
-
-
-def heard(phonemes: Sequence[str]) -> np.ndarray:
-    """Log posteriors in which ``phonemes`` are heard, each in a frame, a blank after each."""
-    log_probs = np.full((2 * len(phonemes) + 1, len(TABLE)), -8.0, np.float32)
-    log_probs[0::2, 0] = -0.1
-    log_probs[np.arange(1, len(log_probs), 2), TABLE.encode(phonemes)] = -0.1
-    return log_probs
+from recognition.sounds import heard
 
 
 def gains(scorer: PhonemeScorer, text: str, *longer: str | None) -> list[float]:

@@ -28,6 +28,8 @@ class Tokenizer:
     def __init__(self, inner: "tokenizers.Tokenizer", settings: Mapping[str, Any] | None = None) -> None:
         self._inner = inner
         self._settings = dict(settings or {})
+        # What each token adds to a text, as far as that was asked.
+        self._pieces: dict[int, str | None] = {}
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -111,10 +113,6 @@ class Tokenizer:
     def _anchors(self) -> list[list[int]]:
         """The tokens of a few texts, for what another adds to them."""
         return [self.encode(text) for text in ("a", "好", "a b,")]
-
-    @cached_property
-    def _pieces(self) -> dict[int, str | None]:
-        return {}
 
     def __len__(self) -> int:
         return int(self._inner.get_vocab_size())

@@ -1,6 +1,6 @@
 """Connectionist temporal classification: the greedy path, forced alignment, prefix probabilities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nim4asr.phonemes import BLANK
 
+# A sequence that stays so long in one label that it has this probability is given up: 70 nats.
 _NOTHING = 1e-30
 # An exponent that is not too large yet.
 _LARGEST = 600.0
@@ -119,7 +120,7 @@ class ForwardVariables:
         best = log_probs.max(axis=1, initial=-np.inf)
         self._scale = np.concatenate([[0.0], np.cumsum(best)])
         self._emissions = np.ascontiguousarray(np.exp(log_probs - best[:, None]).T)
-        # Who waits long in blank may still go on; who stays so long in a label that this costs 70 nats, not.
+        # A sequence may wait in blank for long, and still go on.
         self._waiting = list(_products(self._emissions[BLANK : BLANK + 1], 0.0))
         self._staying = list(_products(self._emissions[BLANK + 1 :], _NOTHING))
 
@@ -140,11 +141,9 @@ class ForwardVariables:
         entered = ended[:, :-1] * self._emissions[label]
         stayed, left = np.zeros_like(in_label), np.zeros_like(in_blank)
         stayed[:, 1:] = entered
-        for size, products in self._staying:
-            stayed[:, 1 + size :] += products[label - BLANK - 1, size:] * stayed[:, 1:-size]
+        _carry_on(stayed[:, 1:], ((size, products[label - BLANK - 1]) for size, products in self._staying))
         left[:, 1:] = stayed[:, :-1] * self._emissions[BLANK]
-        for size, products in self._waiting:
-            left[:, 1 + size :] += products[:, size:] * left[:, 1:-size]
+        _carry_on(left[:, 1:], self._waiting)
         with np.errstate(divide="ignore"):
             alone = np.log(stayed[:, -1] + left[:, -1]) + self._scale[-1]
             begun = self._total(entered)
@@ -161,12 +160,19 @@ class ForwardVariables:
         return total
 
 
-def _products(factors: _Frames, least: float) -> Iterator[tuple[int, _Frames]]:
-    """At each frame of ``factors`` (N, T) the product of the last 1, 2, 4, ..., while any is over ``least``.
+def _carry_on(values: _Frames, products: Iterable[tuple[int, _Frames]]) -> None:
+    """Solve x_t = a_t x_(t-1) + s_t for all frames t at once: ``values`` (N, T) hold s, and then x.
 
-    With them x_t = a_t x_(t-1) + s_t is solved for all frames at once. After j rounds x_t holds what s
-    brought in its last 2^j frames; what the as many before these brought is in x, 2^j frames earlier, and is
-    to be multiplied by the a since then.
+    ``products`` are ``_products`` of a. After j of them x_t holds what s brought in its last 2^j frames. What
+    s brought in the 2^j frames before these is in x, 2^j frames earlier: times the a since then, it is added.
+    """
+    for size, factors in products:
+        values[:, size:] += factors[:, size:] * values[:, :-size]
+
+
+def _products(factors: _Frames, least: float) -> Iterator[tuple[int, _Frames]]:
+    """At each frame of ``factors`` (N, T) the product of the last 1, 2, 4, ... of them, while any is over
+    ``least``.
     """
     size, products = 1, factors
     while size < factors.shape[1] and products.max() > least:

@@ -49,10 +49,8 @@ class PhonemeScorer:
         self._ctc = ForwardVariables(log_probs)
         self._rows = _Rows(len(log_probs) + 1)
         self._root = _Prefix(None, BLANK)
-        self._root.begun, self._root.alone = (
-            0.0,
-            max(float(log_probs[:, BLANK].sum(dtype=np.float64)), _FLOOR),
-        )
+        self._root.begun = 0.0
+        self._root.alone = max(float(log_probs[:, BLANK].sum(dtype=np.float64)), _FLOOR)
         in_label, in_blank = self._ctc.of_nothing
         (self._root.row,) = self._rows.hold(in_label[None], in_blank[None])
         # Beginnings of texts, as far as their reading is settled.

@@ -15,7 +15,7 @@ import torch
 
 from nim4asr.errors import InputError
 from nim4asr.files import locked, parse_json, read_text, write_atomic
-from nim4asr.training.loop.precision import Precision, bf16_pays
+from nim4asr.training.loop.precision import Precision, bf16_pays, training_device
 
 Device = Literal["cpu", "cuda"]
 KEPT = "machine.json"
@@ -67,7 +67,7 @@ def this_machine(folder: Path, memory_gb: float | None = None) -> Machine:
     Raises ``InputError`` for a memory of nothing or less.
     """
     memory_bytes = None if memory_gb is None else _bytes_of(memory_gb)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     precision: Precision = "bf16" if bf16_pays(device) else "no"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     is_gpu = device.type == "cuda"

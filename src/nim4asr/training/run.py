@@ -17,7 +17,7 @@ from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint, load, save
 from nim4asr.progress import ProgressReporter, no_progress
 from nim4asr.training.loop.distributed import is_sharded, new_accelerator
-from nim4asr.training.loop.precision import precision_of
+from nim4asr.training.loop.precision import precision_of, training_device
 from nim4asr.training.lora import require_peft
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.prepare import build_model, prepare_data
@@ -62,7 +62,7 @@ def run_recipe(
         require_peft()
     start = None if options.init_model is None else load(options.init_model)
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = new_accelerator(precision_of(recipe.precision, folder, _device()))
+    accelerator = new_accelerator(precision_of(recipe.precision, folder, training_device()))
     if is_sharded(accelerator) and options.only_stage is None:
         raise InputError("under FSDP and DeepSpeed a command trains one stage; name it with --only-stage")
     with accelerator.main_process_first():
@@ -109,7 +109,3 @@ def _fit_phoneme_embedding(model: TrainableModel, data: TrainingData) -> None:
         make = SpeechData(augmentation=None).batches(data)
         batches: Iterator[SpeechBatch] = (make(number, default_rng(number)) for number in range(20))
         model.phoneme_embedding.fit(model.network, batches)
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

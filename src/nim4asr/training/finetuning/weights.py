@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from typing import Any
 
-import torch
-
 from nim4asr.data.corpus import Corpus, CorpusUtterance
+from nim4asr.data.manifest import read_manifest
 from nim4asr.data.store import LEFT_OUT
 from nim4asr.errors import InputError
 from nim4asr.files import atomic_folder, parse_json, read_text, write_atomic
@@ -22,7 +21,7 @@ from nim4asr.training.finetuning.options import FinetuneOptions
 from nim4asr.training.finetuning.plan import LONGEST_S, SHORTEST_S, Plan, plan_for, training_seconds
 from nim4asr.training.finetuning.recordings import LEAST_TRAINED
 from nim4asr.training.loop.distributed import new_accelerator
-from nim4asr.training.loop.precision import precision_of
+from nim4asr.training.loop.precision import precision_of, training_device
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.prepare import PreparedData, prepare_data
 from nim4asr.training.recipe import CorpusConfig, Recipe
@@ -98,8 +97,7 @@ class _Tuning:
         self.recipe = self._recipe(form)
 
     def run(self) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        accelerator = new_accelerator(precision_of(self.recipe.precision, self.work, device))
+        accelerator = new_accelerator(precision_of(self.recipe.precision, self.work, training_device()))
         if accelerator.num_processes > 1:
             raise InputError("nim4 finetune runs in one process; nim4 train runs in several")
         start = load(self.folder)
@@ -130,11 +128,9 @@ class _Tuning:
 
     def _recipe(self, form: TextForm) -> Recipe:
         manifests = {name: self.work / f"{name}.jsonl" for name in self.corpora}
-        rows = [
-            parse_json(line) for path in manifests.values() for line in read_text(path).split("\n") if line
-        ]
-        known = [row["duration"] for row in rows if row["duration"] is not None]
-        stored = len(known) < len(rows) or sum(known) <= 3600 * _MOST_STORED_HOURS
+        durations = [one.duration for path in manifests.values() for one in read_manifest(path)]
+        known = [duration for duration in durations if duration is not None]
+        stored = len(known) < len(durations) or sum(known) <= 3600 * _MOST_STORED_HOURS
         config = self.folder.config
         return Recipe(
             network=lambda vocabulary: config,

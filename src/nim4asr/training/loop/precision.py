@@ -24,6 +24,11 @@ _WORTH = 1.3
 _HOPELESS = 8.0
 
 
+def training_device() -> torch.device:
+    """Where a run trains: the GPU if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def precision_of(asked: Literal["no", "bf16", "auto"], folder: Path, device: torch.device) -> Precision:
     """What the run in ``folder`` computes in. ``auto`` measures at its first start, and keeps to what it
     found.

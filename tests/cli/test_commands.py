@@ -124,7 +124,9 @@ def test_three_hours(capsys: pytest.CaptureFixture[str], toy_model: Path, tmp_pa
         (["--model", "/no/such/folder"], "no such model folder"),
         (["--device", "warp"], "not available"),
         (["--beams", "0"], "--beams must be from 1 to 100, not 0"),
-        (["--chunk-frames", "0"], "chunks"),
+        (["--chunk-frames", "0"], "--chunk-frames: impossible chunks"),
+        (["--vad-threshold", "2"], "--vad-threshold: threshold must lie between 0 and 1, not 2"),
+        (["--highlight-words"], "add --format vtt"),
     ],
 )
 def test_bad_options_are_one_sentence(

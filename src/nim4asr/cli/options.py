@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -261,12 +262,12 @@ def subtitle_config(options: argparse.Namespace, formats: Collection[str]) -> "S
 
     names = ("max_line", "max_lines", "max_cue_s", "highlight_words")
     given = _given({name: getattr(options, name) for name in names})
+    if "highlight_words" in given and "vtt" not in formats:
+        raise InputError("only vtt says when each word is said: add --format vtt to --highlight-words")
     if given and not set(SUBTITLES) & set(formats):
         raise InputError(
             f"--{next(iter(given)).replace('_', '-')} is about subtitles: add --format srt or vtt"
         )
-    if "highlight_words" in given and "vtt" not in formats:
-        raise InputError("only vtt says when each word is said: add --format vtt to --highlight-words")
     return SubtitleConfig(**given)
 
 
@@ -297,6 +298,17 @@ def hint_config(options: argparse.Namespace) -> "HintConfig":
     return HintConfig(max_hints=options.most_hints)
 
 
+@contextmanager
+def _said_of(option: str) -> Iterator[None]:
+    """A setting that cannot be is told by the name of its option: an ``InputError``."""
+    from nim4asr.errors import InputError
+
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
 def load_recognizer(options: argparse.Namespace) -> "Recognizer":
     """The recognizer that the options ask for, the offline ones if they are among them.
 
@@ -312,13 +324,12 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
     from nim4asr.runtime.loading import MOST_THREADS, load
 
     chunks, hints, voice_activity = None, None, VoiceActivityConfig()
-    try:
-        if getattr(options, "vad_threshold", None) is not None:
+    if getattr(options, "vad_threshold", None) is not None:
+        with _said_of("--vad-threshold"):
             voice_activity = VoiceActivityConfig(threshold=options.vad_threshold)
-        if getattr(options, "chunk_frames", None) is not None:
+    if getattr(options, "chunk_frames", None) is not None:
+        with _said_of("--chunk-frames"):
             chunks = ChunkScheme(options.chunk_frames)
-    except ValueError as error:
-        raise InputError(str(error)) from None
     if hasattr(options, "most_hints"):
         hints = hint_config(options)
     # Told before the model is loaded.

@@ -2,9 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.conftest import CLIP_FOLDER
 
 from nim4asr.audio.reading import read_audio
@@ -134,6 +136,72 @@ def test_slots_hold_what_torch_s_hold(pair: tuple[Model, Model]) -> None:
     append("bc", [1, 4])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_slots_after_any_history(pair: tuple[Model, Model], seed: int) -> None:
+    """Whatever shares a call, and however the slots came to hold what they hold, the answer is that of a slot
+    to which all was appended at once.
+    """
+    random = np.random.default_rng(seed)
+    network = pair[1].network
+    width = network.embed([1]).shape[1]
+    cache, fresh = network.open_cache(), network.open_cache()
+    held: dict[int, Floats] = {cache.allocate(): np.zeros((0, width), np.float32)}
+    for _ in range(30):
+        act, slot = (
+            random.choice(["append", "append", "fork", "truncate", "free"]),
+            int(random.choice([*held])),
+        )
+        if act == "fork" and len(held) < 6:
+            held[cache.fork(slot)] = held[slot]
+        elif act == "truncate":
+            length = int(random.integers(len(held[slot]) + 1))
+            cache.truncate(slot, length)
+            held[slot] = held[slot][:length]
+        elif act == "free" and len(held) > 1:
+            cache.free(slot)
+            del held[slot]
+        elif act == "append":
+            some = [int(one) for one in random.permutation([*held])[: random.integers(1, len(held) + 1)]]
+            new = [random.standard_normal((random.choice([1, 1, 1, 3, 5]), width), np.float32) for _ in some]
+            found = cache.append(some, new)
+            for one, more, log_probs in zip(some, new, found, strict=True):
+                held[one] = np.concatenate([held[one], more])
+                alone = fresh.allocate()
+                np.testing.assert_allclose(log_probs, fresh.append([alone], [held[one]])[0], atol=1e-4)
+                fresh.free(alone)
+        assert {one: cache.length(one) for one in held} == {one: len(inputs) for one, inputs in held.items()}
+    assert cache.slots_in_use == len(held)
+
+
+def test_texts_share_one_call_and_what_went_before_them(
+    pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two texts of three beams each are one call, in which the speech of each lies once and is not copied
+    between its tokens.
+    """
+    network = pair[1].network
+    calls: list[dict[str, NDArray[Any]]] = []
+    run = network._run  # type: ignore[attr-defined]
+    monkeypatch.setattr(network, "_run", lambda name, inputs: calls.append(inputs) or run(name, inputs))
+    width = network.embed([1]).shape[1]
+    random = np.random.default_rng(5)
+
+    def inputs(*lengths: int) -> list[Floats]:
+        return [random.standard_normal((length, width), np.float32) for length in lengths]
+
+    cache = network.open_cache()
+    texts = [cache.allocate(), cache.allocate()]
+    cache.append(texts, inputs(9, 7))
+    beams = [slot for text in texts for slot in (text, cache.fork(text), cache.fork(text))]
+    del calls[:]
+    cache.append(beams, inputs(*[1] * 6))
+    cache.append(beams, inputs(*[1] * 6))
+    first, second = calls
+    assert first["shared_keys"].shape[1] == 2 and first["shared_lengths"].tolist() == [9, 7]
+    assert second["shared_keys"] is first["shared_keys"]
+    assert second["keys"].shape[1:3] == (2, 3) and second["lengths"].tolist() == [[1] * 3] * 2
+
+
 def rounded(events: list[Event]) -> list[object]:
     return [
         (event.time, event.segment.text, event.segment.phonemes) if isinstance(event, Final) else event
@@ -169,6 +237,16 @@ def test_nano_writes_the_same_of_recordings(beams: int) -> None:
             assert [token.log_prob for token in found.tokens] == pytest.approx(
                 [token.log_prob for token in expected.tokens], abs=1e-3
             )
+
+
+def test_a_graph_of_another_version(exported: Path, tmp_path: Path, speech: Floats) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(exported, old)
+    (old / "checksums.json").unlink()
+    data = (old / "language_model.onnx").read_bytes()
+    (old / "language_model.onnx").write_bytes(data.replace(b"shared_keys", b"former_keys"))
+    with pytest.raises(InputError, match=r"language_model.onnx: another version.*nim4 export"):
+        Recognizer(onnx_model(old)).transcribe(speech, sample_rate=SAMPLE_RATE)
 
 
 def test_graphs_that_cannot_be_used(exported: Path, tmp_path: Path, speech: Floats) -> None:

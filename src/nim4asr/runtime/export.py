@@ -6,8 +6,10 @@ graphs of a shape serve all weights of that shape, and nothing is stored twice.
 
 - ``encoder``: features (B, T, bins) and lengths (B,) to log_probs (B, T', phonemes) and speech (B, S, D_llm);
 - ``encoder_chunk``: features (B, window, bins), lengths (B,) and a state to the same and the next state;
-- ``language_model``: embeddings (B, n, D_llm), keys and values (layers, B, heads, p, d) to log_probs
-  (B, vocabulary), keys and values (layers, B, heads, p + n, d).
+- ``language_model``: for S texts of W rows each, such as the beams of a text, embeddings (S, W, n, D_llm),
+  the keys and values that a text's rows share (layers, S, heads, P, d), those that each has of its own
+  (layers, S, W, heads, p, d), and how many of P and of p count, (S,) and (S, W), to log_probs
+  (S, W, vocabulary) and the keys and values of what is new (layers, S, W, heads, n, d).
 
 One ``encoder_chunk`` serves chunks of any size; its state is the encoder's, by the names of its tensors.
 The language model is written here once more, for no cache of Hugging Face's can be exported; only Qwen3's
@@ -71,47 +73,98 @@ class _LanguageModel(nn.Module):
         base = config.rope_parameters["rope_theta"]
         self.rates = base ** -(torch.arange(0, self.dim, 2, dtype=torch.float32) / self.dim)
 
-    def forward(self, embeddings: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        new, past = embeddings.shape[1], keys.shape[3]
-        places = past + torch.arange(new)
-        angles = (places[:, None] * self.rates).repeat(1, 2)
+    def forward(
+        self,
+        embeddings: Tensor,
+        shared_keys: Tensor,
+        shared_values: Tensor,
+        shared_lengths: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        lengths: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        texts, rows, new, _ = embeddings.shape
+        steps = torch.arange(new)
+        places = (shared_lengths[:, None] + lengths)[:, :, None] + steps
+        # (S, W, 1, n, d): one turn for all heads.
+        angles = (places[..., None] * self.rates).repeat(1, 1, 1, 2)[:, :, None]
         turn = angles.cos(), angles.sin()
-        hidden = torch.arange(past + new) > places[:, None]
+        # What no query sees, (S, W, 1, 1, n, P + p + n): padding, and what comes after it.
+        absent = torch.arange(shared_keys.shape[3]) >= shared_lengths[:, None]
+        absent_own = torch.arange(keys.shape[4]) >= lengths[..., None]
+        later = steps > steps[:, None]
+        hidden = torch.cat(
+            [
+                absent[:, None, None].expand(texts, rows, new, -1),
+                absent_own[:, :, None].expand(texts, rows, new, -1),
+                later.expand(texts, rows, new, new),
+            ],
+            dim=-1,
+        )[:, :, None, None]
         x = embeddings
-        all_keys, all_values = [], []
+        new_keys, new_values = [], []
         for number, layer in enumerate(self.llm.model.layers):
-            out, key, value = self._attend(layer, x, turn, hidden, keys[number], values[number])
+            shared = shared_keys[number], shared_values[number]
+            out, key, value = self._attend(layer, x, turn, hidden, shared, (keys[number], values[number]))
             x = x + out
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
-            all_keys.append(key)
-            all_values.append(value)
-        logits = self.llm.lm_head(self.llm.model.norm(x[:, -1]))
-        return logits.log_softmax(-1), torch.stack(all_keys), torch.stack(all_values)
+            x = x + layer.mlp(_normed(layer.post_attention_layernorm, x))
+            new_keys.append(key)
+            new_values.append(value)
+        logits = self.llm.lm_head(_normed(self.llm.model.norm, x[:, :, -1]))
+        return logits.log_softmax(-1), torch.stack(new_keys), torch.stack(new_values)
 
     def _attend(
-        self, layer: Any, x: Tensor, turn: tuple[Tensor, Tensor], hidden: Tensor, keys: Tensor, values: Tensor
+        self,
+        layer: Any,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor],
+        hidden: Tensor,
+        shared: tuple[Tensor, Tensor],
+        past: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        own, normed = layer.self_attn, layer.input_layernorm(x)
-        query = _turned(own.q_norm(self._split(own.q_proj(normed))), turn)
-        key = _turned(own.k_norm(self._split(own.k_proj(normed))), turn)
-        keys = torch.cat([keys, key], dim=2)
-        values = torch.cat([values, self._split(own.v_proj(normed))], dim=2)
-        # The queries of a group's heads beside one another: (B, groups, heads a group, n, d).
-        rows, _, new, _ = query.shape
-        grouped = query.reshape(rows, self.groups, self.heads // self.groups, new, self.dim)
-        scores = grouped @ keys[:, :, None].transpose(-2, -1) * self.dim**-0.5
+        own, normed = layer.self_attn, _normed(layer.input_layernorm, x)
+        query = _normed(own.q_norm, self._split(own.q_proj(normed)))
+        key = _normed(own.k_norm, self._split(own.k_proj(normed)))
+        turned = _turned(torch.cat([query, key], dim=2), turn)
+        query, key = turned[:, :, : self.heads], turned[:, :, self.heads :]
+        value = self._split(own.v_proj(normed))
+        keys, values = torch.cat([past[0], key], dim=3), torch.cat([past[1], value], dim=3)
+        texts, rows, _, new, _ = query.shape
+        each = self.heads // self.groups
+        # A group's queries beside one another: of a row, for its own keys, (S, W, groups, heads a group x n,
+        # d); of all rows of a text, for those that they share, (S, groups, W x heads a group x n, d).
+        alone = query.reshape(texts, rows, self.groups, each * new, self.dim)
+        together = alone.transpose(1, 2).flatten(2, 3)
+        of_shared = together @ shared[0].transpose(-2, -1)
+        of_shared = of_shared.reshape(texts, self.groups, rows, each * new, -1).transpose(1, 2)
+        scores = torch.cat([of_shared, alone @ keys.transpose(-2, -1)], dim=-1) * self.dim**-0.5
+        scores = scores.reshape(texts, rows, self.groups, each, new, -1)
         scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
-        mixed = (scores.softmax(-1) @ values[:, :, None]).flatten(1, 2)
-        out: Tensor = own.o_proj(mixed.transpose(1, 2).flatten(2))
-        return out, keys, values
+        shares = scores.softmax(-1).flatten(3, 4)
+        length = shared[0].shape[2]
+        to_shared = shares[..., :length].transpose(1, 2).flatten(2, 3) @ shared[1]
+        to_shared = to_shared.reshape(texts, self.groups, rows, each * new, self.dim).transpose(1, 2)
+        mixed = to_shared + shares[..., length:] @ values
+        mixed = mixed.reshape(texts, rows, self.heads, new, self.dim)
+        out: Tensor = own.o_proj(mixed.transpose(2, 3).flatten(3))
+        return out, key, value
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:2], -1, self.dim).transpose(1, 2)
+        """(S, W, n, heads x d) -> (S, W, heads, n, d)."""
+        return x.reshape(*x.shape[:3], -1, self.dim).transpose(2, 3)
+
+
+def _normed(norm: Any, x: Tensor) -> Tensor:
+    """The root-mean-square norm ``norm``, by a division: so onnxruntime makes one operation of it."""
+    root = (x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon).sqrt()
+    scaled: Tensor = x / root * norm.weight
+    return scaled
 
 
 def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary positions (Su et al. 2021), in halves as Qwen3 has them."""
-    first, second = x.chunk(2, dim=-1)
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
     return x * turn[0] + torch.cat([-second, first], dim=-1) * turn[1]
 
 
@@ -173,7 +226,11 @@ def _examples(network: Nim4) -> dict[str, tuple[Tensor, ...]]:
     chunks = ChunkScheme()
     bins, clock = network.config.features.bins, network.config.clock
     config = network.llm.config
-    cached = torch.zeros(config.num_hidden_layers, 2, config.num_key_value_heads, 5, config.head_dim)
+    # Sizes that differ, all of two at least: equal ones would be taken for one another, one for a constant.
+    texts, rows, new, shared, own = 2, 3, 4, 5, 6
+    heads, layers = (config.num_key_value_heads, config.head_dim), config.num_hidden_layers
+    of_text = torch.zeros(layers, texts, heads[0], shared, heads[1])
+    of_row = torch.zeros(layers, texts, rows, heads[0], own, heads[1])
     state = network.encoder.initial_state(2, chunks)
     return {
         "encoder": (torch.zeros(2, 160, bins), torch.tensor([160, 120])),
@@ -182,7 +239,15 @@ def _examples(network: Nim4) -> dict[str, tuple[Tensor, ...]]:
             torch.tensor([16, 12]),
             *state.values(),
         ),
-        "language_model": (torch.zeros(2, 3, config.hidden_size), cached, cached.clone()),
+        "language_model": (
+            torch.zeros(texts, rows, new, config.hidden_size),
+            of_text,
+            of_text.clone(),
+            torch.tensor([5, 3]),
+            of_row,
+            of_row.clone(),
+            torch.tensor([[6, 5, 4], [3, 2, 0]]),
+        ),
     }
 
 

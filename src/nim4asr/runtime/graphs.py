@@ -50,9 +50,17 @@ def graphs_of(config: Nim4Config) -> tuple[Graph, ...]:
         ),
         Graph(
             language_model,
-            ("embeddings", "keys", "values"),
-            ("log_probs", "all_keys", "all_values"),
-            ((0, 1), (1, 3), (1, 3)),
+            (
+                "embeddings",
+                "shared_keys",
+                "shared_values",
+                "shared_lengths",
+                "keys",
+                "values",
+                "lengths",
+            ),
+            ("log_probs", "new_keys", "new_values"),
+            ((0, 1, 2), (1, 3), (1, 3), (0,), (1, 2, 4), (1, 2, 4), (0, 1)),
             ("llm.",),
         ),
     ]

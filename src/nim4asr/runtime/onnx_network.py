@@ -2,8 +2,9 @@
 torch.
 
 Each graph is made ready when it is first needed, with its own weights from the file, as float32. What the
-encoder hears is encoded a row at a time: on a processor a batch brings nothing. The language model's rows of
-one length, such as the beams of a text, share a call, for each call reads all of its weights.
+encoder hears is encoded a row at a time: on a processor a batch brings nothing. The language model's rows
+share a call, whatever their lengths, for each call reads all of its weights; and the beams of a text share
+the keys and values of all that went before the text, which are neither copied nor moved while it is written.
 """
 
 import ctypes
@@ -35,17 +36,43 @@ _SEVERITY = 3
 State = dict[str, NDArray[Any]]
 
 
-class KvPrefix(NamedTuple):
-    """Keys and values of a slot, (layers, 1, heads, length, head dim) each. Never written to, so forks share
-    them.
-    """
+class KeyValues(NamedTuple):
+    """Keys and values of some positions, (layers, heads, length, head dim) each. Never written to."""
 
     keys: Floats
     values: Floats
 
     @property
     def length(self) -> int:
-        return int(self.keys.shape[3])
+        return int(self.keys.shape[2])
+
+    def cut(self, length: int) -> "KeyValues":
+        """The first ``length`` positions."""
+        return KeyValues(*(np.ascontiguousarray(array[:, :, :length]) for array in self))
+
+    def followed_by(self, *others: "KeyValues") -> "KeyValues":
+        return KeyValues(*(np.concatenate(arrays, axis=2) for arrays in zip(self, *others, strict=True)))
+
+
+class Slot(NamedTuple):
+    """What a slot holds: ``shared`` with its forks, then what was written a token at a time."""
+
+    shared: KeyValues
+    own: KeyValues
+
+    @property
+    def length(self) -> int:
+        return self.shared.length + self.own.length
+
+
+class Padded(NamedTuple):
+    """Keys and values of several rows, (layers, rows, heads, longest, head dim) each, of which ``lengths``
+    (rows,) positions count.
+    """
+
+    keys: Floats
+    values: Floats
+    lengths: NDArray[np.int64]
 
 
 class OnnxNetwork:
@@ -91,20 +118,31 @@ class OnnxNetwork:
     def open_cache(self) -> "OnnxCache":
         return OnnxCache(self)
 
-    def next_log_probs(self, embeddings: Floats, past: KvPrefix) -> tuple[Floats, KvPrefix]:
-        """Log probabilities (B, vocabulary) after ``embeddings`` (B, n, D_llm), and keys and values with
-        theirs.
-        """
-        inputs = {"embeddings": embeddings, "keys": past.keys, "values": past.values}
-        log_probs, keys, values = self._run("language_model", inputs)
-        return log_probs, KvPrefix(keys, values)
+    def next_log_probs(self, embeddings: Floats, shared: Padded, own: Padded) -> tuple[Floats, KeyValues]:
+        """Log probabilities (S, W, vocabulary) after ``embeddings`` (S, W, n, D_llm), of S texts with W rows
+        each, and the keys and values (layers, S, W, heads, n, head dim) of these positions.
 
-    def empty(self) -> KvPrefix:
+        The rows of a text come after its ``shared`` positions; each has ``own``, row by row (S x W), between.
+        """
+        texts, rows = embeddings.shape[:2]
+        inputs = {
+            "embeddings": embeddings,
+            "shared_keys": shared.keys,
+            "shared_values": shared.values,
+            "shared_lengths": shared.lengths,
+            "keys": own.keys.reshape(len(own.keys), texts, rows, *own.keys.shape[2:]),
+            "values": own.values.reshape(len(own.values), texts, rows, *own.values.shape[2:]),
+            "lengths": own.lengths.reshape(texts, rows),
+        }
+        log_probs, keys, values = self._run("language_model", inputs)
+        return log_probs, KeyValues(keys, values)
+
+    def empty(self) -> KeyValues:
         """Keys and values of nothing."""
         llm = self.config.llm
         assert llm is not None
-        shape = (llm["num_hidden_layers"], 1, llm["num_key_value_heads"], 0, llm["head_dim"])
-        return KvPrefix(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        shape = (llm["num_hidden_layers"], llm["num_key_value_heads"], 0, llm["head_dim"])
+        return KeyValues(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
     def _run(self, name: str, inputs: dict[str, Any]) -> list[Any]:
         graph = self._graphs[name]
@@ -150,12 +188,17 @@ class OnnxNetwork:
 
 
 class OnnxCache:
-    """Slots of keys and values, each an array of its own."""
+    """Slots of keys and values. A fork holds the same arrays; what is appended to either is in arrays of its
+    own.
+    """
 
     def __init__(self, network: OnnxNetwork) -> None:
         self._network = network
-        self._slots: dict[int, KvPrefix] = {}
+        self._nothing = network.empty()
+        self._slots: dict[int, Slot] = {}
         self._free: list[int] = []
+        # What the texts of the last call came after: mostly that of the next one's.
+        self._last: tuple[list[KeyValues], Padded] | None = None
 
     @property
     def slots_in_use(self) -> int:
@@ -163,12 +206,14 @@ class OnnxCache:
 
     def allocate(self) -> int:
         slot = self._free.pop() if self._free else len(self._slots)
-        self._slots[slot] = self._network.empty()
+        self._slots[slot] = Slot(self._nothing, self._nothing)
         return slot
 
     def free(self, slot: int) -> None:
-        self._slots[slot] = self._network.empty()
+        self._slots[slot] = Slot(self._nothing, self._nothing)
         self._free.append(slot)
+        if not self.slots_in_use:
+            self._last = None
 
     def fork(self, slot: int) -> int:
         new = self.allocate()
@@ -179,42 +224,72 @@ class OnnxCache:
         return self._slots[slot].length
 
     def truncate(self, slot: int, length: int) -> None:
-        held = self._slots[slot]
+        shared, own = held = self._slots[slot]
         if not 0 <= length <= held.length:
             raise ValueError(f"slot {slot} holds {held.length} positions, not {length}")
-        if length < held.length:
-            self._slots[slot] = KvPrefix(*(np.ascontiguousarray(array[:, :, :, :length]) for array in held))
+        if length < shared.length:
+            self._slots[slot] = Slot(shared.cut(length), self._nothing)
+        elif length < held.length:
+            self._slots[slot] = Slot(shared, own.cut(length - shared.length))
 
-    def export(self, slot: int) -> KvPrefix:
-        return self._slots[slot]
+    def export(self, slot: int) -> KeyValues:
+        shared, own = self._slots[slot]
+        return shared.followed_by(own) if own.length else shared
 
-    def load(self, slot: int, prefix: KvPrefix) -> None:
-        self._slots[slot] = prefix
+    def load(self, slot: int, prefix: KeyValues) -> None:
+        self._slots[slot] = Slot(prefix, self._nothing)
 
     def append(self, slots: Sequence[int], embeddings: Sequence[Floats]) -> Floats:
-        alike: dict[tuple[int, int], list[int]] = {}
-        for row, (slot, own) in enumerate(zip(slots, embeddings, strict=True)):
-            alike.setdefault((self._slots[slot].length, len(own)), []).append(row)
+        # Rows by the text that they are of; texts of as many rows, for as many positions, by call.
+        texts: dict[tuple[int, int], list[int]] = {}
+        for row, (slot, inputs) in enumerate(zip(slots, embeddings, strict=True)):
+            texts.setdefault((id(self._slots[slot].shared), len(inputs)), []).append(row)
+        calls: dict[tuple[int, int], list[list[int]]] = {}
+        for (_, new), rows in texts.items():
+            calls.setdefault((new, len(rows)), []).append(rows)
         log_probs: list[Floats] = [np.zeros(0, np.float32)] * len(slots)
-        for rows in alike.values():
-            held = [self._slots[slots[row]] for row in rows]
-            past = held[0] if len(rows) == 1 else KvPrefix(*map(_joined, zip(*held, strict=True)))
-            found, whole = self._network.next_log_probs(np.stack([embeddings[row] for row in rows]), past)
-            for place, row in enumerate(rows):
-                log_probs[row] = found[place]
-                self._slots[slots[row]] = whole if len(rows) == 1 else _row(whole, place)
+        for alike in calls.values():
+            inputs = np.stack([np.stack([embeddings[row] for row in rows]) for rows in alike])
+            held = [[self._slots[slots[row]] for row in rows] for rows in alike]
+            shared = self._side_by_side([rows[0].shared for rows in held])
+            own = _padded([slot.own for rows in held for slot in rows])
+            found, new_ones = self._network.next_log_probs(inputs, shared, own)
+            for text, rows in enumerate(alike):
+                for place, row in enumerate(rows):
+                    log_probs[row] = found[text, place]
+                    new_one = KeyValues(new_ones.keys[:, text, place], new_ones.values[:, text, place])
+                    self._slots[slots[row]] = _grown(held[text][place], new_one, self._nothing)
         return np.stack(log_probs)
 
+    def _side_by_side(self, shared: list[KeyValues]) -> Padded:
+        """What several texts come after, padded; made once for as long as the same texts are written."""
+        if self._last is not None and len(self._last[0]) == len(shared):
+            before, padded = self._last
+            if all(one is other for one, other in zip(before, shared, strict=True)):
+                return padded
+        padded = _padded(shared)
+        self._last = shared, padded
+        return padded
 
-def _row(whole: KvPrefix, row: int) -> KvPrefix:
-    """One row of a batch: a view, which keeps the batch in memory for as long as a text grows and no
-    longer.
-    """
-    return KvPrefix(whole.keys[:, row : row + 1], whole.values[:, row : row + 1])
+
+def _grown(held: Slot, new: KeyValues, nothing: KeyValues) -> Slot:
+    """A single position, as texts grow by, goes to the row's own; many, as speech has, will be shared."""
+    if new.length == 1:
+        return Slot(held.shared, held.own.followed_by(new))
+    return Slot(held.shared.followed_by(held.own, new), nothing)
 
 
-def _joined(rows: tuple[Floats, ...]) -> Floats:
-    return np.concatenate(rows, axis=1)
+def _padded(rows: Sequence[KeyValues]) -> Padded:
+    """Side by side, of one position at least: graphs are not asked what is in nothing."""
+    lengths = np.array([row.length for row in rows], np.int64)
+    if len(rows) == 1 and rows[0].length:
+        return Padded(rows[0].keys[:, None], rows[0].values[:, None], lengths)
+    layers, heads, _, dim = rows[0].keys.shape
+    keys, values = np.zeros((2, layers, len(rows), heads, max(1, lengths.max()), dim), np.float32)
+    for place, row in enumerate(rows):
+        keys[:, place, :, : row.length] = row.keys
+        values[:, place, :, : row.length] = row.values
+    return Padded(keys, values, lengths)
 
 
 def onnx_model(place: str | Path | ModelFolder, threads: int | None = None) -> Model:
@@ -281,7 +356,7 @@ def _session(graph: Graph, folder: ModelFolder, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_external_initializers(list(weights), values)
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # Its own classes of errors have no common base.
         if is_out_of_memory(error):
             raise InputError(f"{folder.path}: there is not enough memory for the model") from None
@@ -289,3 +364,9 @@ def _session(graph: Graph, folder: ModelFolder, threads: int) -> Any:
             f"{path}: onnxruntime cannot run this graph with the model's weights ({reason(error)}); "
             f"write the graphs again with: nim4 export {folder.path}"
         ) from None
+    if tuple(each.name for each in session.get_inputs()) != graph.inputs:
+        raise InputError(
+            f"{path}: another version of nim4asr has written this graph; "
+            f"write all again with: nim4 export {folder.path}"
+        )
+    return session

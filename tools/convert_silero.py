@@ -4,8 +4,9 @@ that takes many windows of many streams in one call.
     python tools/convert_silero.py src/nim4asr/audio/silero_vad.onnx
 
 The published graph takes one window a call, holds a second network for 8 kHz, and puts its recurrent weights
-together anew each time: most of its time goes there. Inputs of this one are windows (T, B, 576) of B streams,
-how many of T each has (B,) int32, and their state (2, B, 128); outputs the probabilities (T, B) and the state.
+together anew each time: most of its time goes there. Inputs of this one are windows (T, B, 576) of B
+streams, how many of T each has (B,) int32, and their state (2, B, 128); outputs the probabilities (T, B) and
+the next state.
 """
 
 import argparse

@@ -88,8 +88,8 @@ def probabilities_together(rows: Sequence[tuple[VoiceDetector, Floats]]) -> list
 
 
 def _windows(sound: Floats, begin: int, count: int) -> Floats:
-    """``count`` windows of ``sound``, which begins with what is heard before its first, from ``begin`` on, each
-    with what is heard before it, (count, 576).
+    """``count`` windows from the one of number ``begin`` on, each with what is heard before it, (count, 576).
+    ``sound`` begins with what is heard before its first window.
     """
     whole = np.lib.stride_tricks.sliding_window_view(sound, _BEFORE + WINDOW)
     return whole[begin * WINDOW :: WINDOW][:count]

@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nim4asr.audio import reading
-from nim4asr.audio.reading import Resampler, from_array, read_audio, stream_audio
+from nim4asr.audio.reading import (
+    FileChannels,
+    Resampler,
+    channels_of,
+    from_array,
+    of_array,
+    read_audio,
+    stream_audio,
+)
 from nim4asr.audio.samples import Floats
 from nim4asr.errors import InputError
 
@@ -273,3 +281,28 @@ def encode(container: Any, codec: str, wave: Floats) -> None:
     for piece in [*resampler.resample(frame), *resampler.resample(None)]:
         container.mux(stream.encode(piece))
     container.mux(stream.encode(None))
+
+
+def test_one_channel_of_several(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    samples = (random.standard_normal((8000, 3)) * 0.1).astype(np.float32)
+    path = tmp_path / "three.wav"
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+    for channel in (1, 2, 3):
+        found = np.concatenate(list(stream_audio(path, channel=channel)))
+        np.testing.assert_array_equal(found, samples[:, channel - 1])
+    assert not np.concatenate(list(stream_audio(path, channel=4))).any()
+    assert channels_of(path) == FileChannels(3, False)
+
+
+def test_channels_that_hold_the_same_sound(tmp_path: Path) -> None:
+    sound = np.sin(np.arange(16_000) / 20).astype(np.float32) * 0.5
+    path = tmp_path / "twice.wav"
+    soundfile.write(path, np.stack([sound, sound + 1e-4], axis=1), 16_000, subtype="PCM_16")
+    assert channels_of(path) == FileChannels(2, True)
+    # At the end alone they differ.
+    sound[-10:] = 0
+    soundfile.write(path, np.stack([sound, np.roll(sound, 5)], axis=1), 16_000)
+    assert channels_of(path) == FileChannels(2, False)
+    assert of_array(np.zeros((5, 2), np.int16)) == FileChannels(2, True)
+    assert of_array(np.array([[0, 100], [0, 0]], np.int16)) == FileChannels(2, False)

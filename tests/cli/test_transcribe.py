@@ -27,12 +27,20 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.gain: Any = None
+        self.channels: Any = None
 
     def transcribe(
-        self, source: str | bytes, *, name: str, gain: Any, progress: Callable[[float], None], **_: Any
+        self,
+        source: str | bytes,
+        *,
+        name: str,
+        gain: Any,
+        channels: Any,
+        progress: Callable[[float], None],
+        **_: Any,
     ) -> Transcript:
         self.heard.append(name)
-        self.gain = gain
+        self.gain, self.channels = gain, channels
         text = source.decode() if isinstance(source, bytes) else Path(source).read_text()
         if text == "broken":
             raise InputError(f"{name}: not audio that can be read")
@@ -279,3 +287,18 @@ def test_the_list_of_names_stays_in_the_folder_that_was_given(
     out = tmp_path / "out"
     assert main(["transcribe", str(folder), "--recursive", "--output-dir", str(out)]) == 0
     assert [path.relative_to(out).as_posix() for path in out.rglob(LIST)] == [LIST]
+
+
+@pytest.mark.parametrize(("given", "heard"), [("mixed", "mixed"), ("apart", "apart"), ("2", 2)])
+def test_channels(listener: Listener, folder: Path, given: str, heard: object) -> None:
+    file = next(path for path in sorted(folder.rglob("*.wav")))
+    main(["transcribe", str(file), "--channels", given])
+    assert listener.channels == heard
+
+
+@pytest.mark.parametrize("wrong", ["left", "0", "-1", "1.5", "²"])
+def test_channels_that_there_are_none_of(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["transcribe", "a.wav", f"--channels={wrong}"])
+    assert ended.value.code == 2
+    assert "neither mixed nor apart nor a number from 1" in capsys.readouterr().err

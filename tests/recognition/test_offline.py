@@ -1,5 +1,6 @@
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +159,67 @@ def test_progress_is_told_to_the_end(recognizer: Recognizer, speech: Floats) -> 
     told: list[float] = []
     whole = recognizer.transcribe(speech, sample_rate=SAMPLE_RATE, progress=told.append)
     assert told == sorted(told) and told[-1] == whole.duration
+
+
+def two_speakers(speech: Floats) -> Floats:
+    """A call: one speaks on the left, then another on the right."""
+    silent = np.zeros(len(speech) + SAMPLE_RATE, np.float32)
+    pause = np.zeros(SAMPLE_RATE, np.float32)
+    return np.stack(
+        [np.concatenate([pause, speech, silent]), np.concatenate([silent, speech, pause])], axis=1
+    )
+
+
+def test_each_channel_for_itself(recognizer: Recognizer, speech: Floats, tmp_path: Path) -> None:
+    """Its segments are those of the channel alone, all in the order of time."""
+    call = two_speakers(speech)
+    path = tmp_path / "call.wav"
+    soundfile.write(path, call, SAMPLE_RATE, subtype="FLOAT")
+    told: list[float] = []
+    found = recognizer.transcribe(path, channels="apart", progress=told.append)
+    assert {segment.channel for segment in found.segments} == {1, 2}
+    assert [segment.start for segment in found.segments] == sorted(
+        segment.start for segment in found.segments
+    )
+    for channel in (1, 2):
+        alone = recognizer.transcribe(np.ascontiguousarray(call[:, channel - 1]), sample_rate=SAMPLE_RATE)
+        expected = tuple(replace(segment, channel=channel) for segment in alone.segments)
+        assert tuple(s for s in found.segments if s.channel == channel) == expected
+        assert recognizer.transcribe(path, channels=channel).segments == expected
+        assert recognizer.transcribe(call, sample_rate=SAMPLE_RATE, channels=channel).segments == expected
+    assert found.duration == pytest.approx(len(call) / SAMPLE_RATE)
+    assert told == sorted(told) and told[-1] == pytest.approx(found.duration)
+
+
+def test_channels_that_cannot_be(recognizer: Recognizer, speech: Floats) -> None:
+    call = two_speakers(speech)
+    with pytest.raises(InputError, match="there is no channel 3; the recording has 2 channels"):
+        recognizer.transcribe(call, sample_rate=SAMPLE_RATE, channels=3)
+    with pytest.raises(InputError, match="there is no channel 2; the recording has one channel"):
+        recognizer.transcribe(speech, sample_rate=SAMPLE_RATE, channels=2)
+    for wrong in (0, -1, "left", 1.5):
+        with pytest.raises(InputError, match="mixed, apart, or a number from 1"):
+            recognizer.transcribe(call, sample_rate=SAMPLE_RATE, channels=wrong)  # type: ignore[arg-type]
+
+
+def test_one_sound_in_two_channels_is_transcribed_once(recognizer: Recognizer, speech: Floats) -> None:
+    twice = np.stack([speech, speech], axis=1)
+    found = recognizer.transcribe(twice, sample_rate=SAMPLE_RATE, channels="apart")
+    assert found.segments == recognizer.transcribe(speech, sample_rate=SAMPLE_RATE).segments
+    assert found.warnings == ("all 2 channels hold the same sound, so it was transcribed once",)
+
+
+def test_a_silent_channel_is_no_news() -> None:
+    recognizer = Recognizer.load()
+    said = read_audio(CLIP_FOLDER / "en-1.flac")
+    half = np.stack([said, np.zeros_like(said)], axis=1)
+    found = recognizer.transcribe(half, sample_rate=SAMPLE_RATE, channels="apart")
+    assert found.silence == "" and found.turns == ((1, found.text),)
+    quiet = np.zeros((SAMPLE_RATE, 2), np.float32)
+    quiet[::2, 1] = 1e-2
+    assert recognizer.transcribe(quiet, sample_rate=SAMPLE_RATE, channels="apart").silence.split("; ")[
+        :2
+    ] == [
+        "channel 1: no speech was found (the sound is silent)",
+        "channel 2: no speech was found (level -43 dBFS)",
+    ]

@@ -62,3 +62,25 @@ def test_vtt_says_when_each_word_is_said() -> None:
         "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\n"
         "<c>it's</c> <00:00:00.900><c>好,</c> <00:00:01.200><c>&lt;a&gt;</c>\n"
     )
+
+
+def test_channels() -> None:
+    """A line a turn, a voice a channel; no cue holds words of two channels."""
+    call = Transcript(
+        "call.wav",
+        6.0,
+        (
+            Segment(0.0, 1.5, "good morning", 0.9, channel=1),
+            Segment(1.6, 2.9, "hello", 0.9, channel=2),
+            Segment(3.0, 3.9, "who is", 0.9, channel=2),
+            Segment(3.2, 4.0, "", 0.9, channel=1),
+            Segment(3.5, 5.5, "me", 0.9, channel=1),
+        ),
+        1.0,
+    )
+    assert write(call, "txt") == "[1] good morning\n[2] hello who is\n[1] me\n"
+    assert [row["channel"] for row in json.loads(write(call, "json"))["segments"]] == [1, 2, 2, 1, 1]
+    texts = [block.split("\n", 2)[2].strip() for block in write(call, "srt").split("\n\n")]
+    assert texts == ["[1] good morning", "[2] hello who is", "[1] me"]
+    voices = [line for line in write(call, "vtt").splitlines() if line.startswith("<v")]
+    assert voices == ["<v Channel 1>good morning", "<v Channel 2>hello who is", "<v Channel 1>me"]

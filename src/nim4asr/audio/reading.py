@@ -10,11 +10,13 @@ import os
 import select
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nim4asr.audio.containers.signatures import sounds
 from nim4asr.audio.containers.stretches import BLOCK, CutShort, NotAudioError, Silence, Sound, Stretch
@@ -22,7 +24,18 @@ from nim4asr.audio.samples import SAMPLE_RATE, Floats, Resampler, as_array, from
 from nim4asr.errors import InputError
 from nim4asr.files import reason
 
-__all__ = ["Resampler", "Source", "Warn", "as_array", "from_array", "read_audio", "stream_audio"]
+__all__ = [
+    "FileChannels",
+    "Resampler",
+    "Source",
+    "Warn",
+    "as_array",
+    "channels_of",
+    "from_array",
+    "of_array",
+    "read_audio",
+    "stream_audio",
+]
 
 Source = Path | str | bytes
 Warn = Callable[[str], None]
@@ -32,6 +45,18 @@ _PATIENCE = 30.0
 # No more silence than this is put between what is heard of one file, in seconds: a few bytes of a damaged or
 # malicious file may say anything.
 _MOST_SILENCE = 7200.0
+# Channels that differ by no more than this are one sound, recorded twice: a step of 12 bits.
+_ALIKE = 2.0**-11
+
+
+@dataclass(frozen=True)
+class FileChannels:
+    """The channels of a recording: how many there are where it has most, and whether all hold the same
+    sound.
+    """
+
+    count: int
+    alike: bool
 
 
 def read_audio(source: Source, warn: Warn | None = None) -> Floats:
@@ -44,8 +69,10 @@ def read_audio(source: Source, warn: Warn | None = None) -> Floats:
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
-def stream_audio(source: Source, warn: Warn | None = None) -> Iterator[Floats]:
+def stream_audio(source: Source, warn: Warn | None = None, *, channel: int | None = None) -> Iterator[Floats]:
     """The samples of an audio file as 16 kHz mono, block by block; a block may be empty.
+
+    Of several channels the mean, or ``channel`` alone, counted from 1: silence where the file has fewer.
 
     A file may be several, joined, and damaged in places: all that can be decoded is given, silence for what
     cannot, and for as long as the container says that the sound pauses or has not begun. ``source`` may be a
@@ -53,20 +80,49 @@ def stream_audio(source: Source, warn: Warn | None = None) -> Iterator[Floats]:
     in another if the file ends too early. Whoever stops asking for blocks ends the reading. Raises
     ``InputError`` as ``read_audio`` does.
     """
+    with _named_stretches(source) as (name, stretches):
+        timeline = _Timeline(channel)
+        for stretch in stretches:
+            yield from timeline.add(stretch)
+        yield from timeline.end()
+        if warn is not None:
+            for warning in timeline.warnings():
+                warn(f"{name}: {warning}")
+
+
+def channels_of(source: Source) -> FileChannels:
+    """The channels of an audio file, which is read to its end. Raises ``InputError`` as ``read_audio``
+    does.
+    """
+    count, alike = 1, True
+    with _named_stretches(source) as (_, stretches):
+        for stretch in stretches:
+            if isinstance(stretch, Sound) and len(stretch.samples):
+                own = of_array(stretch.samples)
+                count, alike = max(count, own.count), alike and own.alike
+    return FileChannels(count, alike)
+
+
+def of_array(samples: NDArray[np.generic]) -> FileChannels:
+    """The channels of samples (N,) or (N, channels)."""
+    if samples.ndim < 2 or not len(samples) or samples.dtype.kind not in "iuf":
+        return FileChannels(1 if samples.ndim < 2 else samples.shape[1], True)
+    full = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.dtype.itemsize - 1)
+    spread = samples.max(axis=1).astype(np.float64) - samples.min(axis=1)
+    return FileChannels(samples.shape[1], bool(spread.max() <= _ALIKE * full))
+
+
+@contextmanager
+def _named_stretches(source: Source) -> Iterator[tuple[str, Iterator[Stretch]]]:
+    """What there is of a file, and its name; what goes wrong is told with it."""
     name = f"{len(source)} bytes of audio" if isinstance(source, bytes) else str(source)
     data = io.BytesIO(source) if isinstance(source, bytes) else _opened(Path(source), name)
     with data:
         try:
             if not data.read(1):
                 raise InputError("the file is empty")
-            timeline = _Timeline()
             with closing(sounds(data)) as stretches:
-                for stretch in stretches:
-                    yield from timeline.add(stretch)
-            yield from timeline.end()
-            if warn is not None:
-                for warning in timeline.warnings():
-                    warn(f"{name}: {warning}")
+                yield name, stretches
         except OSError as error:
             raise InputError(f"{name}: the file cannot be read ({reason(error)})") from None
         except NotAudioError as error:
@@ -88,7 +144,8 @@ def kept(source: Source) -> Source:
 class _Timeline:
     """Puts stretches of any rate one after another, as 16 kHz mono, and keeps account of what is missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel: int | None = None) -> None:
+        self._channel = channel
         self._given = 0  # samples
         self._format: tuple[int, int] | None = None
         self._resampler: Resampler | None = None
@@ -100,6 +157,7 @@ class _Timeline:
         """What there is of it as yet."""
         match stretch:
             case Sound(samples, rate):
+                samples = self._of_channel(samples)
                 format = (rate, samples.shape[1])
                 if not len(samples):
                     yield np.zeros(0, np.float32)
@@ -141,6 +199,13 @@ class _Timeline:
             missing = [seconds for seconds in self._missing if seconds is not None]
             whole = f" of {given + sum(missing):.1f}" if missing else ""
             yield f"the file is cut short; {given:.1f}{whole} seconds were heard"
+
+    def _of_channel(self, samples: Floats) -> Floats:
+        if self._channel is None:
+            return samples
+        if self._channel > samples.shape[1]:
+            return np.zeros((len(samples), 1), np.float32)
+        return samples[:, self._channel - 1 : self._channel]
 
     def _flushed(self) -> Iterator[Floats]:
         if self._resampler is not None and self._format is not None:

@@ -27,7 +27,7 @@ from nim4asr.recognition.writers import FORMATS, write
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
-    from nim4asr.recognition.offline import Recognizer
+    from nim4asr.recognition.offline import Channels, Recognizer
     from nim4asr.recognition.result import Transcript
 
 
@@ -41,6 +41,7 @@ def add_parser(commands: Any) -> None:
         "nim4 transcribe *.wav --format srt --output-dir subtitles --hotwords names.db",
         "nim4 transcribe lectures --recursive --format srt,json --output-dir out --skip-existing",
         "nim4 transcribe - < call.wav",
+        "nim4 transcribe call.wav --channels apart",
         "",
         "exit status: 0 all files are done or skipped, 1 some or all are not, 2 the options are wrong,",
         "130 interrupted, 141 the reader of the output has gone, 143 ended by SIGTERM",
@@ -73,6 +74,14 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="a row of JSON an audio here: what became of it"
+    )
+    parser.add_argument(
+        "--channels",
+        type=_channels,
+        default="mixed",
+        metavar="HOW",
+        help="mixed: the mean of all (the default); apart: each for itself, as of a telephone call with a "
+        "speaker a channel; or the number, from 1, of the only one that counts",
     )
     parser.add_argument("--itn", action="store_true", help="write numbers, dates and amounts in digits")
     add_hotword_options(parser)
@@ -143,6 +152,7 @@ def _transcribed(
         hotwords=hotwords,
         hints=options.hint,
         gain=options.gain,
+        channels=options.channels,
         progress=progress.within(one.audio, one.size),
     )
     return transcript.with_digits() if options.itn else transcript
@@ -167,6 +177,16 @@ def _formats(text: str) -> list[str]:
         if format not in FORMATS:
             raise argparse.ArgumentTypeError(f"{format!r} is none of {', '.join(FORMATS)}")
     return formats
+
+
+def _channels(text: str) -> "Channels":
+    if text == "mixed":
+        return "mixed"
+    if text == "apart":
+        return "apart"
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither mixed nor apart nor a number from 1")
+    return int(text)
 
 
 def _print(transcript: "Transcript", text: str, format: str, several: bool) -> None:

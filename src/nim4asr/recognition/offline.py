@@ -3,14 +3,23 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nim4asr.audio.level import Gain, LevelMeter, amplified, automatic_gain, checked_gain
-from nim4asr.audio.reading import Source, as_array, from_array, kept, stream_audio
+from nim4asr.audio.reading import (
+    Source,
+    as_array,
+    channels_of,
+    from_array,
+    kept,
+    of_array,
+    stream_audio,
+)
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 
 # A recording below this level is quiet.
 _QUIET_DB = -40.0
+# How channels are listened to: together, each for itself, or one alone.
+Channels = Literal["mixed", "apart"] | int
 # A file's path or bytes, or samples.
 Sound = Source | bytearray | memoryview | NDArray[np.generic]
 
@@ -68,6 +79,7 @@ class Recognizer:
         hotwords: "HotwordIndex | None" = None,
         hints: Sequence[str] = (),
         gain: Gain = 0.0,
+        channels: Channels = "mixed",
         progress: Callable[[float], None] = lambda seconds: None,
     ) -> Transcript:
         """What is said in a file, given by path or bytes, or in samples (N,) or (N, channels) at
@@ -75,18 +87,38 @@ class Recognizer:
 
         ``name`` is the transcript's, by default the path. ``hotwords`` are listened for, and those that were
         heard become hints; ``hints`` are names, at most 20, that it may hold. ``gain`` in dB makes quiet
-        speech louder; ``"auto"`` reads the recording twice. ``progress`` is told how many seconds have been
+        speech louder; ``"auto"`` reads the recording twice. ``channels`` are ``"mixed"``; or ``"apart"``,
+        each listened to for itself, as of a telephone call with a speaker a channel; or the number, from 1,
+        of the only one that is listened to. ``progress`` is told how many seconds have been
         read. Raises ``InputError`` if it cannot be read, and for samples without a rate; nothing is returned
         by halves.
         """
         began = time.perf_counter()
         warnings: list[str] = []
-        blocks = _Blocks(source, sample_rate, warnings.append, gain, progress, name)
-        segments = tuple(self._recognized(blocks, hotwords, hints))
-        elapsed = time.perf_counter() - began
         if not name and isinstance(source, str | Path):
             name = str(source)
-        return Transcript(name, blocks.seconds, segments, elapsed, tuple(warnings), blocks.silence)
+        source, chosen = _channels(source, channels, name, warnings.append)
+        segments: list[Segment] = []
+        silences: list[str] = []
+        heard_s = seconds = 0.0
+        for channel in chosen:
+
+            def told(now_s: float, before_s: float = heard_s) -> None:
+                progress((before_s + now_s) / len(chosen))
+
+            # The file is the same, and so is what is wrong with it.
+            warn = warnings.append if channel == chosen[0] else _ignored
+            called = ", ".join(filter(None, [name, f"channel {channel}" if channel else ""]))
+            blocks = _Blocks(source, sample_rate, warn, gain, told, called, channel)
+            for segment in self._recognized(blocks, hotwords, hints):
+                segments.append(replace(segment, channel=channel))
+            heard_s, seconds = heard_s + blocks.seconds, max(seconds, blocks.seconds)
+            silences += [blocks.silence] if blocks.silence else []
+        segments.sort(key=lambda segment: segment.start)
+        elapsed = time.perf_counter() - began
+        # That one speaker of several was silent is no news.
+        silence = "; ".join(silences) if len(silences) == len(chosen) else ""
+        return Transcript(name, seconds, tuple(segments), elapsed, tuple(warnings), silence)
 
     def iter_segments(
         self,
@@ -161,6 +193,46 @@ class Recognizer:
         return told(recognized(Engine(self.model), segments, self.config, hinting))
 
 
+def _as_source(source: Sound) -> Sound:
+    """``source`` with all kinds of bytes as ``bytes``."""
+    if isinstance(source, bytearray) or (isinstance(source, memoryview) and source.itemsize == 1):
+        return bytes(source)
+    return source
+
+
+def _channels(
+    source: Sound, wanted: Channels, name: str, warn: Callable[[str], None]
+) -> tuple[Sound, Sequence[int | None]]:
+    """What may be read for each channel that is to be listened to, and these; None is the mean of all.
+
+    Raises ``InputError`` for a channel that there is none of.
+    """
+    if wanted == "mixed":
+        return source, [None]
+    if wanted != "apart" and (not isinstance(wanted, int) or wanted < 1):
+        raise InputError(f"channels are mixed, apart, or a number from 1, not {wanted!r}")
+    source = _as_source(source)
+    if isinstance(source, str | Path | bytes):
+        source = kept(source)
+        there = channels_of(source)
+    else:
+        there = of_array(as_array(source))
+    called = f"{name}: " if name else ""
+    if wanted == "apart":
+        if there.count > 1 and there.alike:
+            warn(f"{called}all {there.count} channels hold the same sound, so it was transcribed once")
+            return source, [None]
+        return source, list(range(1, there.count + 1))
+    if wanted > there.count:
+        has = "one channel" if there.count == 1 else f"{there.count} channels"
+        raise InputError(f"{called}there is no channel {wanted}; the recording has {has}")
+    return source, [wanted]
+
+
+def _ignored(warning: str) -> None:
+    """What was told before."""
+
+
 class _Blocks:
     """Blocks of 16 kHz samples, made louder, counted and measured as they pass."""
 
@@ -172,24 +244,27 @@ class _Blocks:
         gain: Gain = 0.0,
         progress: Callable[[float], None] = lambda seconds: None,
         name: str = "",
+        channel: int | None = None,
     ) -> None:
         self._blocks: Iterable[Floats]
         self._progress, self._gain = progress, checked_gain(gain)
         self._name = name or (str(source) if isinstance(source, str | Path) else "")
         self._meter, self._raised_db = LevelMeter(), 0.0
-        if isinstance(source, bytearray) or (isinstance(source, memoryview) and source.itemsize == 1):
-            source = bytes(source)
+        source = _as_source(source)
         if isinstance(source, str | Path | bytes):
             if sample_rate is not None:
                 raise InputError("a file says its own sample rate; sample_rate= is for arrays of samples")
             if gain == "auto":
                 source = kept(source)
-                self._raised_db = automatic_gain(stream_audio(source))
-            self._blocks = stream_audio(source, warn)
+                self._raised_db = automatic_gain(stream_audio(source, channel=channel))
+            self._blocks = stream_audio(source, warn, channel=channel)
         elif sample_rate is None:
             raise InputError("give the rate of the samples in Hz, as sample_rate=16_000")
         else:
-            self._blocks = [from_array(as_array(source), sample_rate)]
+            samples = as_array(source)
+            if channel is not None and samples.ndim == 2:
+                samples = samples[:, channel - 1]
+            self._blocks = [from_array(samples, sample_rate)]
             if gain == "auto":
                 self._raised_db = automatic_gain(self._blocks)
         if gain != "auto":

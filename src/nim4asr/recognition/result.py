@@ -1,6 +1,7 @@
 """What recognition returns."""
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from nim4asr.hotwords.hints import Hit
 from nim4asr.text.joining import joined
@@ -38,7 +39,8 @@ class Segment:
     ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1]. ``phonemes``
     is the phoneme head's greedy path, without the language model. ``hits`` are the names that
     were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
-    ``tokens`` are the language model's own pieces of ``text``, each with its log probability.
+    ``tokens`` are the language model's own pieces of ``text``, each with its log probability. ``channel`` is
+    that of the recording, from 1, where each was listened to for itself.
     """
 
     start: float
@@ -50,6 +52,7 @@ class Segment:
     hits: tuple[Hit, ...] = ()
     hints: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = ()
+    channel: int | None = None
 
     @property
     def hints_used(self) -> tuple[str, ...]:
@@ -91,6 +94,22 @@ class Transcript:
     def text(self) -> str:
         """The segments' texts, with a space between them unless one side is Chinese or Japanese."""
         return joined(segment.text for segment in self.segments)
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether each channel was listened to for itself."""
+        return any(segment.channel is not None for segment in self.segments)
+
+    @property
+    def turns(self) -> tuple[tuple[int | None, str], ...]:
+        """Who said what, in turns: channels and texts of what follows one another in one channel; without
+        what is empty.
+        """
+        said = [segment for segment in self.segments if segment.text]
+        return tuple(
+            (channel, joined(segment.text for segment in segments))
+            for channel, segments in groupby(said, key=lambda segment: segment.channel)
+        )
 
     def with_digits(self) -> "Transcript":
         """The transcript with numbers in digits in its segments' texts; words stay as they were said."""

@@ -8,7 +8,7 @@ least cost of all that keep within the lines and the longest time.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 from nim4asr.errors import InputError
@@ -71,11 +71,14 @@ class CueWord:
 
 @dataclass(frozen=True)
 class Cue:
-    """What is shown from ``start`` to ``end``, in seconds: ``lines`` of words."""
+    """What is shown from ``start`` to ``end``, in seconds: ``lines`` of words, and the ``channel`` that they
+    were said in if each was listened to for itself.
+    """
 
     start: float
     end: float
     lines: tuple[tuple[CueWord, ...], ...]
+    channel: int | None = None
 
     @property
     def text(self) -> str:
@@ -106,16 +109,31 @@ class _Part:
 
 
 def subtitles(transcript: Transcript, config: SubtitleConfig | None = None) -> list[Cue]:
-    """The cues of ``transcript``, in order; none overlaps the one before it.
+    """The cues of ``transcript``, in order; none overlaps another of its channel.
 
     A cue holds at most ``max_lines`` lines of ``max_line`` characters and lasts at most ``max_cue_s``
     seconds; only a word that is wider than a line makes a longer one. A cue is shown for at least a second,
     and as long as its reading takes, unless the next one begins before, or the recording ends.
     """
     config = config or SubtitleConfig()
-    parts = _parts(transcript.segments, line_width(config.max_line))
+    channels = dict.fromkeys(segment.channel for segment in transcript.segments)
+    cues = [
+        replace(cue, channel=channel)
+        for channel in channels
+        for cue in _cues(
+            [segment for segment in transcript.segments if segment.channel == channel],
+            transcript.duration,
+            config,
+        )
+    ]
+    return sorted(cues, key=lambda cue: cue.start)
+
+
+def _cues(segments: Sequence[Segment], duration: float, config: SubtitleConfig) -> list[Cue]:
+    """Those of one channel."""
+    parts = _parts(segments, line_width(config.max_line))
     # Words may end, by a hair, behind the recording.
-    whole_s = max(transcript.duration, parts[-1].end) if parts else 0.0
+    whole_s = max(duration, parts[-1].end) if parts else 0.0
     cuts = _cuts(parts, whole_s, config)
     spans = list(zip([0, *cuts], cuts, strict=False))
     cues: list[Cue] = []

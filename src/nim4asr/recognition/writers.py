@@ -9,8 +9,10 @@ from nim4asr.recognition.subtitles import Cue, SubtitleConfig, subtitles
 
 
 def to_txt(transcript: Transcript) -> str:
-    """The text on one line."""
-    return transcript.text + "\n"
+    """The text on one line; of channels, each heard for itself, a line a turn, ``[1] text``."""
+    if not transcript.by_channel:
+        return transcript.text + "\n"
+    return "".join(f"{_tag(channel)}{text}\n" for channel, text in transcript.turns)
 
 
 def to_json(transcript: Transcript) -> str:
@@ -46,6 +48,7 @@ def segment_row(segment: Segment) -> dict[str, object]:
         "hits": [hit_row(hit) for hit in segment.hits],
         "hints": list(segment.hints),
         "hints_used": list(segment.hints_used),
+        **({} if segment.channel is None else {"channel": segment.channel}),
     }
 
 
@@ -67,7 +70,7 @@ def hit_row(hit: Hit) -> dict[str, object]:
 def to_srt(transcript: Transcript, config: SubtitleConfig | None = None) -> str:
     """SubRip: a numbered block a cue of ``nim4asr.recognition.subtitles``, times as 00:00:01,234."""
     blocks = [
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n"
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_tag(cue.channel)}{cue.text}\n"
         for number, cue in enumerate(subtitles(transcript, config), 1)
     ]
     return "\n".join(blocks)
@@ -75,14 +78,23 @@ def to_srt(transcript: Transcript, config: SubtitleConfig | None = None) -> str:
 
 def to_vtt(transcript: Transcript, config: SubtitleConfig | None = None) -> str:
     """WebVTT: a block a cue of ``nim4asr.recognition.subtitles``, times as 00:00:01.234; with
-    ``highlight_words`` the time of each word before it, ``<00:00:01.500><c>word</c>``.
+    ``highlight_words`` the time of each word before it, ``<00:00:01.500><c>word</c>``. A channel is a voice,
+    ``<v Channel 1>``.
     """
     text = _timed if config is not None and config.highlight_words else _plain
     blocks = [
-        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text(cue)}\n"
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_voice(cue.channel)}{text(cue)}\n"
         for cue in subtitles(transcript, config)
     ]
     return "\n".join(["WEBVTT\n", *blocks])
+
+
+def _tag(channel: int | None) -> str:
+    return "" if channel is None else f"[{channel}] "
+
+
+def _voice(channel: int | None) -> str:
+    return "" if channel is None else f"<v Channel {channel}>"
 
 
 def _plain(cue: Cue) -> str:

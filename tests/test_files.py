@@ -16,6 +16,7 @@ from nim4asr.files import (
     mended_log,
     parse_json,
     read_text,
+    remove_half_written,
     temporary_folder,
     write_atomic,
 )
@@ -197,3 +198,39 @@ def test_a_torn_end_of_a_log_is_taken_away(tmp_path: Path) -> None:
     for text, whole in (("a\nb\n", "a\nb\n"), ("a\nb", "a\n"), ("a", ""), ("", "")):
         log.write_text(text, encoding="utf-8")
         assert mended_log(log) == whole == log.read_text(encoding="utf-8")
+
+
+def test_what_killed_writers_left_is_taken_away(tmp_path: Path) -> None:
+    left, kept = [".0123456789ab.new", "inner/.ba9876543210.new"], [".x.new", "a.new", "inner/.0123456789ab"]
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("half")
+    (tmp_path / ".aaaaaaaaaaaa.new").mkdir()
+    remove_half_written(tmp_path, 3600.0)
+    assert len(list(tmp_path.rglob("*"))) == 7
+    remove_half_written(tmp_path)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert found == {*kept, "inner"}
+    remove_half_written(tmp_path / "nowhere")
+
+
+def test_a_lock_that_is_held_is_told_to_whom_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nim4asr.files._PATIENCE_S", 0.0)
+    with locked(tmp_path / "run", "somebody is at work"):
+        with (
+            pytest.raises(InputError, match=r"^somebody is at work$"),
+            locked(tmp_path / "run", "somebody is at work"),
+        ):
+            raise AssertionError
+        with locked(tmp_path / "other", "somebody is at work"):
+            pass
+    with locked(tmp_path / "run", "somebody is at work"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system that takes no files")
+def test_a_lock_that_cannot_be_made_is_not_waited_for() -> None:
+    with pytest.raises(InputError, match="cannot be written"), locked(Path("/proc/run")):
+        raise AssertionError

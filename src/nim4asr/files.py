@@ -9,9 +9,11 @@ back.
 import codecs
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,6 +21,11 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from nim4asr.errors import InputError
+
+# What is written under until it is whole; who is killed leaves it behind.
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}\.new")
+# So long a lock is waited for by those who do not wait for ever.
+_PATIENCE_S = 5.0
 
 
 @contextmanager
@@ -86,6 +93,17 @@ def write_atomic(path: Path, text: str) -> None:
     """Write ``text`` as the file ``path``. Raises ``InputError`` as ``atomic_file`` does."""
     with atomic_file(path, "w") as file:
         file.write(text)
+
+
+def remove_half_written(folder: Path, age_s: float = 0.0) -> None:
+    """Take away what writers that were killed have left in ``folder`` and below, if it is ``age_s`` seconds
+    old: 0 where nobody else writes.
+    """
+    now = time.time()
+    for path in folder.rglob(".*.new") if folder.is_dir() else ():
+        with suppress(OSError):
+            if _HALF_WRITTEN.fullmatch(path.name) and now - path.stat().st_mtime >= age_s:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def append_line(path: Path, line: str) -> None:
@@ -221,20 +239,28 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
     """Keep other processes and threads that lock ``path`` waiting until the block ends.
 
     The lock is a file of its own beside it, which stays there: ``path`` itself is another file after every
-    write. Raises ``InputError`` if it cannot be made.
+    write. Raises ``InputError`` if it cannot be made, and, where a sentence says so, ``busy``, if another has
+    it for more than some seconds.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     with writing(path):
         place = path.absolute().resolve()
         # Short, so that it fits where the name itself just does.
-        lock = FileLock(place.with_name(f".{zlib.crc32(os.fsencode(place.name)):08x}.lock"))
+        name = place.with_name(f".{zlib.crc32(os.fsencode(place.name)):08x}.lock")
+        # Where no file can be made, the library would wait for ever.
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.touch()
+        lock = FileLock(name)
         try:
-            lock.acquire()
+            # What a killed process had started may hold it a moment longer.
+            lock.acquire(timeout=-1 if busy is None else _PATIENCE_S)
+        except Timeout:
+            raise InputError(str(busy)) from None
         except NotImplementedError as error:
             raise InputError(f"{path}: cannot be locked ({reason(error)})") from None
     try:

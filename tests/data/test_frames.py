@@ -331,3 +331,24 @@ def test_stores_that_have_served_are_taken_away(source: FrameSource, tmp_path: P
     drop_frames(tmp_path)
     # And what else lies there is not.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "index", "end"])
+def test_damaged_shards_are_computed_anew(
+    source: FrameSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    build_frames(tmp_path / "frames", source, CPU)
+    whole = files(tmp_path / "frames")
+    shard = tmp_path / "frames" / source.key / "00001.f16"
+    if damage == "cut":
+        shard.write_bytes(shard.read_bytes()[:-3])
+    elif damage == "gone":
+        shard.unlink()
+    elif damage == "index":
+        shard.with_suffix(".jsonl").write_text('{"frames": "many"}')
+    else:
+        (shard.parent / "frames.json").write_text("{")
+    heard = count_calls(source, monkeypatch)
+    build_frames(tmp_path / "frames", source, CPU)
+    # That shard alone.
+    assert len(heard) == (0 if damage == "end" else 1) and files(tmp_path / "frames") == whole

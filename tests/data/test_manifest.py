@@ -73,7 +73,7 @@ def test_no_manifest(tmp_path: Path) -> None:
         ("de de-DE deu German", "de"),
         ("yue Cantonese", "yue"),
         ("vi vi-VN", "vi"),
-        ("klingon", "klingon"),
+        ("tlh TLH", "tlh"),
     ],
 )
 def test_languages_by_code_or_name(tmp_path: Path, names: str, code: str) -> None:
@@ -97,3 +97,10 @@ def test_no_two_utterances_have_one_id(tmp_path: Path) -> None:
     ids = [utterance.id for utterance in read_manifest(write(tmp_path / "m.jsonl", *rows))]
     assert ids == ["a", "b", "a#3", "a#2", "a#4", "b#2", "c.wav", "c.wav#2"]
     assert unique([]) == [] and unique(["a"] * 3) == ["a", "a#2", "a#3"]
+
+
+def test_a_language_that_nobody_knows_is_told(tmp_path: Path) -> None:
+    for name in ("klingon", "e", "Elvish (Sindarin)"):
+        path = write(tmp_path / "m.jsonl", {"audio": "a.wav", "text": "x", "language": name})
+        with pytest.raises(InputError, match=r"line 1: '.*' is no language that is known; write its code"):
+            read_manifest(path)

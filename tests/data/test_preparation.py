@@ -139,3 +139,39 @@ def test_a_corpus_may_be_moved(corpus: Path, tmp_path: Path) -> None:
         path.rename(moved / path.name)
     prepare_speech(read_manifest(moved / corpus.name), folder)
     assert (folder / "features.f16").stat().st_ino == made
+
+
+def test_noises_that_are_damaged_are_made_again(archive: Path, tmp_path: Path) -> None:
+    first = prepare_noises(archive, tmp_path / "features", KaldiFeatures())
+    (kept,) = (tmp_path / "features").iterdir()
+    data = kept.read_bytes()
+    middle = len(data) // 2
+    for damaged in (data[:middle], data[:middle] + b"no noise" + data[middle + 8 :], b""):
+        kept.write_bytes(damaged)
+        again = prepare_noises(archive, tmp_path / "features", KaldiFeatures())
+        assert all(map(np.array_equal, again, first)) and len(again) == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "gone", "torn index", "index of others", "line less"])
+def test_a_damaged_store_is_told_and_made_again(corpus: Path, tmp_path: Path, damage: str) -> None:
+    store = tmp_path / "store"
+    assert prepare_speech(read_manifest(corpus), store) == 3
+    features, index = store / "features.f16", store / "index.jsonl"
+    whole = {path.name: path.read_bytes() for path in store.iterdir()}
+    lines = index.read_text(encoding="utf-8").splitlines(keepends=True)
+    if damage in ("cut", "longer"):
+        features.write_bytes(
+            features.read_bytes()[:-7] if damage == "cut" else features.read_bytes() + b"1234567"
+        )
+    elif damage == "gone":
+        features.unlink()
+    elif damage == "torn index":
+        index.write_text("".join(lines)[:-9], encoding="utf-8")
+    elif damage == "index of others":
+        index.write_text('{"start": 0}\n', encoding="utf-8")
+    else:
+        index.write_text("".join(lines[1:]), encoding="utf-8")
+    with pytest.raises(InputError, match=r"store: the feature store is damaged \(.*\); delete it"):
+        FeatureStore(store)
+    assert prepare_speech(read_manifest(corpus), store) == 3
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == whole

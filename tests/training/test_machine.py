@@ -65,3 +65,9 @@ def test_a_damaged_note_is_told(tmp_path: Path, change: dict[str, Any] | None) -
         machine_of(tmp_path)
     (tmp_path / "machine.json").write_text(json.dumps(row))
     assert machine_of(tmp_path) == Machine("toy", "cpu", 1, 1, 1.0, "no")
+
+
+def test_one_thread_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for count, name in ((1, "1 processor thread"), (2, "2 processor threads")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        assert this_machine(tmp_path).name == name

@@ -7,7 +7,7 @@ from nim4asr.data.amount import Amount
 from nim4asr.errors import InputError
 from nim4asr.training.costs import CostModel
 from nim4asr.training.machine import Machine
-from nim4asr.training.plan import as_text, duration, plan_run
+from nim4asr.training.plan import as_text, duration, plan_run, rate, size, speech
 from nim4asr.training.recipe import CorpusConfig, Recipe
 from nim4asr.training.speech import SpeechData, StoredFrames
 from nim4asr.training.stages.alignment import Alignment
@@ -97,3 +97,17 @@ def test_a_stage_without_known_costs() -> None:
 )
 def test_times_are_told_in_fitting_units(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("flops", "told"),
+    [(1e14, "100.00 TFLOP/s"), (1e12, "1.00 TFLOP/s"), (4.4e10, "44 GFLOP/s"), (2.34e9, "2.3 GFLOP/s")],
+)
+def test_speeds_are_told_in_fitting_units(flops: float, told: str) -> None:
+    assert rate(flops) == told
+
+
+def test_little_is_not_told_as_nothing() -> None:
+    assert [size(count) for count in (0, 9e5, 3.6e7, 4e8)] == ["0.0 GB", "under 1 MB", "36 MB", "0.4 GB"]
+    assert [speech(seconds) for seconds in (114.0, 7200.0)] == ["1.9 minutes", "2.0 hours"]
+    assert duration(0.2) == "under 1 s"

@@ -19,6 +19,7 @@ from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.data.batches import SpeechBatch
 from nim4asr.data.keywords import KeywordConfig
 from nim4asr.errors import InputError
+from nim4asr.files import locked
 from nim4asr.model.checkpoint import load
 from nim4asr.model.nim4 import Nim4
 from nim4asr.recipes import nano, training_recipe
@@ -411,3 +412,29 @@ def test_the_steps_of_the_large_recipe_follow_from_the_paper_s_hours(tmp_path: P
     # What the paper states itself; its hours, once heard, would make 2.1 M.
     assert whole.pretraining.loop.steps == 2_000_000 == pytest.approx(steps_for(560_000, 120.0), rel=0.06)
     assert whole.alignment.loop.steps == 1_300_000
+
+
+def test_one_process_trains_in_a_folder(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nim4asr.files._PATIENCE_S", 0.0)
+    with (
+        locked(tmp_path / "run/run"),
+        pytest.raises(InputError, match="another process trains here; wait for it"),
+    ):
+        run_recipe(recipe, tmp_path / "run")
+    # A worker of asynchronous IA-SFT is beside the other.
+    with locked(tmp_path / "run/run-ia-sft"), pytest.raises(InputError, match="comes before"):
+        run_recipe(recipe, tmp_path / "run", RunOptions(only_stage="rl"))
+
+
+def test_other_recordings_are_refused_before_anything_is_written(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="comes before"):
+        run_recipe(recipe, tmp_path / "run", RunOptions(only_stage="rl", name="toy"))
+    kept = (tmp_path / "run/recipe.json").read_text()
+    manifest = tmp_path / "toy.jsonl"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace("how are", "who are"), encoding="utf-8")
+    other = replace(recipe, seed=7)
+    with pytest.raises(InputError, match="the manifest of toy has changed"):
+        run_recipe(other, tmp_path / "run", RunOptions(name="other"))
+    assert (tmp_path / "run/recipe.json").read_text() == kept

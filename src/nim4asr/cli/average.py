@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nim4asr.cli.options import add_command
+from nim4asr.cli.options import add_command, check_new
 
 
 def add_parser(commands: Any) -> None:
@@ -25,6 +25,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Average, and say where the model is."""
+    check_new(options.output)
     from nim4asr.model.averaging import average
     from nim4asr.model.checkpoint import save, stored_dtype
 

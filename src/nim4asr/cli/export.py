@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nim4asr.cli.options import add_command
+from nim4asr.cli.options import add_command, check_new
 from nim4asr.errors import InputError
 
 
@@ -32,16 +32,20 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, and say where."""
-    import torch
-
-    from nim4asr.model.checkpoint import load, save
     from nim4asr.model.folder import ModelFolder
-    from nim4asr.runtime.export import export
 
     folder = ModelFolder.open(options.model)
     output: Path = options.output or folder.path
     if options.int8 and output.resolve() == folder.path.resolve():
         raise InputError("weights in 8 bits make a model of their own; name its folder with -o")
+    if options.int8:
+        check_new(output)
+    # What can be told is told before torch is loaded.
+    import torch
+
+    from nim4asr.model.checkpoint import load, save
+    from nim4asr.runtime.export import export
+
     checkpoint = load(folder)
     if options.int8:
         save(checkpoint, output, torch.int8)

@@ -17,17 +17,32 @@ def add_parser(commands: Any) -> None:
         "tune a model to your own recordings (see docs/finetuning.md)",
         "nim4 finetune nano mine.jsonl -o model",
         "nim4 finetune model calls.jsonl --replay general.jsonl --minutes 30 -o tuned",
+        "",
+        "A manifest is a text file, a recording a line; paths are relative to it, speaker may be left out:",
+        '{"audio": "clips/u1.flac", "text": "call room nine", "language": "en", "speaker": "anna"}',
+        "",
+        "What is under way lies in DIR.tuning: a command that was stopped goes on when it is given again,",
+        "and nim4 runs status DIR.tuning tells where it stands.",
     )
-    parser.add_argument("model", metavar="MODEL", help="nano, a model folder, or org/name on the hub")
+    parser.add_argument(
+        "model", metavar="MODEL", help="what to begin with: nano, a model folder, or org/name on the hub"
+    )
     parser.add_argument(
         "manifests",
         type=Path,
         nargs="+",
         metavar="MANIFEST",
-        help="recordings with their texts, JSON lines; a tenth is set aside and judged by, or its dev split",
+        help="your recordings with their texts, 12 at the least (the last lines below show one); a tenth of "
+        'them, or those with "split": "dev", is not trained on but judged by, before and after',
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="the folder of the tuned model"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the tuned model, which must not be there yet; it gets the old weights if the new "
+        "ones are no better",
     )
     parser.add_argument(
         "--replay",
@@ -37,9 +52,21 @@ def add_parser(commands: Any) -> None:
         metavar="MANIFEST",
         help="other speech, heard as often, that the model shall not forget (repeatable)",
     )
-    parser.add_argument("--minutes", type=float, help="train for so long at most")
-    parser.add_argument("--steps", type=int, help="training steps (default: by the hours of speech)")
-    parser.add_argument("--learning-rate", type=float, help="its peak (default: by hours and model size)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="train for so long at most; reading and judging come on top (default: until the steps are done)",
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="training steps (default: by the hours of speech)"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help="its peak (default: by the hours of speech and the size of the model, 3e-4 at most)",
+    )
     parser.add_argument(
         "--text-form",
         choices=("plain", "written"),
@@ -55,19 +82,17 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="alignments of the recordings set aside, before and after, as nim4 evaluate writes them",
     )
-    parser.add_argument("--threads", type=int, help="processor threads for training (default: all cores)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads for training (default: all cores)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Tune, and say how much it helped."""
-    import torch
-
     from nim4asr.training.finetuning.options import FinetuneOptions
     from nim4asr.training.finetuning.run import finetune
 
-    if options.threads is not None:
-        torch.set_num_threads(max(1, options.threads))
     asked = FinetuneOptions(
         options.model,
         options.manifests,
@@ -79,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
         options.text_form,
         options.force,
         options.report,
+        options.threads,
     )
     shown = progress if sys.stderr.isatty() else progress_in_lines
     outcome = finetune(asked, shown, lambda line: print(f"nim4: {line}", file=sys.stderr, flush=True))

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nim4asr.cli.options import add_command
+from nim4asr.cli.options import add_command, check_new
 
 
 def add_parser(commands: Any) -> None:
@@ -18,20 +18,49 @@ def add_parser(commands: Any) -> None:
         "nim4 import firered FireRedASR-AED-L -o model",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    whisper = kinds.add_parser(
+    whisper = add_command(
+        kinds,
         "whisper",
-        help="a Whisper's encoder: Hugging Face's (folder or org/name) or CTranslate2's (folder)",
+        "a Whisper's encoder: Hugging Face's (folder or org/name) or CTranslate2's (folder)",
+        "nim4 import whisper openai/whisper-base -o encoder",
+        "nim4 import whisper faster-whisper-small -o encoder",
+        "",
+        "Only the encoder comes over: it writes nothing by itself. nim4 new --encoder makes a model of it",
+        "and a language model in one step (docs/public_parts.md).",
     )
-    whisper.add_argument("model", metavar="MODEL")
-    firered = kinds.add_parser("firered", help="a FireRedASR-AED or FireRedASR-LLM folder")
-    firered.add_argument("model", metavar="DIR")
+    whisper.add_argument(
+        "model",
+        metavar="MODEL",
+        help="any Whisper from tiny to large-v3-turbo: a folder with config.json and model.safetensors, "
+        "org/name on the hub, or a folder with the model.bin of faster-whisper",
+    )
+    firered = add_command(
+        kinds,
+        "firered",
+        "a FireRedASR-AED or FireRedASR-LLM folder",
+        "nim4 import firered FireRedASR-AED-L -o encoder",
+    )
+    firered.add_argument(
+        "model",
+        metavar="DIR",
+        help="a folder with model.pth.tar and cmvn.ark: of FireRedASR-AED the encoder comes over, of "
+        "FireRedASR-LLM everything",
+    )
     for kind in (whisper, firered):
-        kind.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+        kind.add_argument(
+            "-o",
+            "--output",
+            type=Path,
+            required=True,
+            metavar="DIR",
+            help="folder of the new model, which must not be there yet",
+        )
         kind.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Import, and say what came over."""
+    check_new(options.output)
     from nim4asr.model.checkpoint import save
     from nim4asr.model.importers import open_whisper
     from nim4asr.model.importers.firered import import_firered
@@ -48,4 +77,6 @@ def run(options: argparse.Namespace) -> int:
         if count and name != "total"
     )
     print(f"{options.output}: {checkpoint.config.name} ({parts})")
+    if checkpoint.config.llm is None:
+        print("this is an encoder alone; nim4 new --encoder makes a model around it")
     return 0

@@ -31,6 +31,14 @@ def add_command(commands: Any, name: str, help: str, *examples: str) -> argparse
     return parser
 
 
+def check_new(folder: Path) -> None:
+    """Raises ``InputError`` if a model's folder to be made is there already, with something in it."""
+    from nim4asr.errors import InputError
+
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder}: this is there already; choose a new name for the model, or remove it")
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """``--model``, ``--runtime``, ``--device``, ``--dtype``, ``--threads``."""
     group = parser.add_argument_group("model")

@@ -2,10 +2,8 @@
 
 import json
 import os
-import re
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from nim4asr.files import (
     locked,
     mended_log,
     parse_json,
+    remove_half_written,
     write_atomic,
     write_json_lines,
     writing,
@@ -25,8 +24,7 @@ LIST = ".transcripts.jsonl"
 # What sound on standard input is called, on the command line and in the names of files.
 STDIN = "-"
 _STDIN_STEM = "stdin"
-# What ``nim4asr.files`` writes before it is whole; a run that was killed leaves it. No write takes an hour.
-_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}\.new")
+# No write takes an hour.
 _ABANDONED_S = 3600.0
 
 
@@ -43,7 +41,8 @@ class OutputFolder:
         self._list = folder / LIST
         self._owners: dict[str, str] = {}
         self._read = 0  # so many bytes of the list
-        self._sweep(folder)
+        # What runs that were killed have left half-written.
+        remove_half_written(folder, _ABANDONED_S)
 
     def write(self, audio: str, texts: Mapping[str, str], under: Path = Path()) -> list[Path]:
         """Write the transcripts of ``audio``, by their endings, in the folder ``under`` of this one; returns
@@ -100,15 +99,6 @@ class OutputFolder:
     def _is_free(self, name: str, source: str) -> bool:
         owner = self._owners.get(name)
         return owner == source or (owner is None and not (self._folder / name).exists())
-
-    @staticmethod
-    def _sweep(folder: Path) -> None:
-        """Remove what runs that were killed have left half-written."""
-        now = time.time()
-        for path in folder.rglob(".*.new") if folder.is_dir() else ():
-            with suppress(OSError):
-                if _HALF_WRITTEN.fullmatch(path.name) and now - path.stat().st_mtime > _ABANDONED_S:
-                    path.unlink()
 
 
 class Summary:

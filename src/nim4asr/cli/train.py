@@ -10,6 +10,8 @@ from nim4asr.cli.options import add_command
 from nim4asr.cli.progress import progress, progress_in_lines
 from nim4asr.errors import InputError
 from nim4asr.recipes import FROM_PUBLIC_PARTS, RECIPES
+from nim4asr.recipes.corpora import every_manifest
+from nim4asr.runtime.loading import MOST_THREADS
 
 if TYPE_CHECKING:
     from nim4asr.model.configuration import Nim4Config
@@ -71,13 +73,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, going on from whatever the output folder holds; or tell what it will take."""
-    import torch
-
     from nim4asr.model.folder import ModelFolder
-    from nim4asr.recipes import training_recipe
-    from nim4asr.training.machine import machine_of
-    from nim4asr.training.run import RunOptions, run_recipe
-    from nim4asr.training.status import write_recipe
 
     if options.recipe != FROM_PUBLIC_PARTS and (
         options.plan or options.whole_llm or options.memory is not None
@@ -86,18 +82,28 @@ def run(options: argparse.Namespace) -> int:
             f"--plan, --memory and --whole-llm are for {FROM_PUBLIC_PARTS}, whose batches follow from the "
             f"memory; those of {options.recipe} are fixed"
         )
-    if options.threads is not None:
-        torch.set_num_threads(max(1, options.threads))
-
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        raise InputError(f"--threads must be from 1 to {MOST_THREADS}, not {options.threads}")
+    if options.recipe == FROM_PUBLIC_PARTS:
+        every_manifest(options.data)
     folder = options.output or Path("runs") / options.recipe
     start = None if options.init_model is None else ModelFolder.open(options.init_model).config
+    # What can be told is told before torch is loaded.
+    import torch
+
+    from nim4asr.recipes import training_recipe
+    from nim4asr.training.machine import machine_of
+    from nim4asr.training.run import RunOptions, run_recipe
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     if options.plan:
         return _plan(options, folder, start)
     machine = partial(machine_of, folder, options.memory)
     recipe = training_recipe(options.recipe, options.data, start, machine, options.whole_llm)
-    stages = recipe.stages_from(options.init_model is not None, options.start_stage)
-    write_recipe(folder, options.recipe, recipe, stages)
-    asked = RunOptions(options.init_model, options.start_stage, options.only_stage, options.worker)
+    asked = RunOptions(
+        options.init_model, options.start_stage, options.only_stage, options.worker, options.recipe
+    )
     run_recipe(recipe, folder, asked, progress if sys.stderr.isatty() else progress_in_lines)
     return 0
 

@@ -16,6 +16,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,20 +152,34 @@ def build_frames(
 ) -> "FrameStore":
     """The store of ``source`` in ``folder``, computed on ``device`` unless it is there already.
 
-    Stores of another key are taken away first: they would fill the disk. Raises ``InputError`` if the frames
+    Stores of another key are taken away first: they would fill the disk. Shards that are damaged or missing
+    are computed anew. Raises ``InputError`` if the frames
     cannot be written; the shards that are whole stay.
     """
     own = folder / source.key
     drop_frames(folder, but=own)
-    if not (own / _DONE).exists():
-        source.encoder.to(device)
-        shards = source.shards()
-        for number, shard in enumerate(progress(shards, "frames of the encoder", len(shards))):
-            if not (own / _index(number)).exists():
-                _write_shard(own, number, shard, source, device, batch_seconds)
-        row = {"dim": source.encoder.config.frame_dim, "views": len(source.chunks), "shards": len(shards)}
-        write_atomic(own / _DONE, json.dumps(row) + "\n")
+    if (own / _DONE).exists():
+        # What is damaged is computed anew.
+        with suppress(InputError):
+            return FrameStore(own, source.corpora)
+    dim = source.encoder.config.frame_dim
+    source.encoder.to(device)
+    shards = source.shards()
+    for number, shard in enumerate(progress(shards, "frames of the encoder", len(shards))):
+        if not _is_whole(own, number, dim):
+            _write_shard(own, number, shard, source, device, batch_seconds)
+    row = {"dim": dim, "views": len(source.chunks), "shards": len(shards)}
+    write_atomic(own / _DONE, json.dumps(row) + "\n")
     return FrameStore(own, source.corpora)
+
+
+def _is_whole(own: Path, number: int, dim: int) -> bool:
+    """Whether a shard is there, with as many frames as its index says."""
+    try:
+        rows = [parse_json(line) for line in read_text(own / _index(number)).splitlines()]
+        return (own / _frames(number)).stat().st_size == 2 * dim * sum(int(row["frames"]) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def drop_frames(folder: Path, but: Path | None = None) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from nim4asr.audio.reading import from_array
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
-from nim4asr.data.manifest import Utterance, language_code, read_manifest
+from nim4asr.data.manifest import Utterance, is_language, language_code, read_manifest
 from nim4asr.errors import InputError
 from nim4asr.files import (
     atomic_file,
@@ -223,6 +223,8 @@ def _row_of_cut(cut: Any) -> dict[str, Any]:
     if not texts:
         raise InputError("the cut has no text")
     first = texts[0]
+    if first.language and not is_language(language_code(first.language)):
+        raise InputError(f"{first.language!r} is no language that is known")
     row = {
         "id": str(cut.id),
         "audio": _file_of(cut),

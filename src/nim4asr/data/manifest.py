@@ -72,6 +72,16 @@ class Utterance:
             )
         return samples
 
+    def missing(self) -> str | None:
+        """Why there is nothing to read its sound from, in a sentence; None if there is. No sound is read."""
+        if self.tar is None:
+            return None if Path(self.audio).exists() else f"{self.audio}: there is no such file"
+        try:
+            there = self.audio in _members(self.tar)
+        except InputError as error:
+            return str(error)
+        return None if there else f"{self.tar}: the archive has no member {self.audio!r}"
+
     def source(self) -> Path | bytes:
         """What to read the sound from: the file's path, or its bytes out of the archive."""
         if self.tar is None:
@@ -121,6 +131,11 @@ def language_code(name: str) -> str:
     return _CODE_OF.get(name) or _CODE_OF.get(first) or (first if 2 <= len(first) <= 3 else name)
 
 
+def is_language(code: str) -> bool:
+    """Whether ``language_code`` knows, or has been given, the code of a language."""
+    return code in _CODES or re.fullmatch("[a-z]{2,3}", code) is not None
+
+
 def select(path: Path, split: str | None = None, limit: int | None = None) -> list[Utterance]:
     """The utterances of the manifest ``path`` that are of ``split``, the first ``limit`` of them.
 
@@ -148,6 +163,8 @@ def _utterance(line: str, path: Path, number: int) -> Utterance:
         raise wrong("'audio' and 'text' must be strings")
     if not isinstance(language, str):
         raise wrong("'language' must be a string, such as zh or en")
+    if not is_language(language_code(language)):
+        raise wrong(f"{language!r} is no language that is known; write its code, such as zh or en")
     if len(text) > LONGEST_TEXT:
         raise wrong(f"a text of {len(text)} characters is no utterance; at most {LONGEST_TEXT}")
     tar, duration = row.get("tar"), row.get("duration")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ def prepare_speech(
         utterances,
         _Recorded(longest),
         features or KaldiFeatures(),
-        key=_key,
+        key=made_of,
         what=f"reading {name}",
         total=len(utterances),
         progress=progress,
@@ -73,7 +74,7 @@ def prepare_synthetic(
     )
 
 
-def _key(utterance: Utterance) -> str:
+def made_of(utterance: Utterance) -> str:
     """What a stored utterance was made of, wherever its files lie now."""
     where = (Path(utterance.audio).name, utterance.tar and Path(utterance.tar).name)
     return repr((utterance.id, utterance.text, utterance.language, utterance.duration, where))
@@ -158,8 +159,9 @@ def prepare_noises(
     archive is given or another choice of it.
     """
     kept = folder / f"noises-{features.kind}-{features.bins}.npz"
-    made_of = json.dumps([tar.name, tar.stat().st_size if tar.exists() else None, seed, babbles, *left_out])
-    if not kept.exists() or (tar.exists() and _made_of(kept) != made_of):
+    source = json.dumps([tar.name, tar.stat().st_size if tar.exists() else None, seed, babbles, *left_out])
+    found = _kept_noises(kept)
+    if found is None or (tar.exists() and found[0] != source):
         archive, longest = NoiseArchive(str(tar), left_out=left_out), 20 * SAMPLE_RATE
         sounds = list(archive.recordings(longest))
         if archive.has_babble:
@@ -167,16 +169,20 @@ def prepare_noises(
             sounds += [archive.babble(longest, random) for _ in range(babbles)]
         noises = [features_of(sound, features) for sound in sounds if len(sound) > SAMPLE_RATE]
         with atomic_file(kept) as file:
-            np.savez(file, np.array(made_of), *noises)
-    with np.load(kept) as arrays:
-        return [arrays[name] for name in arrays.files if arrays[name].dtype.kind == "f"]
+            np.savez(file, np.array(source), *noises)
+        found = _kept_noises(kept)
+        assert found is not None
+    return found[1]
 
 
-def _made_of(kept: Path) -> str:
-    """What noises that are kept were made of; nothing if that is not known."""
+def _kept_noises(kept: Path) -> tuple[str, list[Floats]] | None:
+    """What noises that are kept were made of, nothing if that is not known, and the noises; None if there are
+    none, or if they are damaged.
+    """
     try:
-        with np.load(kept) as arrays:
-            first = arrays[arrays.files[0]]
-    except (OSError, ValueError, IndexError, BadZipFile):
-        return ""
-    return str(first) if first.dtype.kind == "U" else ""
+        with kept.open("rb") as file, np.load(file) as arrays:
+            read = [arrays[name] for name in arrays.files]
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error):
+        return None
+    told = [str(array) for array in read if array.dtype.kind == "U"]
+    return told[0] if told else "", [array for array in read if array.dtype.kind == "f"]

@@ -8,9 +8,11 @@ for the network.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +26,15 @@ from nim4asr.audio.samples import Floats
 from nim4asr.data.augmentation import AugmentationConfig, add_noise, limit_band, vary
 from nim4asr.data.corpus import CorpusUtterance, LabeledUtterance
 from nim4asr.errors import InputError
-from nim4asr.files import atomic_file, write_atomic, write_json_lines, writing
+from nim4asr.files import (
+    atomic_file,
+    parse_json,
+    read_text,
+    reason,
+    write_atomic,
+    write_json_lines,
+    writing,
+)
 from nim4asr.processes import parallel_map
 from nim4asr.progress import ProgressReporter, no_progress
 
@@ -46,22 +56,32 @@ class LeftOut:
 
 
 class FeatureStore:
-    """A store opened for reading; the features stay on disk and are mapped into memory."""
+    """A store opened for reading; the features stay on disk and are mapped into memory.
+
+    Raises ``InputError`` if there is none, or if it is damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        if not (folder / _INDEX).exists():
+            raise InputError(f"{folder}: there is no feature store here")
+        self.feature_config = _kind_of(folder)
         try:
             # Not splitlines: a text may hold U+2028, which JSON allows in a line.
-            lines = (folder / _INDEX).read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            raise InputError(f"{folder}: there is no feature store here") from None
-        self.feature_config = _kind_of(folder)
-        rows = [json.loads(line) for line in lines if line]
-        self._starts = [row.pop("start") for row in rows]
-        self.utterances = [
-            CorpusUtterance(**{**fields, "phonemes": tuple(fields["phonemes"])}, row=row)
-            for row, fields in enumerate(rows)
-        ]
+            rows = [parse_json(line) for line in read_text(folder / _INDEX).split("\n") if line]
+            self._starts = [row.pop("start") for row in rows]
+            self.utterances = [
+                CorpusUtterance(**{**fields, "phonemes": tuple(fields["phonemes"])}, row=row)
+                for row, fields in enumerate(rows)
+            ]
+            counts = [utterance.frames for utterance in self.utterances]
+            size = (folder / _FEATURES).stat().st_size
+            whole = self._starts == list(accumulate(counts[:-1], initial=0))[: len(counts)]
+            whole &= size == 2 * self.feature_config.bins * sum(counts)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder}: the feature store is damaged ({reason(error)}); delete it") from None
+        if not whole:
+            raise InputError(f"{folder}: the feature store is damaged (it is cut short); delete it")
 
     @cached_property
     def _frames(self) -> NDArray[np.float16]:
@@ -123,7 +143,9 @@ def build_store(
     how = [repr(features), getattr(listen, "__qualname__", None) or repr(listen)]
     made_of = sha256("\n".join([*how, *map(key, items)]).encode("utf-8", "surrogatepass")).hexdigest()
     if (folder / _INDEX).exists() and _is_of(folder, made_of, features, len(items)):
-        return len(FeatureStore(folder).utterances)
+        # One that is damaged is made again.
+        with suppress(InputError):
+            return len(FeatureStore(folder).utterances)
     # Features and index belong together: where there is no index, there is no store.
     with writing(folder):
         (folder / _INDEX).unlink(missing_ok=True)

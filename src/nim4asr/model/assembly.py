@@ -1,5 +1,7 @@
 """A fresh network around a public language model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +28,21 @@ def portable_config(config: Any) -> dict[str, Any]:
     """A Hugging Face configuration without where it came from and how it was stored."""
     row: dict[str, Any] = config.to_dict()
     return {k: v for k, v in row.items() if k not in ("_name_or_path", "dtype", "architectures")}
+
+
+@contextmanager
+def quiet_loading(place: str | Path) -> Iterator[None]:
+    """Without transformers' bars for what lies on this machine; those of a download are welcome."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    if Path(place).is_dir():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def public_tokenizer(place: str | Path) -> Tokenizer:
@@ -75,7 +92,8 @@ def assemble(
     if config.adaptor is None:
         raise InputError(f"{config.name!r} has no adaptor to join a language model with")
     try:
-        llm = AutoModelForCausalLM.from_pretrained(str(language_model), dtype=dtype)
+        with quiet_loading(language_model):
+            llm = AutoModelForCausalLM.from_pretrained(str(language_model), dtype=dtype)
         tokenizer = public_tokenizer(language_model)
     except InputError:
         raise

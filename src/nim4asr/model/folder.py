@@ -41,14 +41,12 @@ def fetched(place: str | Path, patterns: Sequence[str] | None = None) -> Path:
 
     Raises ``InputError`` if there is neither.
     """
-    folder = Path(place)
+    folder, name = Path(place), str(place)
     if folder.is_dir():
         return folder
-    name = str(place)
     if name == BUNDLED:
         return bundled()
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise InputError(f"{name}: there is no such model folder")
+    check_place(name)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -58,6 +56,15 @@ def fetched(place: str | Path, patterns: Sequence[str] | None = None) -> Path:
         raise InputError(
             f"{name}: neither a folder nor a model that the hub gives ({reason(error)})"
         ) from None
+
+
+def check_place(place: str) -> None:
+    """Raises ``InputError`` if ``place`` is neither a folder nor ``nano`` nor looks like the hub's
+    ``org/name``; nothing is asked of the hub.
+    """
+    known = place == BUNDLED or Path(place).is_dir()
+    if not known and (place.count("/") != 1 or place.startswith((".", "/", "~"))):
+        raise InputError(f"{place}: there is no such model folder")
 
 
 def license_of(place: str | Path) -> str | None:

@@ -25,11 +25,14 @@ def model_configuration(name: str) -> "Nim4Config":
     from nim4asr.files import read_text
     from nim4asr.model.configuration import Nim4Config
     from nim4asr.model.folder import CONFIG
-    from nim4asr.recipes import nano, nim4_2b3
 
     if name == NANO:
+        from nim4asr.recipes import nano
+
         return nano.network()
     if name == NIM4_2B3:
+        from nim4asr.recipes import nim4_2b3
+
         return nim4_2b3.network()
     path = Path(name) / CONFIG
     if path.exists():

@@ -17,7 +17,10 @@ architecture is.
 """
 
 import json
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +192,20 @@ def export(network: Nim4, folder: Path) -> list[Path]:
     return written
 
 
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without what the exporter says about itself: its own warnings, and that it knows no torchvision."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _graph(graph: Graph, network: Nim4) -> bytes:
     examples = _examples(network)[graph.name]
     shapes: tuple[Any, ...] = tuple(
@@ -202,9 +219,7 @@ def _graph(graph: Graph, network: Nim4) -> bytes:
     else:
         module = _Chunk(network)
         shapes = (*shapes[:2], shapes[2:])
-    with warnings.catch_warnings():
-        # Of the exporter about itself.
-        warnings.simplefilter("ignore")
+    with _quiet_exporter():
         program = torch.onnx.export(
             module.eval(),
             examples,

@@ -73,12 +73,16 @@ def this_machine(folder: Path, memory_gb: float | None = None) -> Machine:
     is_gpu = device.type == "cuda"
     return Machine(
         device="cuda" if is_gpu else "cpu",
-        name=torch.cuda.get_device_name(device) if is_gpu else f"{torch.get_num_threads()} processor threads",
+        name=torch.cuda.get_device_name(device) if is_gpu else _threads(torch.get_num_threads()),
         memory_bytes=_free_memory(device) if memory_bytes is None else memory_bytes,
         disk_bytes=shutil.disk_usage(_existing(folder)).free,
         flops=_product_rate(device, dtype, 8192 if is_gpu else 1024),
         precision=precision,
     )
+
+
+def _threads(count: int) -> str:
+    return f"{count} processor {'thread' if count == 1 else 'threads'}"
 
 
 def _read(path: Path) -> Machine:

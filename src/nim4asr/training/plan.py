@@ -110,21 +110,21 @@ def as_text(plan: RunPlan) -> str:
             one.name,
             str(one.steps),
             f"{one.batches} x {one.batch_seconds:.0f} s",
-            f"{one.memory_bytes / GIGA:.1f} GB",
+            size(one.memory_bytes),
             duration(one.seconds),
-            f"{one.disk_bytes / GIGA:.1f} GB",
+            size(one.disk_bytes),
         )
         for one in plan.stages
     ]
-    whole = f"{plan.memory_bytes / GIGA:.1f} GB", duration(plan.seconds), f"{plan.disk_bytes / GIGA:.1f} GB"
+    whole = size(plan.memory_bytes), duration(plan.seconds), size(plan.disk_bytes)
     rows.append(("all", "", "", *whole))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         [
-            f"{plan.parameters / 1e6:,.1f} M parameters; {amount.seconds / 3600:,.1f} hours of speech, "
+            f"{_millions(plan.parameters)} M parameters; {speech(amount.seconds)} of speech, "
             f"{amount.utterances:,} utterances",
             f"{machine.name}: {machine.memory_bytes / GIGA:.1f} GB of memory to take, "
-            f"{machine.flops / 1e12:.2f} TFLOP/s "
+            f"{rate(machine.flops)} "
             f"in {'bfloat16' if machine.precision == 'bf16' else 'float32'}, "
             f"{machine.disk_bytes / GIGA:.0f} GB of disk",
             "",
@@ -138,8 +138,33 @@ def as_text(plan: RunPlan) -> str:
     )
 
 
+def rate(flops: float) -> str:
+    """A speed for a reader, in a unit that has figures for it: ``100.00 TFLOP/s``, ``45 GFLOP/s``."""
+    if flops < 1e12:
+        return f"{max(flops / 1e9, 0.1):.{0 if flops >= 1e10 else 1}f} GFLOP/s"
+    return f"{flops / 1e12:.2f} TFLOP/s"
+
+
+def size(count: float) -> str:
+    """Bytes for a reader: ``1.2 GB``; of little, ``30 MB``."""
+    if 0 < count < 1e6:
+        return "under 1 MB"
+    return f"{count / 1e6:.0f} MB" if 0 < count < GIGA / 20 else f"{count / GIGA:.1f} GB"
+
+
+def speech(seconds: float) -> str:
+    """How much speech there is: ``300.0 hours``; of little, ``2.5 minutes``."""
+    return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:,.1f} hours"
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:,.1f}" if parameters >= 50_000 else f"{parameters / 1e6:.3f}"
+
+
 def duration(seconds: float) -> str:
     """A time for a reader: ``40 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 0.5:
+        return "under 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -13,6 +13,9 @@ from nim4asr.model.configuration import Nim4Config
 from nim4asr.training.speech import TextForm
 from nim4asr.training.stages.base import Stage
 
+# The folder of the trained model, in the run's.
+MODEL = "model"
+
 
 @dataclass(frozen=True)
 class CorpusConfig:

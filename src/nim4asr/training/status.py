@@ -14,11 +14,10 @@ from nim4asr.training.async_sft.snapshots import Snapshot, SnapshotStore
 from nim4asr.training.loop.metrics import read_log
 from nim4asr.training.loop.states import steps_done
 from nim4asr.training.prepare import SKIPPED
-from nim4asr.training.recipe import Recipe
-from nim4asr.training.run import MODEL
+from nim4asr.training.recipe import MODEL, Recipe
 from nim4asr.training.stages.base import RoundSteps
 
-RECIPE = "recipe.json"
+RECIPE, DOING = "recipe.json", "doing.json"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class StageStatus:
 @dataclass(frozen=True)
 class RunStatus:
     """A run: its stages in order, the phase of asynchronous IA-SFT and the snapshots, how many utterances
-    each list of left-out ones holds, and whether the model is written.
+    each list of left-out ones holds, whether the model is written, and, of a tuning, which step it began
+    last.
     """
 
     recipe: str
@@ -47,6 +47,7 @@ class RunStatus:
     snapshots: tuple[Snapshot, ...]
     left_out: dict[str, int]
     model: bool
+    doing: str | None = None
 
 
 def write_recipe(folder: Path, name: str, recipe: Recipe, stages: Sequence[str]) -> None:
@@ -57,6 +58,22 @@ def write_recipe(folder: Path, name: str, recipe: Recipe, stages: Sequence[str])
     settings.pop("network")
     row = {"recipe": name, "stages": _steps(recipe, stages), "settings": settings}
     write_atomic(folder / RECIPE, json.dumps(row, ensure_ascii=False, indent=1, default=str) + "\n")
+
+
+def write_doing(folder: Path, name: str, step: str) -> None:
+    """Keep which ``step`` begins of the run ``name``, some of which come before its stages are known."""
+    write_atomic(folder / DOING, json.dumps({"recipe": name, "doing": step}, ensure_ascii=False) + "\n")
+
+
+def _read_doing(folder: Path) -> tuple[str, str] | None:
+    """The run's name and its step, if ``write_doing`` has kept them."""
+    try:
+        row = parse_json(read_text(folder / DOING))
+        name, step = row["recipe"], row["doing"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    told = isinstance(name, str) and isinstance(step, str) and is_unicode(name + step)
+    return (name, step) if told else None
 
 
 def _steps(recipe: Recipe, stages: Sequence[str]) -> dict[str, int | dict[str, int]]:
@@ -71,6 +88,9 @@ def _steps(recipe: Recipe, stages: Sequence[str]) -> dict[str, int | dict[str, i
 
 def read_status(folder: Path) -> RunStatus:
     """The status of the run in ``folder``. Raises ``InputError`` if no run has begun there."""
+    known = _read_doing(folder)
+    if known is not None and not (folder / RECIPE).exists():
+        return RunStatus(known[0], (), None, (), {}, False, known[1])
     try:
         row = parse_json(read_text(folder / RECIPE))
         recipe, steps = str(row["recipe"]), {name: _numbers(counts) for name, counts in row["stages"].items()}
@@ -89,7 +109,8 @@ def read_status(folder: Path) -> RunStatus:
         str(path.relative_to(folder)): len(path.read_text(encoding="utf-8").splitlines()) for path in lists
     }
     left_out = {name: count for name, count in sorted(counts.items()) if count}
-    return RunStatus(recipe, stages, phase, snapshots, left_out, (folder / MODEL).exists())
+    doing = None if known is None else known[1]
+    return RunStatus(recipe, stages, phase, snapshots, left_out, (folder / MODEL).exists(), doing)
 
 
 def _is_place(name: str) -> bool:
@@ -120,8 +141,9 @@ def _stage(folder: Path, name: str, steps: int | dict[str, int]) -> StageStatus:
 
 def as_text(status: RunStatus) -> str:
     """The status for a reader."""
-    width = max(len(stage.name) for stage in status.stages)
-    lines = [f"{status.recipe}: {'model written' if status.model else 'in training'}"]
+    width = max((len(stage.name) for stage in status.stages), default=0)
+    stands = "model written" if status.model else "in training"
+    lines = [f"{status.recipe}: {stands if status.doing is None else f'last begun: {status.doing}'}"]
     for stage in status.stages:
         told = {k: v for k, v in stage.last.items() if k not in _QUIET}
         said = "  ".join(f"{name} {value:.3g}" for name, value in told.items())

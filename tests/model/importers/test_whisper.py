@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,81 @@ def test_damaged_weights(folder: Path) -> None:
     )
     with pytest.raises(InputError, match="no index of weights"):
         import_whisper(folder)
+
+
+def _nothing(value: torch.Tensor) -> torch.Tensor:
+    return value * float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_nothing, "'encoder.layers.0.fc1.weight' are no numbers"),
+        (torch.zeros_like, "'encoder.layers.0.fc1.weight' are all zero"),
+        (torch.Tensor.int, "'encoder.layers.0.fc1.weight' are no numbers"),
+    ],
+)
+def test_weights_that_are_none(
+    folder: Path, change: Callable[[torch.Tensor], torch.Tensor], told: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    name = "model.encoder.layers.0.fc1.weight"
+    save_file({**weights, name: change(weights[name])}, folder / "model.safetensors")
+    with pytest.raises(InputError, match=told):
+        import_whisper(folder)
+
+
+def test_half_of_the_blocks_is_not_taken_for_all(folder: Path) -> None:
+    row = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**row, "encoder_layers": 1}))
+    with pytest.raises(InputError, match=r"config\.json says 1 blocks, and the weights have more"):
+        import_whisper(folder)
+
+
+@pytest.mark.parametrize("value", ["16", 16.0, None, True, [16]])
+def test_sizes_are_whole_numbers(folder: Path, value: object) -> None:
+    row = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**row, "d_model": value}))
+    with pytest.raises(InputError, match=r"config\.json: no configuration of a Whisper \(d_model is "):
+        import_whisper(folder)
+
+
+def _in_8_bits(rows: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    for name, value in rows.items():
+        if name.endswith("weight") and "linear" in name:
+            scale = 127 / np.abs(value).max(1)
+            found |= {name: np.round(value * scale[:, None]).astype(np.int8), f"{name}_scale": scale}
+        else:
+            found[name] = value
+    return found
+
+
+@pytest.mark.parametrize("scale", ["none", "zero", "no number", "short", "empty"])
+def test_8_bits_without_their_scale_are_not_taken_as_they_stand(
+    theirs: Any, tmp_path: Path, scale: str
+) -> None:
+    rows = _in_8_bits(as_ct2(theirs))
+    (tmp_path / "model.bin").write_bytes(ct2_file(rows))
+    import_whisper(tmp_path)
+    name = "encoder/layer_1/ffn/linear_0/weight_scale"
+    value = rows.pop(name)
+    others = {"zero": value * 0, "no number": value * np.nan, "short": value[1:], "empty": value[:0]}
+    damaged = {name: others[scale]} if scale in others else {}
+    (tmp_path / "model.bin").write_bytes(ct2_file(rows | damaged))
+    with pytest.raises(
+        InputError, match="lack their scale" if scale == "none" else "the scale of .* is damaged"
+    ):
+        import_whisper(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["self_attention/linear_0/weight", "self_attention/linear_0/bias", "ffn/linear_0/weight"]
+)
+def test_a_single_number_is_no_matrix(theirs: Any, tmp_path: Path, name: str) -> None:
+    rows = as_ct2(theirs) | {f"encoder/layer_0/{name}": np.array(1.0, np.float32)}
+    (tmp_path / "model.bin").write_bytes(ct2_file(rows))
+    with pytest.raises(InputError, match="no encoder of a Whisper"):
+        import_whisper(tmp_path)

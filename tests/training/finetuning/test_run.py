@@ -19,17 +19,19 @@ from conftest import CLIP_FOLDER
 from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.errors import InputError
 from nim4asr.evaluation.comparison import read_rows
+from nim4asr.files import locked
 from nim4asr.model.checkpoint import Checkpoint, load, save, stored_dtype
 from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.folder import ModelFolder, bundled, check_sum
 from nim4asr.model.shapes import ChunkScheme
 from nim4asr.recognition.offline import Recognizer
-from nim4asr.training.finetuning import run as module
 from nim4asr.training.finetuning.options import FinetuneOptions
-from nim4asr.training.finetuning.run import Outcome, finetune
+from nim4asr.training.finetuning.report import Outcome
+from nim4asr.training.finetuning.run import finetune
+from nim4asr.training.finetuning.tuning import Tuning
 from nim4asr.training.loop.states import steps_done
 from nim4asr.training.stages.pretraining import ChunkSampling
-from nim4asr.training.status import read_status
+from nim4asr.training.status import as_text, read_status
 from training.finetuning.made import write_manifest
 
 HERE = Path(__file__).parent
@@ -187,6 +189,9 @@ def test_the_old_weights_stay_where_new_ones_are_worse(tuned: Tuned, tmp_path: P
     assert "holds the old weights, unchanged" in card and "## toy, tuned" in card
     assert outcome.left == asked.work / "model" and not same(outcome.left, model)
     assert not (asked.work / "features").exists()
+    assert as_text(read_status(asked.work)).startswith(
+        "finetune: last begun: writing model with the old weights\n"
+    )
 
     # The same again changes nothing; with --force the new ones are taken, without training.
     assert finetune(asked).left == outcome.left
@@ -212,7 +217,7 @@ SCRIPT = """
 import sys; sys.path[:0] = {paths}
 from pathlib import Path
 from nim4asr.training.finetuning.options import FinetuneOptions
-from nim4asr.training.finetuning.run import Outcome, finetune
+from nim4asr.training.finetuning.run import finetune
 toy, mine, output = map(Path, sys.argv[1:])
 finetune(FinetuneOptions(toy, [mine], output, steps=40, learning_rate=2e-2))
 """
@@ -255,7 +260,7 @@ def test_what_fails_at_the_end_is_done_by_the_same_command(
 
     for broken in ("_report", "_publish"):
         with monkeypatch.context() as context:
-            context.setattr(module._Finetuning, broken, fail)
+            context.setattr(Tuning, broken, fail)
             with pytest.raises(InputError, match="the disk is full"):
                 finetune(asked)
     with pytest.raises(InputError, match="other settings was begun here"):
@@ -316,7 +321,9 @@ def test_bad_input_is_one_sentence(toy: Path, mine: Path, tmp_path: Path) -> Non
     cases = {
         "none of 32 recordings has a text": bad(toy, mine, manifests=manifest("1.jsonl", silent)),
         "2 to judge by are too few": bad(toy, mine, manifests=manifest("2.jsonl", rows[:2])),
-        "can be read, and it takes 2": bad(toy, mine, manifests=manifest("3.jsonl", gone)),
+        "of 28 recordings to train on 28 are not where the manifest says": bad(
+            toy, mine, manifests=manifest("3.jsonl", gone)
+        ),
         "there is no such manifest": bad(toy, mine, manifests=[tmp_path / "none.jsonl"]),
         "no such model folder": bad(tmp_path / "none", mine),
         "the model is named first": bad(mine, mine),
@@ -417,3 +424,83 @@ def test_a_model_without_graphs_in_eight_bits(toy_model: Path, mine: Path) -> No
         torch.set_num_threads(threads)
     assert not list(asked.output.glob("*.onnx"))
     assert stored_dtype(asked.output) == torch.int8 and not same(asked.output, begun)
+
+
+def test_recordings_that_are_not_there_are_told_first(
+    toy: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [json.loads(line) for line in mine.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows[:5]):
+        row["audio"] = f"gone-{number}.flac"
+    write_lines(mine, rows)
+
+    def never(*arguments: object) -> None:
+        raise InputError("the first evaluation begins")
+
+    monkeypatch.setattr(Tuning, "_evaluated", never)
+    told: list[str] = []
+    with pytest.raises(InputError, match="the first evaluation begins"):
+        finetune(options(toy, mine), tell=told.append)
+    assert [line for line in told if line.endswith("there is no such file")] == told[:3]
+    assert told[3:] == ["5 recordings are not where the manifests say; they are left out"]
+    for number, row in enumerate(rows):
+        row["audio"], row["tar"] = f"{number}.flac", "no.tar"
+    with pytest.raises(InputError, match=r"28 are not where .*no\.tar: the archive cannot be read"):
+        finetune(options(toy, write_lines(mine, rows)))
+
+
+def test_what_is_under_way_is_told_from_the_first_step_on(
+    toy: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options(toy, mine, steps=1)
+
+    def cut(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr("nim4asr.training.finetuning.tuning.evaluate", cut)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(asked)
+    status = as_text(read_status(asked.work))
+    assert status == "finetune: last begun: recognizing the recordings that were set aside, before tuning"
+    (asked.work / ".0123456789ab.new").write_text("half")
+    with monkeypatch.context() as context:
+        context.setattr("nim4asr.training.finetuning.tuning.fitted_to", cut)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(asked)
+    lines = as_text(read_status(asked.work)).splitlines()
+    assert lines[0] == "finetune: last begun: fitting the evidence of hotwords and the guards"
+    assert lines[1].split()[:4] == ["joint-sft", "1", "of", "1"]
+    # What the first had left half-written is gone.
+    assert not list(asked.work.rglob(".*.new"))
+    (asked.work / "doing.json").write_text("[")
+    assert as_text(read_status(asked.work)).startswith("finetune: model written")
+
+
+def test_two_do_not_tune_into_one_folder(toy: Path, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = options(toy, mine)
+    monkeypatch.setattr("nim4asr.files._PATIENCE_S", 0.0)
+    with locked(asked.work), pytest.raises(InputError, match="another nim4 finetune is at work here"):
+        finetune(asked)
+
+
+def test_what_is_damaged_on_the_way_is_told_and_made_anew(
+    toy: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options(toy, mine, steps=1)
+
+    def fail(*arguments: object) -> None:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(Tuning, "_publish", fail)
+    with pytest.raises(InputError, match="the disk is full"):
+        finetune(asked)
+    for name in ("before/own/summary.json", "trained.json", "fitted.json"):
+        path = asked.work / name
+        for damage in ("{", "[]", '{"plan": 3}'):
+            path.write_text(damage)
+            with pytest.raises(InputError, match=r"json: this is damaged \(.*\); remove it to make it anew"):
+                finetune(asked)
+        path.unlink()
+        with pytest.raises(InputError, match="the disk is full"):
+            finetune(asked)

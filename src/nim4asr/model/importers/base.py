@@ -14,7 +14,8 @@ from nim4asr.model.nim4 import Nim4
 def filled(config: Nim4Config, state: Mapping[str, Tensor], source: str | Path) -> Nim4:
     """The network of ``config`` with the weights ``state``, which may hold more than it needs.
 
-    Raises ``InputError``, which names their ``source``, if one is missing or of another shape.
+    Raises ``InputError``, which names their ``source``, if one is missing, of another shape, or damaged: no
+    numbers, or a matrix of zeros.
     """
     with torch.device("meta"):
         network = Nim4(config)
@@ -26,5 +27,9 @@ def filled(config: Nim4Config, state: Mapping[str, Tensor], source: str | Path) 
             raise InputError(
                 f"{source}: {name!r} has the shape {tuple(state[name].shape)}, expected {tuple(value.shape)}"
             )
+        if not state[name].is_floating_point() or not bool(torch.isfinite(state[name].sum())):
+            raise InputError(f"{source}: the weights {name!r} are no numbers; the file is damaged")
+        if value.ndim > 1 and not bool(state[name].any()):
+            raise InputError(f"{source}: the weights {name!r} are all zero; the file is damaged")
     network.load_state_dict({name: state[name] for name in expected}, assign=True)
     return network.eval()

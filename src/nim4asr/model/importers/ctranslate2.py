@@ -55,7 +55,9 @@ class Ct2Variables:
         return tuple(self._variables)
 
     def floats(self, name: str) -> Floats:
-        """A variable as float32, scaled where it was quantized. Raises ``InputError`` if there is none."""
+        """A variable as float32, scaled where it was quantized. Raises ``InputError`` if there is none, or if
+        its scale is missing or damaged.
+        """
         if name not in self._variables:
             raise InputError(f"{self._path}: the weights lack {name!r}")
         stored, kind = self._variables[name]
@@ -64,7 +66,13 @@ class Ct2Variables:
         values = stored.astype(np.float32)
         if f"{name}_scale" in self._variables:
             scale = self._variables[f"{name}_scale"][0].astype(np.float32)
+            if not (scale.size and np.isfinite(scale).all() and scale.all()) or (
+                scale.size > 1 and scale.size != len(np.atleast_1d(values))
+            ):
+                raise InputError(f"{self._path}: the scale of {name!r} is damaged")
             values /= scale.reshape(-1, *[1] * (values.ndim - 1)) if scale.size > 1 else scale.reshape(())
+        elif values.ndim > 1 and stored.dtype.kind == "i":
+            raise InputError(f"{self._path}: the weights {name!r} are whole numbers, and lack their scale")
         return values
 
     def _read(self) -> tuple[str, Mapping[str, tuple[NDArray[Any], int]]]:

@@ -80,16 +80,27 @@ def _from_transformers(folder: Path, joined: int) -> tuple[WhisperConfig, dict[s
     row = parse_json(read_text(folder / CONFIG))
     try:
         config = WhisperConfig(
-            model_dim=row["d_model"],
-            blocks=row["encoder_layers"],
-            heads=row["encoder_attention_heads"],
-            feedforward_dim=row["encoder_ffn_dim"],
+            model_dim=_whole(row, "d_model"),
+            blocks=_whole(row, "encoder_layers"),
+            heads=_whole(row, "encoder_attention_heads"),
+            feedforward_dim=_whole(row, "encoder_ffn_dim"),
             joined=joined,
-            input_dim=row.get("num_mel_bins", 80),
+            input_dim=_whole({"num_mel_bins": 80, **row}, "num_mel_bins"),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{folder / CONFIG}: no configuration of a Whisper ({reason(error)})") from None
-    return config, _encoder_tensors(folder)
+    tensors = _encoder_tensors(folder)
+    if any(name.startswith(f"layers.{config.blocks}.") for name in tensors):
+        raise InputError(f"{folder}: {CONFIG} says {config.blocks} blocks, and the weights have more")
+    return config, tensors
+
+
+def _whole(row: Mapping[str, Any], name: str) -> int:
+    """A whole number of a configuration. Raises ``ValueError`` for anything else."""
+    value = row.get(name)
+    if type(value) is not int:
+        raise ValueError(f"{name} is missing" if value is None else f"{name} is {value!r}, no whole number")
+    return value
 
 
 def _encoder_tensors(folder: Path) -> dict[str, Tensor]:
@@ -103,7 +114,9 @@ def _encoder_tensors(folder: Path) -> dict[str, Tensor]:
                 for name in file.keys():  # noqa: SIM118
                     inner = _inside(name)
                     if inner is not None:
-                        found[inner] = file.get_tensor(name).float()
+                        value = file.get_tensor(name)
+                        # Whatever is no weight is told as damaged.
+                        found[inner] = value.float() if value.is_floating_point() else value
         except (SafetensorError, OSError, ValueError) as error:
             raise InputError(f"{path}: the weights cannot be read ({reason(error)})") from None
     return found
@@ -147,10 +160,10 @@ def _from_ctranslate2(path: Path, joined: int) -> tuple[WhisperConfig, dict[str,
             state[f"{convolution}.{kind}"] = tensor(f"{convolution}/{kind}")
     numbers = [re.match(r"encoder/layer_(\d+)/", name) for name in variables.names]
     blocks = 1 + max((int(found[1]) for found in numbers if found), default=-1)
-    for block in range(blocks):
-        state |= _ct2_block(f"layer_{block}", f"layers.{block}", tensor)
-    state |= _ct2_part("layer_norm", "layer_norm", tensor)
     try:
+        for block in range(blocks):
+            state |= _ct2_block(f"layer_{block}", f"layers.{block}", tensor)
+        state |= _ct2_part("layer_norm", "layer_norm", tensor)
         model_dim, bins, _ = state["conv1.weight"].shape
         config = WhisperConfig(
             model_dim=model_dim,
@@ -160,7 +173,9 @@ def _from_ctranslate2(path: Path, joined: int) -> tuple[WhisperConfig, dict[str,
             joined=joined,
             input_dim=bins,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path}: no encoder of a Whisper ({reason(error)})") from None
     return config, state
 
@@ -172,7 +187,10 @@ def _ct2_block(theirs: str, ours: str, tensor: Callable[[str], Tensor]) -> dict[
     fused = f"{theirs}/self_attention/linear_0"
     for kind in ("weight", "bias"):
         # Copies: views of one matrix could not be saved as tensors of their own.
-        query, key, value = (part.clone() for part in tensor(f"{fused}/{kind}").chunk(3))
+        rows = tensor(f"{fused}/{kind}")
+        if not rows.ndim or len(rows) % 3:
+            raise ValueError(f"{fused}/{kind} holds no queries, keys and values")
+        query, key, value = (part.clone() for part in rows.chunk(3))
         parts: dict[str, Any] = {"q_proj": query, "k_proj": key, "v_proj": value}
         if kind == "bias":
             # Keys have none; in the fused row it is zero.

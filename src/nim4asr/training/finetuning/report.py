@@ -77,6 +77,18 @@ class Report:
         write_atomic(folder / REPORT, json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """Which ``weights`` the new folder holds, ``new`` or ``old``, the sentence about them, what else is to be
+    told, and where the new weights were ``left`` if the folder holds the old ones.
+    """
+
+    weights: str
+    verdict: str
+    notes: tuple[str, ...] = ()
+    left: Path | None = None
+
+
 def finished(folder: Path) -> dict[str, Any] | None:
     """The row of report.json of the tuned model in ``folder``; None if it is none."""
     try:

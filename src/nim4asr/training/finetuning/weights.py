@@ -20,18 +20,16 @@ from nim4asr.runtime.graphs import NAMES, file_of
 from nim4asr.training.finetuning.options import FinetuneOptions
 from nim4asr.training.finetuning.plan import LONGEST_S, SHORTEST_S, Plan, plan_for, training_seconds
 from nim4asr.training.finetuning.recordings import LEAST_TRAINED
+from nim4asr.training.finetuning.request import OWN, REPLAY, damage_told
 from nim4asr.training.loop.distributed import new_accelerator
 from nim4asr.training.loop.precision import precision_of, training_device
 from nim4asr.training.model import TrainableModel
 from nim4asr.training.prepare import PreparedData, prepare_data
 from nim4asr.training.recipe import CorpusConfig, Recipe
-from nim4asr.training.run import MODEL
 from nim4asr.training.speech import TextForm
 from nim4asr.training.status import write_recipe
 from nim4asr.training.trainer import Trainer
 
-# The corpora of a tuning.
-OWN, REPLAY = "own", "replay"
 STAGE = "joint-sft"
 _PLAN, _TRAINED = "plan.json", "trained.json"
 # Hours whose features are computed once and kept; more is read at every pass.
@@ -69,17 +67,20 @@ def train(
     options: FinetuneOptions,
     progress: ProgressReporter,
     tell: Callable[[str], None],
+    doing: Callable[[str], None],
 ) -> Training:
     """Train the model in ``folder`` on ``corpora``, whose manifests of their names are in the work folder;
-    the new one is ``model`` there. Goes on from what is there.
+    the new one is the options' ``candidate``. Goes on from what is there. ``tell`` is told what else there is
+    to know, ``doing`` which step begins.
 
     Raises ``InputError`` if too few recordings can be read.
     """
     work = options.work
-    if not (work / MODEL / CONFIG).exists():
-        _Tuning(folder, corpora, form, options, progress, tell).run()
-    row = parse_json(read_text(work / _TRAINED))
-    return Training(**{**row, "plan": Plan(**row["plan"])})
+    if not (options.candidate / CONFIG).exists() or not (work / _TRAINED).exists():
+        _Tuning(folder, corpora, form, options, progress, tell, doing).run()
+    with damage_told(work / _TRAINED):
+        row = parse_json(read_text(work / _TRAINED))
+        return Training(**{**row, "plan": Plan(**row["plan"])})
 
 
 class _Tuning:
@@ -91,9 +92,10 @@ class _Tuning:
         options: FinetuneOptions,
         progress: ProgressReporter,
         tell: Callable[[str], None],
+        doing: Callable[[str], None],
     ) -> None:
         self.folder, self.corpora, self.options = folder, corpora, options
-        self.work, self.progress, self.tell = options.work, progress, tell
+        self.work, self.progress, self.tell, self.doing = options.work, progress, tell, doing
         self.recipe = self._recipe(form)
 
     def run(self) -> None:
@@ -101,7 +103,7 @@ class _Tuning:
         if accelerator.num_processes > 1:
             raise InputError("nim4 finetune runs in one process; nim4 train runs in several")
         start = load(self.folder)
-        self.tell("reading the recordings")
+        self.doing("reading the recordings")
         prepared = prepare_data(self.recipe, self.work, self.progress, start)
         sources = {name: source for name, source in zip(self.corpora, prepared.data.sources, strict=True)}
         left_out = {name: self._left_out(name, source.corpus) for name, source in sources.items()}
@@ -180,12 +182,13 @@ class _Tuning:
 
         decided = self.work / _PLAN
         if not decided.exists():
-            self.tell(f"training for {suggested.steps} steps" + self._at_most())
+            self.doing(f"training for {suggested.steps} steps" + self._at_most())
             plan = suggested
             if self.options.minutes is not None:
                 plan = self._until_half_time(suggested, 60 * self.options.minutes, run)
             write_atomic(decided, json.dumps(asdict(plan)) + "\n")
-        plan = Plan(**parse_json(read_text(decided)))
+        with damage_told(decided):
+            plan = Plan(**parse_json(read_text(decided)))
         run(plan)
         return plan
 
@@ -222,7 +225,7 @@ class _Tuning:
         """
         network = start.network.requires_grad_(True).cpu().eval()
         network.config = replace(network.config, name=f"{network.config.name.removesuffix('-tuned')}-tuned")
-        with atomic_folder(self.work / MODEL) as new:
+        with atomic_folder(self.options.candidate) as new:
             save(
                 Checkpoint(network, start.normalization, start.tokenizer), new, stored_dtype(self.folder.path)
             )

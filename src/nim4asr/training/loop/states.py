@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nim4asr.errors import InputError
-from nim4asr.files import parse_json, publish_folder, read_text
+from nim4asr.files import parse_json, publish_folder, read_text, reason
+from nim4asr.model.folder import check_sum
 from nim4asr.training.loop.distributed import is_sharded
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _STEP = "step.json"
+# What a damaged byte would change without a sign.
+_CHECKED = (WEIGHTS, _OPTIMIZER)
 _STATE = re.compile(r"state-(\d+)")
 
 
@@ -71,7 +74,8 @@ class States:
                     save_file(self._optimizer_tensors(), new / _OPTIMIZER)
             self._accelerator.wait_for_everyone()
             if self._accelerator.is_main_process:
-                (new / _STEP).write_text(json.dumps({"step": step}))
+                sums = {name: check_sum(new / name) for name in _CHECKED if (new / name).exists()}
+                (new / _STEP).write_text(json.dumps({"step": step, "sums": sums}))
                 publish_folder(new, state)
         except (OSError, SafetensorError) as error:
             full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
@@ -103,8 +107,10 @@ class States:
             self._accelerator.load_state(str(state))
         else:
             load_weights(state, self._trained)
-            for key, value in load_file(state / _OPTIMIZER).items():
+            for key, value in _load(state, _OPTIMIZER).items():
                 name, _, kind = key.rpartition("/")
+                if name not in self._trained:
+                    raise InputError(f"{state}: the state is of another model; choose another output folder")
                 parameter = self._trained[name]
                 # The number of steps stays where torch's optimizers keep it, on the processor.
                 self._optimizer.state[parameter][kind] = (
@@ -124,24 +130,44 @@ def steps_done(folder: Path) -> int:
     state = latest_state(folder)
     if state is None:
         return 0
+    step, _ = _read_step(state)
+    return step
+
+
+def _read_step(state: Path) -> tuple[int, dict[str, int]]:
+    """The step of a state, and the check sums of its files; none of one that an older version has written."""
     try:
-        return int(parse_json(read_text(state / _STEP))["step"])
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{state / _STEP}: this is no step of a run; remove the folder to go on before it"
-        ) from None
+        row = parse_json(read_text(state / _STEP))
+        step = int(row["step"])
+        sums = {str(name): int(value) for name, value in row.get("sums", {}).items()}
+        if state.name != f"state-{step}":
+            raise ValueError("another step")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{state / _STEP}: this is no step of a run; {_remedy(state)}") from None
+    return step, sums
+
+
+def _load(state: Path, name: str) -> dict[str, Tensor]:
+    """The tensors in a file of a state. Raises ``InputError`` if it is missing or not what was saved."""
+    _, sums = _read_step(state)
+    try:
+        if name in sums and check_sum(state / name) != sums[name]:
+            raise ValueError(f"{name} is not what was saved")
+        return load_file(state / name)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{state}: the state is damaged ({reason(error)}); {_remedy(state)}") from None
+
+
+def _remedy(state: Path) -> str:
+    others = len(_states(state.parent)) > 1
+    return f"remove this folder to go on {'before it' if others else 'from the beginning of the stage'}"
 
 
 def load_weights(state: Path, trained: Mapping[str, Tensor]) -> None:
     """Copy the weights of ``state`` into ``trained``. Raises ``InputError`` if they are not those of such a
     model.
     """
-    try:
-        weights = load_file(state / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{state}: the state cannot be read ({error})") from None
+    weights = _load(state, WEIGHTS)
     if weights.keys() != trained.keys() or any(weights[k].shape != v.shape for k, v in trained.items()):
         raise InputError(f"{state}: the state is of another model; choose another output folder")
     with torch.no_grad():

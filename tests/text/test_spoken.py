@@ -50,7 +50,7 @@ def test_what_is_said_is_written(said: str, written: str) -> None:
         ('Mr. Smith said "5"', 'Mr. Smith said "five"'),
         ("the St. has 2", "the St. has two"),
         ("第2个人和2个人", "第二个人和两个人"),
-        ("电话是010-87654321转8001", "电话是零幺零八七六五四三二幺转八千零一"),
+        ("电话是010-87654321转8001", "电话是零幺零八七六五四三二幺转八零零幺"),
         ("拨 13900001111", "拨 幺三九零零零零幺幺幺幺"),
     ],
 )

@@ -175,15 +175,16 @@ def _first_reading(character: str) -> Phonemes:
     return readings[0]
 
 
-def read_all(text: str, limit: int) -> list[list[Phonemes]]:
+def read_all(text: str, limit: int, certain: str = "") -> list[list[Phonemes]]:
     """Up to ``limit`` readings of ``text``, the likeliest first.
 
-    A character inside a dictionary phrase keeps the phrase's reading; any other varies over all its
-    dictionary readings.
+    A character inside a dictionary phrase keeps the phrase's reading, and so does one of ``certain``; any
+    other varies over all its dictionary readings.
     """
     ends = [_phrase_end(text, start) for start in range(len(text))]
     best = _read(text, ends)
     inside = {place for start, end in enumerate(ends) for place in range(start, end)}
+    inside |= {place for place, character in enumerate(text) if character in certain}
     options: list[Sequence[Phonemes]] = [
         (chosen,)
         if position in inside

@@ -20,7 +20,8 @@ _LATIN = (
     r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]"
 )
 _WORD = re.compile(rf"{_LATIN}+(?:['’]{_LATIN}+)*")
-_NUMBERS = "[零一二三四五六七八九十百千万亿两幺点]+"
+_HAN = rf"{HAN}+"
+_NUMBERS = "零一二三四五六七八九十百千万亿两幺点"
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,14 @@ def _pronunciations_of(spoken: str, text: str, limit: int) -> list[Phonemes]:
     """Pronunciations of ``text`` said as ``spoken``."""
     parts: list[list[Phonemes]] = []
     # What digits are said with has one reading: 一 is no yí, 六 no lù.
-    numbers = _NUMBERS if spoken != text else r"(?!)"
-    for run in re.finditer(rf"({_WORD.pattern})|({numbers})|((?:(?!{numbers}){HAN})+)|\w", spoken):
-        word, number, han = run.groups()
+    certain = _NUMBERS if spoken != text else ""
+    for run in re.finditer(rf"({_WORD.pattern})|({_HAN})|\w", spoken):
+        word, han = run.groups()
         if word is not None:
             parts.append(list(english.readings(fold(word))))
-        elif number is not None:
-            parts.append([tuple(chain.from_iterable(mandarin.read(c)[0] for c in number))])
         elif han is not None:
-            parts.append([tuple(chain.from_iterable(reading)) for reading in mandarin.read_all(han, limit)])
+            readings = mandarin.read_all(han, limit, certain)
+            parts.append([tuple(chain.from_iterable(reading)) for reading in readings])
         elif run.group().isalnum():
             parts.append([])
         if parts and not parts[-1]:

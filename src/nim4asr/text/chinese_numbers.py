@@ -17,7 +17,7 @@ _NUMBER = rf"(?:{_GROUPS}|\d+)(?:\.\d+)?"
 _DASH = r"[-–—~～－〜]"
 _CODES = re.compile(
     r"(?:电话|手机|号码|热线|拨打|致电|密码|验证码|邮编|邮政编码|账号|帐号|账户|卡号|工号|学号|尾号|QQ|qq|微信号?|房间号?|车牌号?|编号"
-    r"|身份证|代码|口令|分机|转接|群号|单号|序列号|(?<!殴)打|拨)(?:号码|号)?(?:是|为|[：:])?\s?$"
+    r"|身份证|代码|口令|分机|转接?|群号|单号|序列号|(?<!殴)打|拨)(?:号码|号)?(?:是|为|[：:])?\s?$"
 )
 # Behind a number they say that it is an amount, whatever stands before it.
 _AMOUNT = re.compile(r"[个块元分次折万亿千百多人只条斤度岁天年月日号小米]|公|美元")
@@ -103,7 +103,7 @@ def _number(found: re.Match[str]) -> str:
         return decimal(number)
     if _is_code(number, before, after):
         return one_by_one(number, "幺" if len(number) > 2 else "一")
-    behind = re.search(r"(?<!\d[xX])(?<=[A-Za-z])-?$", before)
+    behind = re.search(r"(?<!\d[xX])(?<=[A-Za-z])[-.·]?$", before)
     model = behind or re.match(r"[Pp](?![A-Za-z])", after)
     if (model and len(number) >= 3 and not number.endswith("00")) or _is_long(number):
         return one_by_one(number)
@@ -186,6 +186,12 @@ def _share(found: re.Match[str]) -> str:
     return f"{'百' if sign == '%' else '千'}分之{decimal(number)}"
 
 
+def _shares(found: re.Match[str]) -> str:
+    least, most, sign = found.groups()
+    of = f"{'百' if sign == '%' else '千'}分之"
+    return f"{of}{decimal(least)}到{of}{decimal(most)}"
+
+
 def _fraction(found: re.Match[str]) -> str:
     above, below = found.groups()
     if found.group() == "9/11":
@@ -242,7 +248,10 @@ _RULES = Rules(
         # Dates and times.
         (r"(?<![\d.])(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?![\d.])[日号]?", _date),
         (r"(?<!\d)(\d{4}|\d{2})年(?!代|级)", _year),
-        (rf"(?<!\d)(\d{{4}})(?=(?:{_DASH}|[到至])\d{{4}}年)", lambda f: one_by_one(f.group())),
+        (
+            rf"(?<!\d)(\d{{4}})(?=(?:{_DASH}|[到至])\d{{4}}(?:年|学年|赛季|财年))",
+            lambda f: one_by_one(f.group()),
+        ),
         (r"(?<!\d)(\d{2}|\d{4})年代", lambda f: _decade(f.group(1))),
         (r"(?<!\d)\d{1,2}(?=月|日|号线?)", lambda f: cardinal(f.group())),
         (
@@ -261,6 +270,7 @@ _RULES = Rules(
             _money,
         ),
         (rf"({_NUMBER}) ?([$€£¥￥])", lambda f: f"{decimal(f.group(1))}{_MONEY[f.group(2)]}"),
+        (rf"({_NUMBER}){_DASH}({_NUMBER}) ?([%‰])", _shares),
         (rf"({_NUMBER}) ?([%‰])", _share),
         (r"(?<![A-Za-z\d/.])(\d+)/(\d+)(?![\d/.])", _fraction),
         (r"(?<=\d米)\d{1,2}(?!\d|[米厘毫公.])", lambda f: one_by_one(f.group())),

@@ -25,7 +25,8 @@ _MONTHS = (
 )
 _FULL_MONTHS = {name[:3]: name for name in _MONTHS.split("|")[:12]}
 _GROUPS = (
-    r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+|\d{1,3}(?: 000)+"
+    r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)"
+    r"|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+|\d{1,3}(?: 000)+"
 )
 _NUMBER = rf"(?:{_GROUPS}|\d+)(?:\.\d+)?"
 _MONEY = {
@@ -59,7 +60,7 @@ _GENERATIONS = ("2", "3", "4", "5", "6")
 _COUNTED = re.compile(r" (?:people|men|women|children|[a-z]{2,}[^s\W\d_]s)\b")
 _CALLED = re.compile(
     r"\b(?:call|calls|called|dial|dials|dialed|dialled|ring|phone|tel|telephone|number|code|pin|extension|ext|zip"
-    r"|password)(?: (?:is|me|at|us|on))*[.:,]? ?$",
+    r"|password|qq|wechat)(?: (?:is|me|at|us|on))*[.:,]? ?$",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"\b(?:room|flight|bus|suite|apartment|apt|unit|highway|interstate) $", re.IGNORECASE)
@@ -131,7 +132,7 @@ def _number(found: re.Match[str]) -> str:
     """A number with nothing behind it that says what it counts."""
     number, (before, after) = found.group(), around(found)
     times = re.match(r"x\d", after) is not None
-    attached = re.search(r"[^\W\d_]-?$", before) is not None or (after[:1].isalpha() and not times)
+    attached = re.search(r"[^\W\d_][-.]?$", before) is not None or (after[:1].isalpha() and not times)
     if not number.isdigit():
         said = decimal(number)
     elif len(number) >= 3 and _CALLED.search(before):
@@ -142,7 +143,8 @@ def _number(found: re.Match[str]) -> str:
         said = _whole(number)
     else:
         said = _bare(number)
-    return f"{' ' if before[-1:].isalnum() else ''}{said}{' ' if after[:1].isalnum() and not times else ''}"
+    space = before[-1:].isalnum() and not re.search(r"\dx$", before)
+    return f"{' ' if space else ''}{said}{' ' if after[:1].isalnum() and not times else ''}"
 
 
 def _bare(digits: str) -> str:
@@ -206,6 +208,11 @@ def _price(found: re.Match[str]) -> str:
     return " and ".join(parts) or f"zero {_many(one)}"
 
 
+def _prices(found: re.Match[str]) -> str:
+    sign, least, most, size = found.groups()
+    return f"{decimal(least)} to {decimal(most)}{size or ''} {_many(_MONEY[sign][0])}"
+
+
 def _many(word: str) -> str:
     return {"penny": "pence", "yen": "yen"}.get(word, f"{word}s")
 
@@ -250,8 +257,16 @@ def _ratio(found: re.Match[str]) -> str | None:
     return _by_grammar(found)
 
 
+def _numeric_date(found: re.Match[str]) -> str:
+    text = found.group()
+    said = as_said(re.sub(r"[/.]", "-", text) if text[4:5] in "-/." else text, "en")
+    return said or " ".join(map(_year_or_less, re.findall(r"\d+", text)))
+
+
 def _by_grammar(found: re.Match[str]) -> str:
     said = as_said(found.group(), "en")
+    if said is not None and ":" in said:
+        said = None
     return " ".join(map(one_by_one, re.findall(r"\d+", found.group()))) if said is None else said
 
 
@@ -285,7 +300,7 @@ _RULES = Rules(
         (r"(?<=[A-Za-z\d])\.(?=(?:com|cn|net|NET|org|io|ai|edu|gov|js)\b)", lambda _: " dot "),
         (r"\b(?:No|no|Nos)\. ?(?=\d)|(?<![\w#])#(?=\d)", lambda _: "number "),
         # Dates.
-        (r"\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}/\d{1,2}/\d{4}\b", _by_grammar),
+        (r"\b(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}\b(?!\.\d)|\b\d{1,2}/\d{1,2}/\d{4}\b", _numeric_date),
         (rf"\b({_MONTHS})\.? (\d{{1,2}})(?:st|nd|rd|th)?(?![\d%]|[.:/,]\d)(?:,? (\d{{4}})\b)?", _date),
         (
             rf"\b([Tt]he )?(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTHS})\b(?:,? (\d{{4}})\b)?",
@@ -295,12 +310,18 @@ _RULES = Rules(
         (r"\b(\d{3}0)['’]?s\b", _decade),
         (r"['’]?\b([2-9]0)['’]?s\b", _two_digit_decade),
         # Telephone numbers.
+        (r"(?<![\w.])(?:\+\d{8,15}|(?:86)?1[3-9]\d{9})\b(?![.,]\d)", lambda f: one_by_one(f.group())),
         (
             r"(?<![\w.])(?:\+?\d{1,3}[- ])?(?:\(\d{3}\) ?|\d{3,4}[- ])\d{3,4}[- ]\d{3,4}\b(?![.,]\d)",
             _groups_of_digits,
         ),
         (r"(?<![\w.-])(?!\d\d0-\d{3}0)\d{3}-\d{4}\b(?![-.]\d)", _groups_of_digits),
         # Prices.
+        (
+            rf"([$€£¥￥])({_NUMBER}) ?[-–—~] ?[$€£¥￥]?({_NUMBER})"
+            r"( (?:trillion|billion|million|thousand)\b)?",
+            _prices,
+        ),
         (
             rf"(US\$|[$€£¥￥]) ?({_NUMBER})( ?(?:trillion|billion|million|thousand|tn|bn|mn|[kKmMbBT])\b)?",
             _price,
@@ -319,7 +340,9 @@ _RULES = Rules(
         # Ranges and sums.
         (r"(?<![\w.-])(1\d\d\d|20\d\d) ?[-–—] ?((?:1\d|20)?\d\d)\b(?![-.]\d)", _years),
         (r"(?<=[\d%])(?: ?[–—~～] ?)(?=\d)|(?<=\d)-(?=\d+(?:\.\d+)?(?![\d-]| ?=))", lambda _: " to "),
+        (r"(?<=[ap]m)[-–—](?=\d)|(?<=0s)[-–—](?=\d)", lambda _: " to "),
         (r"(?<=\d)-(?=\d+ ?=)", lambda _: " minus "),
+        (r"(?<=\d) ?÷ ?(?=\d)", lambda _: " divided by "),
         (r"(?<=\d) ?\+ ?(?=\d)", lambda _: " plus "),
         (r"(?<=\d) ?= ?(?=\d)", lambda _: " equals "),
         (r"(?<=\d) ?[×*] ?(?=\d)|(?<=\d) x (?=\d)|(?<=\d)x(?=\d)", lambda _: " times "),

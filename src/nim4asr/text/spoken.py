@@ -24,6 +24,8 @@ _SAID_OTHERWISE = re.compile(
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _POWER = re.compile(r"(?<=[0-9)])[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+# Between a number and the fraction behind it.
+_MIXED = re.compile(r"(?<=[0-9])(?=[¼-¾⅐-⅞])")
 _SQUARE = re.compile(r"(?<=[A-Za-z])[²³]")
 _WIDE_MARK = re.compile(r"(?<=[0-9])[．，：／](?=[0-9])|(?<=[0-9])％|[＋＆＃](?=[A-Za-z0-9+])")
 _DIGITS = re.compile(r"[0-9]+")
@@ -78,6 +80,7 @@ def plain_digits(text: str) -> str:
     9, and full-width marks among them narrow: ``"10²"`` -> ``"10^2"``, ``"½"`` -> ``"1/2"``.
     """
     text = _POWER.sub(lambda found: "^" + found.group().translate(_POWERS), text)
+    text = _MIXED.sub(" ", text)
     text = "".join(
         c if c in "²³" and _SQUARE.match(text, i) else _plain_number(c) for i, c in enumerate(text)
     ).replace("⁄", "/")

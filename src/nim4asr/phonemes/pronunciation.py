@@ -5,7 +5,6 @@ it stands in the text, so that phoneme times become word times.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, product, zip_longest
 
@@ -53,14 +52,9 @@ def tokenize(text: str) -> list[Token]:
             while end < len(text) and is_han(text[end]):
                 end += 1
             run = text[position:end]
-            try:
-                said: Sequence[Phonemes] = mandarin.read(run)
-            except ValueError:
-                # Each character alone, so that one rare character does not silence the others.
-                said = [next(iter(mandarin.character_readings(c)), ()) for c in run]
             tokens.extend(
                 Token(text[position + i], position + i, position + i + 1, phonemes)
-                for i, phonemes in enumerate(said)
+                for i, phonemes in enumerate(mandarin.read_each(run))
             )
             position = end
         elif word := _WORD.match(text, position):
@@ -81,7 +75,8 @@ def settled(text: str) -> int:
         tokenize(spoken_form(text + more))
             = tokenize(text[:settled]) + tokenize(spoken_form(text[settled:] + more))
 
-    as long as ``more`` holds no number. 0 where the text holds one.
+    as long as ``text[settled:] + more`` holds nothing that is said otherwise than it is written, such as a
+    number. 0 where the text does.
     """
     if not text or holds_number(text):
         return 0

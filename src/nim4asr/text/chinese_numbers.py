@@ -302,6 +302,10 @@ _RULES = Rules(
             rf"(?<=第)({ROMAN})(?![A-Za-z])|(?<![A-Za-z\d])(?=I|[VX]{{2}}|[VX]I)({ROMAN})(?=[世期型类级])",
             lambda f: cardinal(str(roman_number(f.group()))),
         ),
+        (
+            rf"(?<={HAN})(?=[IVX]{{2}})(?!X+(?![IV]))({ROMAN})(?![A-Za-z\d])",
+            lambda f: cardinal(str(roman_number(f.group()))),
+        ),
         # Signs in names: AT&T, C++, C#, .NET, example.com.
         (r"(?<=[A-Za-z\d]) ?& ?(?=[A-Za-z\d])", lambda _: " and "),
         (r"(?<=[A-Za-z])\++(?![A-Za-z\d+])|(?<=[A-Za-z])\+\+(?=\d)", lambda f: "加" * len(f.group())),

@@ -417,7 +417,7 @@ def _ruler(found: re.Match[str]) -> str:
 
 
 def _roman(found: re.Match[str]) -> str:
-    name, _, numeral = found.group().partition(" ")
+    name, _, numeral = found.group().rpartition(" ")
     return f"{name} {cardinal(str(roman_number(numeral)))}"
 
 
@@ -464,7 +464,7 @@ _RULES = Rules(
     [
         # Addresses of the web and of mail, names in a network.
         (ADDRESS, lambda f: _apart(f, say_address(f.group(), _ADDRESS_SIGNS, one_by_one, " "))),
-        (r"(?<![\w.@])@+(?=\w)", lambda _: "at "),
+        (r"(?<![\w.@])@+ ?(?=\w)", lambda _: "at "),
         (r"(?<![\w&#])#([A-Za-z]{2,})(?!\w)", _hashtag),
         (r"(?<![\w&#])#(?=\d+[A-Za-z])", lambda _: "hashtag "),
         (
@@ -476,8 +476,8 @@ _RULES = Rules(
         (r"(?<![\w.])vs\b\.?", lambda _: "versus"),
         # Roman numerals behind names.
         (rf"\b({_RULERS}) (?!I\b)({ROMAN})(?![\w'’-])", _ruler),
-        (rf"\b(War) (I)(?![\w'’-])|\b({_PARTS}) (?!I\b)({ROMAN})(?![\w'’-])", _roman),
-        (rf"\b([A-Z][a-z]+) (?=[IVX]{{2}})(?!IV [a-z]|X+\b)({ROMAN})(?![\w'’-])", _roman),
+        (rf"\b(World War) (I)(?![\w'’-])|\b({_PARTS}) (?!I\b)({ROMAN})(?![\w'’-])", _roman),
+        (rf"\b((?=[a-z]*[A-Z])[A-Za-z]*[a-z]) (?=[IVX]{{2}})(?!IV [a-z]|X+\b)({ROMAN})(?![\w'’-])", _roman),
         # Signs in names: AT&T, C++, C#, .NET, example.com.
         (r"(?<=[A-Za-z\d]) ?& ?(?=[A-Za-z\d])", lambda _: " and "),
         (
@@ -561,6 +561,7 @@ _RULES = Rules(
         (r"(?<=\d) ?[×*] ?(?=\d)|(?<=\d) x (?=\d)|(?<=\d)x(?=\d)", lambda _: " times "),
         (r"(?<=[\d)])\^(?=-?\d)", lambda _: " to the power of "),
         (r"(?<![A-Za-z])([kcm]?m)\^([23])(?!\d)|([A-Za-z])\^([23])(?!\d)", _power),
+        (r"(?<=[A-Za-z])\^([23])(?!\d)", lambda f: " squared" if f.group(1) == "2" else " cubed"),
         (r"(?<=\w)[<>]=?(?=\d)|(?<=\w) [<>]=? (?=\d)| ?[≤≥≠≈] ?(?=[\w.≤≥≠≈])", _compared),
         (r"(?<![\w~])[~～] ?(?=\d)", lambda _: "about "),
         (r" ?± ?(?=\d)", lambda _: " plus or minus "),

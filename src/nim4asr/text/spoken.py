@@ -22,7 +22,7 @@ _SAID_OTHERWISE = re.compile(
     r"[0-9０-９$€£¥￥₹₩%‰℃℉°㎡№§&@^²³≤≥≠≈±√∞α-ωΑ-Ω]|[A-Za-z0-9][+#]|#[A-Za-z]|(?<![A-Za-z0-9.])\.[A-Za-z]{2}|://|www\."
     rf"|[A-Za-z0-9]\.(?:{ENDINGS}|uk|de|fr|eu|jp|tv|info)(?![A-Za-z])"
     # Titles, and Roman numerals.
-    r"|(?<![A-Za-z])(?:Mr|Mrs|Dr|Prof|St|mr|mrs|dr|prof|MR|MRS|DR|PROF|vs|War|[IVX]{2,}|[VX])(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:Mr|Mrs|Dr|Prof|St|mr|mrs|dr|prof|MR|MRS|DR|PROF|vs|War|[IVX]{2,}|[VX]|I(?=[期型类级世]))(?![A-Za-z])"
     # A unit for each.
     r"|[元个块里米克升斤]/"
 )
@@ -85,9 +85,9 @@ def spoken_forms(name: str) -> list[str]:
         return []
     chinese = list(_chinese_forms(name))
     if any(map(is_han, name)):
-        return list(dict.fromkeys(chinese))
+        return list(dict.fromkeys(form for form in chinese if form != name))
     both = chain.from_iterable(zip_longest(_english_forms(name), chinese))
-    return list(dict.fromkeys(form for form in both if form is not None))
+    return list(dict.fromkeys(form for form in both if form is not None and form != name))
 
 
 def holds_number(text: str) -> bool:

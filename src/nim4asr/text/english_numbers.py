@@ -4,7 +4,8 @@ The grammar of WeTextProcessing knows units, dates, times and ordinals. What it 
 before it sees it (``tests/text/spoken_en.tsv`` has the cases): digits in groups ("1,234" loses its "one"),
 decades ("1990s" are seconds), decimals beside letters, long strings of digits, prices with cents, ranges of
 years, ratios that are no fractions, four digits that are no year, text in quotation marks. It sees one
-number with its unit at a time, so that the words around stay as they are ("Mr." is "Mister" to it).
+number with its unit at a time, so that the words around stay as they are. Addresses, titles ("Dr."), Roman
+numerals behind names and signs of arithmetic are said by rules alone.
 """
 
 import re
@@ -73,12 +74,13 @@ _GREEK = dict(
 _GREEK_LETTERS = "".join(_GREEK) + "".join(_GREEK).upper()
 _TITLES = {"mr": "Mister", "mrs": "Missus", "dr": "Doctor", "prof": "Professor", "st": "Saint"}
 _STREETS = {"dr": "Drive", "st": "Street"}
-# A Roman numeral behind these is no number of an order: "Chapter IV", but "Henry IV".
+# Behind these a Roman numeral is an ordinal ("Henry the fourth") ...
 _RULERS = (
     "Henry|Louis|Elizabeth|Charles|George|Edward|William|James|Richard|Mary|Catherine|Peter|Alexander|Nicholas"
     "|Napoleon|Philip|Frederick|Ivan|Rama|Ramses|Gustav|Christian|Carlos|Paul|Benedict|Pius|Leo|Gregory|Innocent"
     "|Clement|Urban|Wilhelm|Friedrich|Harald|Haakon|Umberto|Alfonso|Ferdinand|Margrethe|Victoria"
 )
+# ... and behind these, one of a letter too is a number: "Chapter V".
 _PARTS = (
     "War|Chapter|Part|Volume|Section|Act|Scene|Book|Type|Phase|Class|Grade|Stage|Title|Article|Appendix|Mark|Bowl"
     "|Level|Season|Episode|Division|Group|Table|Figure|Factor"

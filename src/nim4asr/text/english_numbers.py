@@ -568,7 +568,7 @@ _RULES = Rules(
         (r"(?<![\w~])[~～] ?(?=\d)", lambda _: "about "),
         (r" ?± ?(?=\d)", lambda _: " plus or minus "),
         (r"(?<![\w)+])\+(?=\.?\d)", lambda _: "plus "),
-        (r"√ ?(?=[\w√])", lambda _: "square root of "),
+        (r"(?<!√)√++ ?(?=\w)", lambda _: "square root of "),
         (r"∞", lambda _: "infinity"),
         (r"(?<![\w.)-])[-−](?=\.?\d)", lambda _: "negative "),
         # What is counted and measured.

@@ -71,7 +71,7 @@ def test_the_summary(tmp_path: Path) -> None:
     assert summary["languages"]["en"]["hallucination_rate"] == 0.5
     assert summary["total"]["utterances"] == 3
     assert summary["total"]["real_time_factor"] == 0.5
-    assert "nim4asr-plain-2" in summary["normalization"]
+    assert "nim4asr-plain-3" in summary["normalization"]
     assert summary["skipped"] == ["4: no sound"]
     assert json.loads((tmp_path / "report/summary.json").read_text()) == summary
 

@@ -42,3 +42,7 @@ def test_no_letters_no_sound(word: str) -> None:
 
 def test_letters() -> None:
     assert " ".join(letters("WX")) == "D AH B AH L Y UW EH K S"
+
+
+def test_a_word_that_no_rule_gives_a_sound_is_spelled() -> None:
+    assert readings("ewww") == (letters("ewww"),)

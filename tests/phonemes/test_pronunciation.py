@@ -3,7 +3,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nim4asr.phonemes import TABLE, pronounce, pronunciations, settled, tokenize
-from nim4asr.text.spoken import spoken_form
+from nim4asr.text.spoken import holds_number, spoken_form
 
 
 def test_mixed_text() -> None:
@@ -86,14 +86,49 @@ def test_nothing_to_say(text: str) -> None:
 
 @settings(deadline=None)
 @given(
-    st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=40),
-    st.text("北京大学银行长中国重庆人民不一乐 ab'c", max_size=12),
+    # The last two have no known reading.
+    st.text("北京大学银行长中国重庆人民不一乐 ab'c\U0002a6d0\U00030a6f", max_size=40),
+    st.text("北京大学银行长中国重庆人民不一乐 ab'c\U0002a6d0\U00030a6f", max_size=12),
 )
 def test_what_is_settled_is_read_the_same_whatever_follows(text: str, more: str) -> None:
     size = settled(text)
     assert 0 <= size <= len(text)
     apart = [*tokenize(text[:size]), *tokenize(text[size:] + more)]
     assert [(t.text, t.phonemes) for t in apart] == [(t.text, t.phonemes) for t in tokenize(text + more)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("银行长重庆不乐\U0002a6d0 aé,", min_size=1, max_size=6), max_size=8))
+def test_a_text_that_comes_in_pieces_has_the_tokens_of_the_whole(pieces: list[str]) -> None:
+    found, rest = [], ""
+    for piece in pieces:
+        rest += piece
+        size = settled(rest)
+        found += tokenize(rest[:size])
+        rest = rest[size:]
+    found += tokenize(rest)
+    assert [(t.text, t.phonemes) for t in found] == [(t.text, t.phonemes) for t in tokenize("".join(pieces))]
+
+
+def test_a_character_without_a_reading_silences_itself_alone() -> None:
+    tokens = tokenize("银行\U0002a6d0重庆")
+    assert [t.phonemes for t in tokens] == [
+        ("in2",), ("h", "ang2"), (), ("ch", "ong2"), ("q", "ing4"),
+    ]  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["Elm", "Dr", "St", ".", " ", "Mr", "War", "II", "&", "at", "x"]), max_size=6),
+    st.lists(st.sampled_from(["Dr", ".", " ", "War", "II", "I", "V", "&", "Smith", "r"]), max_size=4),
+)
+def test_what_is_settled_is_said_the_same_whatever_follows(before: list[str], after: list[str]) -> None:
+    text, more = "".join(before), "".join(after)
+    size = settled(text)
+    if not holds_number(text[size:] + more):
+        apart = [*tokenize(text[:size]), *tokenize(spoken_form(text[size:] + more))]
+        whole = tokenize(spoken_form(text + more))
+        assert [(t.text, t.phonemes) for t in apart] == [(t.text, t.phonemes) for t in whole]
 
 
 def test_little_is_left_unsettled() -> None:

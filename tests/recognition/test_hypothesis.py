@@ -1,5 +1,6 @@
 """What a search gives back: its tokens, each with the text that it adds."""
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -79,3 +80,8 @@ def test_tokens_of_a_model(toy_checkpoint: Checkpoint) -> None:
     found = to_hypothesis(tokenizer, [*tokens, tokenizer.end], [-0.1] * (len(tokens) + 1), CONFIG)
     assert "".join(token.text for token in found.tokens).strip() == found.text == tokenizer.decode(tokens)
     assert len(found.tokens) == len(tokens)
+
+
+def test_an_impossible_token_says_no_more_than_an_unlikely_one() -> None:
+    found = to_hypothesis(cast(Tokenizer, Bytes()), [65], [-1e6], CONFIG)
+    assert math.isclose(found.confidence, math.exp(-30))

@@ -259,3 +259,13 @@ def test_samples_follow_the_odds(toy_checkpoint: Checkpoint, monkeypatch: pytest
         assert len(drawn) == 20 * 60 and set(drawn) == {30, 31}
         assert abs(drawn.count(31) / len(drawn) - share) < 0.04
         assert len(cache._free) == len(cache.lengths) - 1
+
+
+def test_a_search_is_greedy_unless_it_is_told_otherwise(toy_checkpoint: Checkpoint) -> None:
+    assert toy_checkpoint.tokenizer is not None
+    cache = TorchCache(toy_checkpoint.network.llm)
+    search = TextSearch(cache, toy_checkpoint.tokenizer, DecodingConfig(), cache.allocate(), 9)
+    log_probs = np.full((1, len(toy_checkpoint.tokenizer)), -9.0, np.float32)
+    log_probs[0, [5, 6]] = -0.7, -0.8
+    search.accept(log_probs)
+    assert [token for _, token in search.pending()] == [5] and search.best.tokens == [5]

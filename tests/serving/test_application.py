@@ -12,6 +12,7 @@ import pytest
 from conftest import CLIP_FOLDER
 from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.hotwords.names import Name
+from nim4asr.serving import routes
 from nim4asr.serving.access import Client
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.hotword_lists import HotwordLists
@@ -102,6 +103,12 @@ def test_keys(serve: Callable[..., Any]) -> None:
         assert transcribe(server, authorization="Bearer one")[0] == 200
         # Whoever watches the server needs none.
         assert ask(server, "GET", "/health")[0] == ask(server, "GET", "/ready")[0] == 200
+
+
+def test_health_when_the_engine_hangs(nano: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "_LATE_BEAT_S", -1.0)
+    status, row, _ = ask(nano, "GET", "/health")
+    assert status == 500 and row == {"status": "the engine hangs"}
 
 
 @pytest.mark.parametrize(

@@ -183,3 +183,13 @@ def test_a_round_that_fails_ends_its_streams_and_not_the_listener(
     again.finish()
     other.wait(lambda event: isinstance(event, Final))
     assert worker.wait_idle(PATIENCE_S)
+
+
+def test_nothing_waits_of_a_stream_that_was_fed_nothing(
+    worker: EngineWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = stream_of(worker, monkeypatch)
+    assert stream.waiting_s == 0.0
+    # What is heard of the end of a recording, silence included, may be more than was fed.
+    monkeypatch.setattr(stream, "heard_s", 1.0)
+    assert stream.waiting_s == 0.0

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from nim4asr.serving.access import Client
 from nim4asr.serving.application import create_app
 from nim4asr.serving.configuration import ServerConfig
 from nim4asr.serving.errors import ApiError
-from nim4asr.serving.live import ClientGone, LiveConnection, LiveProtocol, Wire
+from nim4asr.serving.live import ClientGone, LiveConnection, LiveProtocol, Wire, _drop_opened
 from nim4asr.serving.state import State
 from serving.conftest import PATIENCE_S, Log
 
@@ -472,3 +473,24 @@ def test_a_failure_in_the_engine_ends_the_session_with_its_error(
     assert json.loads(wire.sent[-1])[:2] == [500, "server_error"]
     record = log.wait(lambda record: record.exc_info is not None)
     assert "could not broadcast" in str(record.exc_info[1])  # type: ignore[index]
+
+
+def test_a_stream_that_opens_when_nobody_waits_for_it_is_dropped() -> None:
+    class Stream:
+        dropped = False
+
+        def drop(self) -> None:
+            self.dropped = True
+
+    opened: Future[Any] = Future()
+    opened.add_done_callback(_drop_opened)
+    stream = Stream()
+    opened.set_result(stream)
+    assert stream.dropped
+    # What has failed or was canceled has nothing to drop, and nothing to say.
+    failed: Future[Any] = Future()
+    failed.set_exception(ValueError("no"))
+    canceled: Future[Any] = Future()
+    canceled.cancel()
+    for opening in (failed, canceled):
+        _drop_opened(opening)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,12 +12,15 @@ from wyoming.asr import Transcribe, Transcript, TranscriptChunk
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
+from wyoming.event import Event
 from wyoming.info import Describe, Info
 
 from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.serving.access import Client
-from nim4asr.serving.wyoming import serve_wyoming
+from nim4asr.serving.errors import ApiError
+from nim4asr.serving.live import LiveConnection
+from nim4asr.serving.wyoming import Wyoming, serve_wyoming
 from serving.conftest import PATIENCE_S, Log, Running
 
 
@@ -212,3 +215,11 @@ def test_faults_of_the_server_are_logged(
     assert row["data"]["code"] == "server_error" and "CUDA" not in row["data"]["text"]
     record = log.wait(lambda record: record.exc_info is not None)
     assert "CUDA out of memory" in str(record.exc_info[1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "bad-request"), (499, "bad-request"), (500, "server-error")]
+)
+def test_an_error_without_a_code_says_whose_it_is(nano: Running, status: int, code: str) -> None:
+    written = Wyoming(nano.state, cast("LiveConnection[Event]", None)).error(ApiError(status, "no"))
+    assert code in written.decode()

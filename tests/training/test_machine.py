@@ -38,6 +38,17 @@ def test_a_share_of_what_is_free_is_taken(tmp_path: Path, monkeypatch: pytest.Mo
     assert machine._free_memory(torch.device("cuda")) == 18_000_000_000
 
 
+@pytest.mark.parametrize(("pays", "precision"), [(True, "bf16"), (False, "no")])
+def test_the_precision_is_the_one_that_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pays: bool, precision: str
+) -> None:
+    measured: list[torch.dtype] = []
+    monkeypatch.setattr(machine, "bf16_pays", lambda device: pays)
+    monkeypatch.setattr(machine, "_product_rate", lambda device, dtype, size: measured.append(dtype) or 1e9)
+    assert this_machine(tmp_path).precision == precision
+    assert measured == [torch.bfloat16 if pays else torch.float32]
+
+
 @pytest.mark.parametrize("memory", [0.0, -1.0, float("nan"), float("inf")])
 def test_no_memory_is_no_machine(tmp_path: Path, memory: float) -> None:
     with pytest.raises(InputError, match="needs some memory"):

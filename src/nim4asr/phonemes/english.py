@@ -108,7 +108,8 @@ def readings(word: str) -> tuple[Phonemes, ...]:
     if not plain or not all("a" <= c <= "z" or c in "'-" for c in plain):
         return ()
     known = _dictionary_readings(plain)
-    as_word = known or (_guess(plain),)
+    # Letters that no rule gives a sound, as in "ewww", are said one by one.
+    as_word = known or (_guess(plain) or letters(plain),)
     acronym = word.isupper() and 2 <= len(plain) <= _LONGEST_ACRONYM
     if not acronym and (known or _VOWELS & set(plain)):
         return tuple(said for said in as_word if said)

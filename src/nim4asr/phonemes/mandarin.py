@@ -141,7 +141,19 @@ def read(text: str) -> list[Phonemes]:
     commonest: what ``pypinyin.lazy_pinyin`` does, at a third of the time. Raises ``ValueError`` for a
     character without a known reading.
     """
+    return _all_known(text, read_each(text))
+
+
+def read_each(text: str) -> list[Phonemes]:
+    """The same, with no phonemes for a character without a known reading: it silences no other."""
     return _read(text, [_phrase_end(text, start) for start in range(len(text))])
+
+
+def _all_known(text: str, said: list[Phonemes]) -> list[Phonemes]:
+    for character, phonemes in zip(text, said, strict=True):
+        if not phonemes:
+            raise ValueError(f"the character {character!r} has no known Mandarin reading")
+    return said
 
 
 def settled(text: str) -> int:
@@ -164,26 +176,20 @@ def _read(text: str, ends: Sequence[int]) -> list[Phonemes]:
         if end > start:
             said += (_marked_syllable(readings[0]) for readings in PHRASES_DICT[text[start:end]])
         else:
-            said.append(_first_reading(text[start]))
+            said.append(next(iter(character_readings(text[start])), ()))
     return said
 
 
-def _first_reading(character: str) -> Phonemes:
-    readings = character_readings(character)
-    if not readings:
-        raise ValueError(f"the character {character!r} has no known Mandarin reading")
-    return readings[0]
-
-
-def read_all(text: str, limit: int) -> list[list[Phonemes]]:
+def read_all(text: str, limit: int, certain: str = "") -> list[list[Phonemes]]:
     """Up to ``limit`` readings of ``text``, the likeliest first.
 
-    A character inside a dictionary phrase keeps the phrase's reading; any other varies over all its
-    dictionary readings.
+    A character inside a dictionary phrase keeps the phrase's reading, and so does one of ``certain``; any
+    other varies over all its dictionary readings.
     """
     ends = [_phrase_end(text, start) for start in range(len(text))]
-    best = _read(text, ends)
+    best = _all_known(text, _read(text, ends))
     inside = {place for start, end in enumerate(ends) for place in range(start, end)}
+    inside |= {place for place, character in enumerate(text) if character in certain}
     options: list[Sequence[Phonemes]] = [
         (chosen,)
         if position in inside

@@ -5,7 +5,6 @@ it stands in the text, so that phoneme times become word times.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, product, zip_longest
 
@@ -20,7 +19,8 @@ _LATIN = (
     r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]"
 )
 _WORD = re.compile(rf"{_LATIN}+(?:['’]{_LATIN}+)*")
-_NUMBERS = "[零一二三四五六七八九十百千万亿两幺点]+"
+_HAN = rf"{HAN}+"
+_NUMBERS = "零一二三四五六七八九十百千万亿两幺点"
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,9 @@ def tokenize(text: str) -> list[Token]:
             while end < len(text) and is_han(text[end]):
                 end += 1
             run = text[position:end]
-            try:
-                said: Sequence[Phonemes] = mandarin.read(run)
-            except ValueError:
-                # Each character alone, so that one rare character does not silence the others.
-                said = [next(iter(mandarin.character_readings(c)), ()) for c in run]
             tokens.extend(
                 Token(text[position + i], position + i, position + i + 1, phonemes)
-                for i, phonemes in enumerate(said)
+                for i, phonemes in enumerate(mandarin.read_each(run))
             )
             position = end
         elif word := _WORD.match(text, position):
@@ -80,7 +75,8 @@ def settled(text: str) -> int:
         tokenize(spoken_form(text + more))
             = tokenize(text[:settled]) + tokenize(spoken_form(text[settled:] + more))
 
-    as long as ``more`` holds no number. 0 where the text holds one.
+    as long as ``text[settled:] + more`` holds nothing that is said otherwise than it is written, such as a
+    number. 0 where the text does.
     """
     if not text or holds_number(text):
         return 0
@@ -136,15 +132,14 @@ def _pronunciations_of(spoken: str, text: str, limit: int) -> list[Phonemes]:
     """Pronunciations of ``text`` said as ``spoken``."""
     parts: list[list[Phonemes]] = []
     # What digits are said with has one reading: 一 is no yí, 六 no lù.
-    numbers = _NUMBERS if spoken != text else r"(?!)"
-    for run in re.finditer(rf"({_WORD.pattern})|({numbers})|((?:(?!{numbers}){HAN})+)|\w", spoken):
-        word, number, han = run.groups()
+    certain = _NUMBERS if spoken != text else ""
+    for run in re.finditer(rf"({_WORD.pattern})|({_HAN})|\w", spoken):
+        word, han = run.groups()
         if word is not None:
             parts.append(list(english.readings(fold(word))))
-        elif number is not None:
-            parts.append([tuple(chain.from_iterable(mandarin.read(c)[0] for c in number))])
         elif han is not None:
-            parts.append([tuple(chain.from_iterable(reading)) for reading in mandarin.read_all(han, limit)])
+            readings = mandarin.read_all(han, limit, certain)
+            parts.append([tuple(chain.from_iterable(reading)) for reading in readings])
         elif run.group().isalnum():
             parts.append([])
         if parts and not parts[-1]:

@@ -8,8 +8,11 @@ proportion to the square of a text's length.
 
 import re
 
+from nim4asr.text import english_numbers
 from nim4asr.text.characters import HAN
-from nim4asr.text.rewriting import Rules, around
+from nim4asr.text.rewriting import Rules, around, tidied
+from nim4asr.text.roman import ROMAN, roman_number
+from nim4asr.text.web_addresses import ADDRESS, ENDINGS, say_address
 
 _DIGITS = "零一二三四五六七八九"
 _GROUPS = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)"
@@ -17,7 +20,7 @@ _NUMBER = rf"(?:{_GROUPS}|\d+)(?:\.\d+)?"
 _DASH = r"[-–—~～－〜]"
 _CODES = re.compile(
     r"(?:电话|手机|号码|热线|拨打|致电|密码|验证码|邮编|邮政编码|账号|帐号|账户|卡号|工号|学号|尾号|QQ|qq|微信号?|房间号?|车牌号?|编号"
-    r"|身份证|代码|口令|分机|转接|群号|单号|序列号|(?<!殴)打|拨)(?:号码|号)?(?:是|为|[：:])?\s?$"
+    r"|身份证|代码|口令|分机|转接?|群号|单号|序列号|(?<!殴)打|拨)(?:号码|号)?(?:是|为|[：:])?\s?$"
 )
 # Behind a number they say that it is an amount, whatever stands before it.
 _AMOUNT = re.compile(r"[个块元分次折万亿千百多人只条斤度岁天年月日号小米]|公|美元")
@@ -26,11 +29,14 @@ _NAMED = {
     "315": "晚会|打假|消费者", "618": "大促|活动|购物|期间|电商|年中", "911": "事件|恐怖|袭击|恐袭",
     "985": "高校|大学|工程|院校|学校|毕业|[和、]", "211": "高校|大学|工程|院校|学校|毕业|[和、]",
     "996": "工作|福报|加班|制|模式|公司", "360": "公司|安全|浏览器|杀毒|软件|卫士|搜索", "58": "同城",
+    "38": "妇女节|节", "711": "便利店",
     "110": "报警|接警|民警|指挥", "119": "火警|消防|报警", "120": "急救|救护", "122": "报警",
     "404": "页面|错误", "163": "邮箱", "126": "邮箱", "520": "表白|情人", "12306": "", "12315": "",
     "12345": "热线|投诉|市民", "10086": "", "10010": "客服|营业|$", "10000": "号",
 }  # fmt: skip
-_EVENTS = "事件|晚会|大?地震|运动|事变|惨案|袭击|恐袭|行动|维权|起义|革命|讲话|案|恐怖"
+_EVENTS = (
+    "假期|黄金周|劳动节|国庆|事件|晚会|大?地震|运动|事变|惨案|袭击|恐袭|行动|维权|起义|革命|讲话|案|恐怖"
+)
 # Before these, two is 两.
 _COUNTED = (
     r"(?:个|位|名|人|只|条|张|本|把|台|辆|件|家|间|座|套|双|对|份|句|篇|首|部|项|种|次|遍|场|轮|天|周|小时|分(?!之)|秒|年(?!级)|岁|斤|吨|克"
@@ -40,22 +46,42 @@ _COUNTED = (
 )
 _BEFORE_TWO = re.compile(r"第\d+、$|[第周初期拜零一二三四五六七八九十百千万亿点]$")
 _UNITS = {
-    "km/h": "公里每小时", "m/s": "米每秒", "㎡": "平方米", "m²": "平方米", "m2": "平方米", "km²": "平方公里",
-    "km2": "平方公里", "m³": "立方米", "m3": "立方米", "mAh": "毫安时", "V": "伏", "W": "瓦", "kW": "千瓦",
+    "km/h": "公里每小时", "m/s": "米每秒", "㎡": "平方米", "m^2": "平方米", "m2": "平方米",
+    "km^2": "平方公里",
+    "km2": "平方公里", "m^3": "立方米", "m3": "立方米", "mAh": "毫安时", "V": "伏", "W": "瓦", "kW": "千瓦",
     "kWh": "千瓦时", "Hz": "赫兹", "kHz": "千赫兹", "MHz": "兆赫兹", "GHz": "G赫兹", "dB": "分贝",
     "kcal": "千卡", "rpm": "转每分钟", "mph": "英里每小时", "min": "分钟", "m": "米", "L": "升",
     "cm": "厘米", "mm": "毫米", "km": "公里", "kg": "千克", "g": "克", "mg": "毫克", "ml": "毫升",
     "mL": "毫升", "μm": "微米", "nm": "纳米", "s": "秒", "h": "小时", "ms": "毫秒",
-    "℃": "摄氏度", "°C": "摄氏度", "℉": "华氏度", "°F": "华氏度", "°": "度",
+    "℃": "摄氏度", "°C": "摄氏度", "℉": "华氏度", "°F": "华氏度", "°": "度", "cm^2": "平方厘米",
+    "cm^3": "立方厘米", "Ω": "欧姆",
 }  # fmt: skip
-_MONEY = {"$": "美元", "US$": "美元", "HK$": "港元", "€": "欧元", "£": "英镑", "¥": "元", "￥": "元"}
+_MONEY = {
+    "$": "美元", "US$": "美元", "HK$": "港元", "€": "欧元", "£": "英镑", "¥": "元", "￥": "元", "₹": "卢比",
+    "₩": "韩元", "USD": "美元", "EUR": "欧元", "GBP": "英镑", "JPY": "日元", "CNY": "元", "RMB": "元",
+    "HKD": "港元",
+}  # fmt: skip
+_CODE_OF_MONEY = "USD|EUR|GBP|JPY|CNY|RMB|HKD"
+_ADDRESS_SIGNS = {
+    "@": " at ", ".": "点", "-": "杠", "_": "下划线", "/": "斜杠", ":": "冒号", "?": "问号", "=": "等于",
+    "&": " and ",
+    "#": "井号", "%": "百分号", "+": "加", "~": "波浪号",
+}  # fmt: skip
+_COMPARED = {
+    "<": "小于", ">": "大于", "≤": "小于等于", "<=": "小于等于", "≥": "大于等于", ">=": "大于等于",
+    "≠": "不等于", "≈": "约等于",
+}  # fmt: skip
+_GREEK = {
+    "α": "阿尔法", "β": "贝塔", "γ": "伽马", "δ": "德尔塔", "θ": "西塔", "λ": "兰姆达", "μ": "缪", "π": "派",
+    "σ": "西格玛", "φ": "斐", "ω": "欧米伽", "Δ": "德尔塔", "Σ": "西格玛", "Ω": "欧米伽",
+}  # fmt: skip
 
 
 def say_chinese(text: str) -> str:
     """``text``, which holds Chinese characters, with its numbers, and the signs in its names, as they are
     said.
     """
-    return _RULES(text)
+    return tidied(_RULES(text), text)
 
 
 def one_by_one(digits: str, one: str = "一") -> str:
@@ -103,7 +129,7 @@ def _number(found: re.Match[str]) -> str:
         return decimal(number)
     if _is_code(number, before, after):
         return one_by_one(number, "幺" if len(number) > 2 else "一")
-    behind = re.search(r"(?<!\d[xX])(?<=[A-Za-z])-?$", before)
+    behind = re.search(r"(?<!\d[xX])(?<=[A-Za-z])[-.·]?$", before)
     model = behind or re.match(r"[Pp](?![A-Za-z])", after)
     if (model and len(number) >= 3 and not number.endswith("00")) or _is_long(number):
         return one_by_one(number)
@@ -186,6 +212,12 @@ def _share(found: re.Match[str]) -> str:
     return f"{'百' if sign == '%' else '千'}分之{decimal(number)}"
 
 
+def _shares(found: re.Match[str]) -> str:
+    least, most, sign = found.groups()
+    of = f"{'百' if sign == '%' else '千'}分之"
+    return f"{of}{decimal(least)}到{of}{decimal(most)}"
+
+
 def _fraction(found: re.Match[str]) -> str:
     above, below = found.groups()
     if found.group() == "9/11":
@@ -197,6 +229,53 @@ def _fraction(found: re.Match[str]) -> str:
             else f"{cardinal(above)}{cardinal(below)}"
         )
     return f"{cardinal(below)}分之{cardinal(above)}"
+
+
+def _mixed(found: re.Match[str]) -> str:
+    whole, above, below = found.groups()
+    return f"{cardinal(whole)}又{cardinal(below)}分之{cardinal(above)}"
+
+
+def _compared(found: re.Match[str]) -> str:
+    return _COMPARED[found.group().strip()]
+
+
+def _power(found: re.Match[str]) -> str:
+    """A power of a number or of a letter."""
+    sign, power = found.groups()
+    if found.string[found.start() - 1].isalpha() and power in ("2", "3"):
+        return {"2": "平方", "3": "立方"}[power]
+    return f"的{'负' if sign else ''}{cardinal(power)}次方"
+
+
+def _degrees(found: re.Match[str]) -> str:
+    parts = zip(found.groups(), "度分秒", strict=True)
+    return "".join(decimal(number) + unit for number, unit in parts if number)
+
+
+def _minutes(found: re.Match[str]) -> str:
+    """Minutes and seconds, or, with one digit behind, feet and inches."""
+    minutes, seconds = found.groups()
+    if len(seconds) == 1:
+        return f"{cardinal(minutes)}英尺{cardinal(seconds)}英寸"
+    return f"{cardinal(minutes)}分{cardinal(seconds)}秒"
+
+
+def _inches(found: re.Match[str]) -> str:
+    # A quotation that ends in a number has begun before it.
+    return found.group() if found.string.count('"', 0, found.start()) % 2 else "英寸"
+
+
+def _money_by_code(found: re.Match[str]) -> str:
+    code, amount, same, last = found.groups()
+    return f"{decimal(amount or same)}{_MONEY[code or last]}"
+
+
+def _ordered(found: re.Match[str]) -> str:
+    """No.1: in English in Chinese too."""
+    number = found.group(1)
+    said = english_numbers.cardinal(number) if number[0] != "0" else english_numbers.one_by_one(number)
+    return f"number {said} "
 
 
 def _dotted(found: re.Match[str]) -> str:
@@ -215,14 +294,31 @@ _NAME = "|".join(rf"(?<![\d.]){number}(?![\d.])(?={nouns})" for number, nouns in
 _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _RULES = Rules(
     [
+        # Addresses of the web and of mail, and who is addressed.
+        (ADDRESS, lambda f: say_address(f.group(), _ADDRESS_SIGNS, one_by_one, "")),
+        (rf"(?<![A-Za-z.@])@+(?=[A-Za-z\d_]|{HAN})", lambda _: "艾特"),
+        # Roman numerals.
+        (
+            rf"(?<=第)({ROMAN})(?![A-Za-z])|(?<![A-Za-z\d])(?=I|[VX]{{2}}|[VX]I)({ROMAN})(?=[世期型类级])",
+            lambda f: cardinal(str(roman_number(f.group()))),
+        ),
+        (
+            rf"(?<={HAN})(?=[IVX]{{2}})(?!X+(?![IV]))({ROMAN})(?![A-Za-z\d])",
+            lambda f: cardinal(str(roman_number(f.group()))),
+        ),
         # Signs in names: AT&T, C++, C#, .NET, example.com.
-        (r"(?<=[A-Za-z\d])&(?=[A-Za-z\d])", lambda _: " and "),
+        (r"(?<=[A-Za-z\d]) ?& ?(?=[A-Za-z\d])", lambda _: " and "),
         (r"(?<=[A-Za-z])\++(?![A-Za-z\d+])|(?<=[A-Za-z])\+\+(?=\d)", lambda f: "加" * len(f.group())),
         (r"(?<![A-Za-z][A-Za-z])(?<=[A-Za-z])#(?![A-Za-z\d#])", lambda _: " sharp"),
         (r"(?<![A-Za-z\d.])\.(?=[A-Za-z]{2})", lambda _: "点"),
-        (r"(?<=[A-Za-z\d])\.(?=(?:com|cn|net|NET|org|io|ai|edu|gov|js)(?![A-Za-z]))", lambda _: "点"),
-        (r"(?:No|no|NO)\. ?(?=\d)|(?<![A-Za-z\d#])#(?=\d)", lambda _: "number "),
+        (rf"(?<=[A-Za-z\d])\.(?=(?:{ENDINGS})(?![A-Za-z\d]))", lambda _: "点"),
+        (r"(?:(?<![A-Za-z])(?:No|no|NO)\. ?|№ ?|(?<![A-Za-z\d#])#)(\d+)(?![.:/-]?\d)", _ordered),
         # Telephone numbers.
+        (
+            rf"(?<![\d.]){english_numbers.OF_A_COUNTRY}"
+            r"|(?<![\d.])(?:[（(]0\d{2,3}[)）][ -]?|0\d{2,3}[ -])\d{3,4}[ -]?\d{4}(?![\d.-])",
+            lambda f: one_by_one(f.group(), "幺"),
+        ),
         (
             r"(?<![\d.])(?:\+?86[- ]?)?1[3-9]\d(?:\d{8}|[- ]\d{4}[- ]\d{4})(?![\d.])",
             lambda f: one_by_one(f.group(), "幺"),
@@ -231,9 +327,12 @@ _RULES = Rules(
             r"(?<![\d.-])(?:0\d{2,3}-\d{7,8}|[48]00-\d{3}-?\d{4}|\d{3,4}-\d{3,4}-\d{3,4})(?![\d.-])",
             lambda f: one_by_one(f.group(), "幺"),
         ),
-        (r"(?<![\d.])95\d{3}(?=客服|热线|电话)", lambda f: one_by_one(f.group())),
+        (
+            r"(?<![\d.])95\d{3}(?=客服|热线|电话)|(?<![\d.])955\d\d(?![\d.元万亿个])",
+            lambda f: one_by_one(f.group()),
+        ),
         # Numbers that are names.
-        (_NAME, lambda f: one_by_one(f.group(), "幺" if f.group()[:2] in ("11", "12", "10") else "一")),
+        (_NAME, lambda f: one_by_one(f.group(), "幺" if f.group()[:2] in ("11", "12", "10", "71") else "一")),
         (r"(?<![\d.])7-(?:11|[Ee]leven)(?![\d.])", lambda _: "七幺幺"),
         (
             rf"(?<![\d.])(\d{{1,2}})(?:[·・•]|\.(?=\d{{1,2}}(?:{_EVENTS})))(\d{{1,2}})(?![\d.])",
@@ -242,7 +341,10 @@ _RULES = Rules(
         # Dates and times.
         (r"(?<![\d.])(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?![\d.])[日号]?", _date),
         (r"(?<!\d)(\d{4}|\d{2})年(?!代|级)", _year),
-        (rf"(?<!\d)(\d{{4}})(?=(?:{_DASH}|[到至])\d{{4}}年)", lambda f: one_by_one(f.group())),
+        (
+            rf"(?<!\d)(\d{{4}})(?=(?:{_DASH}|[到至])\d{{4}}(?:年|学年|赛季|财年))",
+            lambda f: one_by_one(f.group()),
+        ),
         (r"(?<!\d)(\d{2}|\d{4})年代", lambda f: _decade(f.group(1))),
         (r"(?<!\d)\d{1,2}(?=月|日|号线?)", lambda f: cardinal(f.group())),
         (
@@ -250,18 +352,32 @@ _RULES = Rules(
             lambda f: one_by_one(f.group()),
         ),
         (rf"(?<!\d)(\d\d){_DASH}(\d\d)(?=赛季|财年|学年)", lambda f: one_by_one(f.group(1) + f.group(2))),
-        (r"(?<!\d)(?:[5-9][05]|0\d)(?=后(?![天来面期续]))", lambda f: one_by_one(f.group())),
+        (
+            r"(?<!\d)(?:[5-9][05]|0\d)(?=(?:[、和与及到至-](?:[5-9][05]|0\d))*后(?![天来面期续]))",
+            lambda f: one_by_one(f.group()),
+        ),
         (r"(?<=波音|空客)[37]\d\d(?!\d)", lambda f: one_by_one(f.group())),
+        (r"(?<!\d)(\d{1,3}(?:\.\d+)?)°(\d{1,2})[′'](?:(\d{1,2})(?:[″\"]|''))?", _degrees),
+        (r"(?<!\d)(\d{1,3})['′](\d{1,2})(?:[″\"]|'')", _minutes),
         (r"(?<!\d)(\d{1,2}):(\d\d)(?::(\d\d))?[分秒]?(?!\d)", _time),
         (r"(?<!\d)(\d+):(\d+)(?!\d)", lambda f: f"{cardinal(f.group(1))}比{cardinal(f.group(2))}"),
         # Money, shares, measures.
         (
-            rf"((?:US|HK)?\$|[€£¥￥]) ?({_NUMBER})(百万|千万|万亿|[万亿])?"
+            rf"((?:US|HK)?\$|[€£¥￥₹₩]) ?({_NUMBER})(百万|千万|万亿|[万亿])?"
             r"(元|块|美元|美金|港元|欧元|英镑|日元)?",
             _money,
         ),
         (rf"({_NUMBER}) ?([$€£¥￥])", lambda f: f"{decimal(f.group(1))}{_MONEY[f.group(2)]}"),
+        (rf"({_NUMBER}){_DASH}({_NUMBER}) ?([%‰])", _shares),
+        (
+            rf"(?<![A-Za-z])({_CODE_OF_MONEY}) ?({_NUMBER})(?![.,:/-]?\d)"
+            rf"|({_NUMBER}) ?({_CODE_OF_MONEY})(?![A-Za-z])",
+            _money_by_code,
+        ),
         (rf"({_NUMBER}) ?([%‰])", _share),
+        (r"(?<![A-Za-z\d/.])(\d+)[ 又](\d+)/(\d+)(?![\d/.])", _mixed),
+        (r"(?<=第)(\d+)/(\d+)(?![\d/.])", lambda f: f"{cardinal(f.group(1))}、{cardinal(f.group(2))}"),
+        (r"(?<=[元个块里米克升斤])/(?=[小人斤米克升平天月年个次分秒吨位只公千件份张本股])", lambda _: "每"),
         (r"(?<![A-Za-z\d/.])(\d+)/(\d+)(?![\d/.])", _fraction),
         (r"(?<=\d米)\d{1,2}(?!\d|[米厘毫公.])", lambda f: one_by_one(f.group())),
         (
@@ -279,12 +395,29 @@ _RULES = Rules(
             lambda f: "".join(map(cardinal, f.group().split("-"))),
         ),
         (rf"(?:(?<=\d)|(?<=\d[点月年日号%度元℃])) ?{_DASH} ?(?=\d)", _range),
-        (r"(?<=[\dA-Za-z]) ?\+ ?(?=\d)", lambda _: "加"),
+        (r"(?<=[\d)])\+(?=[人个位名家次件万亿元种])", lambda _: "多"),
+        (r"(?<=[\dA-Za-z]) ?\+ ?(?=\d)|(?<=[\d万亿千百])\+(?![\w+])|(?<![\w+)])\+(?=\.?\d)", lambda _: "加"),
+        (rf"(?<=\d)\+(?={HAN})", lambda _: "加"),
+        (r"(?<=\d) ?÷ ?(?=\d)", lambda _: "除以"),
+        (r"(?<=\d) [-−–] (?=\d+ ?=)", lambda _: "减"),
+        (r"(?<=[\w)])[<>]=?(?=\d)|(?<=\w) [<>]=? (?=\d)| ?[≤≥≠≈] ?(?=[\w.≤≥≠≈])", _compared),
+        (r"(?<=约)[~～](?=\d)", lambda _: ""),
+        (r"(?<![\d~～A-Za-z])[~～](?=\d)", lambda _: "约"),
+        (r" ?± ?(?=\d)", lambda _: "正负"),
+        (r"(?<!√)√++ ?(?=\w)", lambda _: "根号"),
+        (r"∞", lambda _: "无穷大"),
         (r"(?<=\d) ?= ?(?=\d)", lambda _: "等于"),
         (r"(?<=\d) ?[×*] ?(?=\d)|(?<=\d) ?x ?(?=\d)", lambda _: "乘"),
-        (r"(?<=\d)\^(\d+)", lambda f: f"的{cardinal(f.group(1))}次方"),
+        (r"(?<![A-Za-z\d])(k?m|cm)\^([23])(?!\d)", lambda f: _UNITS[f.group()]),
+        (r"(?<=[\dA-Za-z)])\^(-?)(\d+)", _power),
         (rf"(?<=[A-Za-z]|{HAN})[-−](?=\d)", _hyphen),
         (r"(?<![\d)-])[-−](?=\d)", lambda _: "负"),
+        (r"(?<![\w.])\.\d+", lambda f: decimal(f"0{f.group()}")),
+        (r"(?<=\d)w(?![A-Za-z\d])", lambda _: "万"),
+        (r"(?<=[gl])/[Ll](?![A-Za-z])", lambda _: "每升"),
+        (r"(?<=\^[23])\+(?=[A-Za-z])", lambda _: "加"),
+        (r"(?<=\d)[\"″](?![A-Za-z\d])", _inches),
         (rf"{_NUMBER}", _number),
+        (rf"(?<![\u0370-\u03ff])[{''.join(_GREEK)}](?![\u0370-\u03ff])", lambda f: _GREEK[f.group()]),
     ]
 )

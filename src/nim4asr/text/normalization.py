@@ -7,11 +7,13 @@ from nim4asr.text.characters import HAN, is_han
 from nim4asr.text.spoken import plain_digits, spoken_form
 
 # Part of every report, so that two error rates are compared only when they count alike.
-NAME = "nim4asr-plain-2: NFKC, lower case, numbers as spoken, no punctuation"
+NAME = "nim4asr-plain-3: NFKC, lower case, numbers as spoken, no punctuation"
 
 _APOSTROPHES = str.maketrans("’‘ʼ`", "''''")
 # A word with its apostrophes and what joins its digits, or one mark; Chinese characters stand alone.
 _WRITTEN = re.compile(rf"{HAN}|(?:(?!{HAN})\w)+(?:['.,:](?:(?!{HAN})\w)+)*|[^\w\s]")
+# What makes a picture of the character before it: variation selectors, a key's frame.
+_PICTURED = re.compile("[\ufe00-\ufe0f\u20e3]")
 _LOOSE_APOSTROPHE = re.compile(r"(?<![a-z])'|'(?![a-z])")
 
 
@@ -20,6 +22,7 @@ def normalize(text: str) -> str:
 
     ``"O’Neil paid $3!"`` -> ``"o'neil paid three dollars"``. No space stands beside a Chinese character.
     """
+    text = _PICTURED.sub("", text)
     text = spoken_form(unicodedata.normalize("NFKC", plain_digits(text))).translate(_APOSTROPHES).lower()
     kept = "".join(
         c if c.isalnum() or unicodedata.category(c).startswith("M") or c == "'" else " " for c in text

@@ -48,3 +48,14 @@ def around(found: re.Match[str]) -> tuple[str, str]:
         found.string[max(0, found.start() - _AROUND) : found.start()],
         found.string[found.end() : found.end() + _AROUND],
     )
+
+
+def tidied(written: str, text: str) -> str:
+    """``written`` without the spaces that rewriting ``text`` has put beside others, and at its ends."""
+    if written == text:
+        return text
+    if "  " not in text:
+        written = re.sub(" {2,}", " ", written)
+    left = text[: len(text) - len(text.lstrip())]
+    right = text[len(text.rstrip()) :]
+    return left + written.strip() + right if text.strip() else written

@@ -11,22 +11,38 @@ from itertools import chain, zip_longest
 from typing import Literal
 
 from nim4asr.text import chinese_numbers, english_numbers
-from nim4asr.text.characters import is_han
+from nim4asr.text.characters import HAN, is_han
+from nim4asr.text.web_addresses import ENDINGS
 from nim4asr.text.written import written_form as written_form
 
 Language = Literal["zh", "en"]
 
 # What makes a text one that is not said as it is written. Digits of other scripts are among these by then.
 _SAID_OTHERWISE = re.compile(
-    r"[0-9０-９$€£¥￥%‰℃℉°㎡]|[A-Za-z0-9][&+#]|(?<![A-Za-z0-9.])\.[A-Za-z]{2}"
-    r"|[A-Za-z0-9]\.(?:com|cn|net|NET|org|io|ai|edu|gov|js)(?![A-Za-z])"
+    r"[0-9０-９$€£¥￥₹₩%‰℃℉°㎡№§&@^²³≤≥≠≈±√∞α-ωΑ-Ω]|[A-Za-z0-9][+#]|#[A-Za-z]|(?<![A-Za-z0-9.])\.[A-Za-z]{2}|://|www\."
+    rf"|[A-Za-z0-9]\.(?:{ENDINGS}|uk|de|fr|eu|jp|tv|info)(?![A-Za-z])"
+    # Titles, and Roman numerals.
+    r"|(?<![A-Za-z])(?:Mr|Mrs|Dr|Prof|St|mr|mrs|dr|prof|MR|MRS|DR|PROF|vs|War|[IVX]{2,}|[VX]|I(?=[期型类级世]))(?![A-Za-z])"
+    # A unit for each.
+    r"|[元个块里米克升斤]/"
 )
+# The same of a text that is letters alone: Greek ones, and Roman numerals among Chinese characters.
+_LETTERS_SAID = re.compile(rf"[α-ωΑ-Ω]|第[IVX]|[IVX](?={HAN})|(?<={HAN})[IVX]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
-_POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-_POWER = re.compile(r"(?<=[0-9)])[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-_SQUARE = re.compile(r"(?<=[A-Za-z])[²³]")
+_POWERS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+_POWER = re.compile(r"(?<=[0-9)])⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|(?<=[A-Za-z])[²³]")
+# Between a number and the fraction behind it.
+_MIXED = re.compile(r"(?<=[0-9])(?=[¼-¾⅐-⅞])")
+# Thousands with points or apostrophes between, and a comma before what is less than one, as on the continent.
+_CONTINENTAL = re.compile(
+    r"(?<![\w.,'’])[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|\.[0-9]{3},[0-9]{1,2}|(?:['’][0-9]{3})+)"
+    r"(?![0-9]|[.,'’][0-9])"
+)
+_COMMA_FOR_POINT = str.maketrans(".,'’", ",.,,")
 _WIDE_MARK = re.compile(r"(?<=[0-9])[．，：／](?=[0-9])|(?<=[0-9])％|[＋＆＃](?=[A-Za-z0-9+])")
 _DIGITS = re.compile(r"[0-9]+")
+# More signs in a row are no text.
+_PASSES = 5
 # A number that is more than digits: it is read in one way.
 _COMPOSED = re.compile(r"[0-9][.,:/^][0-9]")
 
@@ -39,15 +55,23 @@ def spoken_form(text: str, language: Language | None = None) -> str:
     ``"C++"`` -> ``"C plus plus"``. Every string has a spoken form; code points that are no characters
     (surrogates) become U+FFFD in it.
     """
-    if text.isalpha():
+    if text.isalpha() and not _LETTERS_SAID.search(text):
         return text
     if not text.isascii():
         text = plain_digits(_SURROGATES.sub("\ufffd", text))
     if not _SAID_OTHERWISE.search(text):
         return text
+    text = _CONTINENTAL.sub(_by_commas, text)
     if language is None:
         language = "zh" if any(map(is_han, text)) else "en"
-    return chinese_numbers.say_chinese(text) if language == "zh" else english_numbers.say_english(text)
+    say = chinese_numbers.say_chinese if language == "zh" else english_numbers.say_english
+    # A sign beside one that was said before it: "√@3".
+    for _ in range(_PASSES):
+        said = say(text)
+        if said == text or not _SAID_OTHERWISE.search(said):
+            return said
+        text = said
+    return text
 
 
 def spoken_forms(name: str) -> list[str]:
@@ -61,14 +85,14 @@ def spoken_forms(name: str) -> list[str]:
         return []
     chinese = list(_chinese_forms(name))
     if any(map(is_han, name)):
-        return list(dict.fromkeys(chinese))
+        return list(dict.fromkeys(form for form in chinese if form != name))
     both = chain.from_iterable(zip_longest(_english_forms(name), chinese))
-    return list(dict.fromkeys(form for form in both if form is not None))
+    return list(dict.fromkeys(form for form in both if form is not None and form != name))
 
 
 def holds_number(text: str) -> bool:
     """Whether any of ``text`` may be said otherwise than it is written."""
-    if text.isalpha():
+    if text.isalpha() and not _LETTERS_SAID.search(text):
         return False
     return bool(_SAID_OTHERWISE.search(text)) or any(c.isnumeric() and not is_han(c) for c in text)
 
@@ -78,10 +102,18 @@ def plain_digits(text: str) -> str:
     9, and full-width marks among them narrow: ``"10²"`` -> ``"10^2"``, ``"½"`` -> ``"1/2"``.
     """
     text = _POWER.sub(lambda found: "^" + found.group().translate(_POWERS), text)
-    text = "".join(
-        c if c in "²³" and _SQUARE.match(text, i) else _plain_number(c) for i, c in enumerate(text)
-    ).replace("⁄", "/")
+    text = _MIXED.sub(" ", text)
+    text = "".join(map(_plain_number, text)).replace("⁄", "/").replace("µ", "μ")
     return _WIDE_MARK.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text)
+
+
+def _by_commas(found: re.Match[str]) -> str:
+    """``"1.234.567,8"`` -> ``"1,234,567.8"``; an IP address as it is."""
+    number = found.group()
+    parts = number.split(".")
+    if len(parts) == 4 and all(part.isdigit() and int(part) < 256 for part in parts):
+        return number
+    return number.translate(_COMMA_FOR_POINT)
 
 
 def _plain_number(character: str) -> str:

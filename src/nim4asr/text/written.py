@@ -34,7 +34,8 @@ _LONGEST = 120
 
 _DIGIT = "零〇一二三四五六七八九幺"
 _ONE = "一二两三四五六七八九"
-_RUN = f"[{_DIGIT}两十百千万亿]+"
+# All of them that stand there, or none: "++" gives nothing back.
+_RUN = f"[{_DIGIT}两十百千万亿]++"
 # 十 is a figure before these.
 _MEASURE = (
     r"(?:[个名位只条张本把台辆件家间座套双对份首部项种次遍场轮天年岁斤吨克米块元倍头匹棵颗粒杯瓶碗盒箱包袋层排列组批队段页篇道题元人]"
@@ -54,8 +55,8 @@ _KEPT_CHINESE = (
     "|十字|十全|十恶|十面|十足|十分(?!钟|之|[零〇一二三四五六七八九十])|[几数好][十百千万亿]+"
     "|(?<![早晚])上[百千万亿]+|[近成][百千万亿]+|[十百千万亿]+几|一点一[滴点]"
     # Days that have become names.
-    "|五四|五一|六一|八一|七一|三八|二七大罢工|一二九(?=运动)"
-    "|[一二三四五六七八九]{2,3}(?=事变|运动|惨案|大地震)|双十[一二]"
+    f"|(?:五四|五一|六一|八一|七一|三八)(?![{_DIGIT}十百千万年])|二七大罢工|一二九(?=运动)"
+    "|[一二三四五六七八九]{2,3}(?=事变|运动|惨案|大?地震)|双十[一二]"
     "|十一(?=黄金周|长假|国庆|假期|期间|放假)|[正腊]月[一二三四五六七八九十]+|八月十五|(?:农历|大年|年)三十"
     "|初[一二三四五六七八九十]+|三十儿"
 )
@@ -177,7 +178,7 @@ _CHINESE = Rules(
         (rf"([百千])分之({_RUN}(?:点[{_DIGIT}]+)?)", _percent),
         (rf"({_RUN})分之({_RUN})", _two_figures(lambda below, above: f"{above}/{below}")),
         (
-            rf"(?:[零〇九][{_DIGIT}]|六[^七]|七[^八]|八[^九]|[{_DIGIT}]{{4}}|两千零?{_RUN})年"
+            rf"(?:[零〇九][{_DIGIT}]|六(?!七)[{_DIGIT}]|七(?!八)[{_DIGIT}]|八(?!九)[{_DIGIT}]|[{_DIGIT}]{{4}}|两千零?{_RUN})年"
             rf"(?:{_RUN}月)?(?:{_RUN}[日号])?",
             _figures,
         ),
@@ -185,7 +186,7 @@ _CHINESE = Rules(
         (rf"{_RUN}比{_RUN}", _score),
         (rf"[{_ONE}十]{{1,3}}点([{_DIGIT}十]+分)(?![之钟])", _clock),
         (rf"[{_ONE}十]{{1,3}}点(?:[二三四五]?十[{_ONE}]?|零[{_ONE}])(?![{_DIGIT}百千万亿])", _figures),
-        (rf"{_RUN}点[{_DIGIT}]+(?![点十百千])", _decimal_point),
+        (rf"{_RUN}点[{_DIGIT}]++(?![点十百千])", _decimal_point),
         (rf"({_RUN})度([{_ONE}])(?![{_DIGIT}十百千万亿])", _two_figures(lambda a, b: f"{a}度{b}")),
         (rf"({_RUN})块([{_ONE}])毛", _two_figures(lambda a, b: f"{a}块{b}毛")),
         (rf"({_RUN})米([{_DIGIT}]{{2}})(?![{_DIGIT}十百千万亿])", _two_figures(lambda m, cm: f"{m}米{cm}")),

@@ -252,3 +252,8 @@ def test_runs_of_both_precisions_in_one_process(tmp_path: Path) -> None:
     whole, half = (losses(tmp_path / name) for name in ("no-1", "bf16-0"))
     assert losses(tmp_path / "no-3") == whole
     assert half != whole and half == pytest.approx(whole, rel=0.05)
+
+
+def test_it_evaluates_as_often_as_it_is_asked_to_and_at_the_end(tmp_path: Path) -> None:
+    loop(tmp_path / "run", Fit(), replace(config(20), steps=12)).run()
+    assert [row["step"] for row in read_log(tmp_path / "run") if "dev" in row] == [5, 10, 12]

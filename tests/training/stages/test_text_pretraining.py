@@ -59,3 +59,33 @@ def test_simulated_posteriors_hold_the_text() -> None:
     assert indices.shape[1:] == weights.shape[1:] == (4, 2)
     assert [int(i) for i in indices[..., 0].flatten() if i != 0] == phonemes
     np.testing.assert_allclose(weights.sum(-1), 1.0)
+
+
+def test_by_default_few_phonemes_are_lost_or_added() -> None:
+    phonemes = [1 + place % 30 for place in range(4000)]
+    indices, _ = simulate(phonemes, 4, SimulationConfig(), np.random.default_rng(0))
+    heard = np.count_nonzero(indices[..., 0])
+    # 4 of 100 are left out, 3 of 100 put in.
+    assert 0.97 < heard / len(phonemes) < 1.01
+
+
+def test_a_batch_is_as_large_as_it_may_be() -> None:
+    labeled = [(f"text {number}", [1] * 60) for number in range(100)]
+
+    def texts(stack: int) -> int:
+        sampler = TextSampler(labeled, TextPretraining(LOOP, batch_tokens=2000), stack)
+        return max(len(sampler(step, np.random.default_rng(0)).texts) for step in range(2))
+
+    # Of 60 phonemes of 2.9 frames, four frames to a speech token, and as many text tokens and wording as
+    # the sampler counts: about 88 tokens a text; about 218 where each frame is a token.
+    assert 20 <= texts(stack=4) <= 24
+    assert 8 <= texts(stack=1) <= 10
+
+
+def test_by_default_a_phoneme_lasts_as_long_as_in_speech() -> None:
+    clean = SimulationConfig(
+        blur_rate=0, substitution_rate=0, deletion_rate=0, insertion_rate=0, max_silence_frames=0
+    )
+    indices, _ = simulate([1 + place % 30 for place in range(8000)], 4, clean, np.random.default_rng(0))
+    # In frames of 40 ms: 116 ms.
+    assert indices[..., 0].size / 8000 == pytest.approx(2.9, abs=0.06)

@@ -1,5 +1,7 @@
 """What tokens add to a text, for tokenizers of characters and of bytes."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,3 +61,19 @@ def test_a_known_token_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert tokenizer.grown("今", [one], two) == "今天"
     monkeypatch.setattr(Tokenizer, "decode", None)
     assert tokenizer.grown("今今今", [one] * 3, two) == "今今今天"
+
+
+@pytest.mark.parametrize("make", [of_bytes, of_sentencepiece])
+def test_tokens_that_a_language_has_not(make: Callable[[], Tokenizer]) -> None:
+    tokenizer = make()
+    english, chinese = tokenizer.foreign("en").tolist(), tokenizer.foreign("zh").tolist()
+    for text in TEXTS:
+        ids = tokenizer.encode(text)
+        if text.isascii():
+            assert not set(ids) & set(english), text
+    assert not set(tokenizer.encode("今天天气很好")) & set(chinese)
+    assert set(tokenizer.encode("今天")) & set(english)
+    assert set(tokenizer.encode("how")) <= set(chinese)
+    # The end of a turn is of every language.
+    assert tokenizer.end not in english + chinese
+    assert tokenizer.foreign("en") is tokenizer.foreign("en")

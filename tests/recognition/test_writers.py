@@ -24,8 +24,9 @@ def test_json_is_one_line_with_everything() -> None:
     line = write(TRANSCRIPT, "json")
     assert line.count("\n") == 1
     row = json.loads(line)
-    assert set(row) == {"audio", "duration", "text", "segments", "phonemes", "real_time_factor", "warnings"}
-    parts = {"start", "end", "text", "confidence", "words", "hits", "hints", "hints_used"}
+    whole = {"audio", "duration", "text", "language", "segments", "phonemes", "real_time_factor", "warnings"}
+    assert set(row) == whole and row["language"] == "en"
+    parts = {"start", "end", "text", "language", "confidence", "words", "hits", "hints", "hints_used"}
     assert set(row["segments"][0]) == parts
     assert row["segments"][0]["words"] == [{"text": "hello", "start": 0.5, "end": 1.0, "confidence": 0.8}]
     assert row["phonemes"] == "HH AH W"

@@ -68,12 +68,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """``--beams``."""
+    """``--beams``, ``--language``."""
+    from nim4asr.text.languages import LANGUAGES
+
     group = parser.add_argument_group("decoding")
     group.add_argument(
         "--beams",
         type=int,
         help="beam width; 1 is greedy, more are guided by the phonemes heard (default: the model's)",
+    )
+    group.add_argument(
+        "--language",
+        choices=LANGUAGES,
+        help="write this language alone (default: what is said, in the language it is said in)",
     )
 
 
@@ -362,10 +369,11 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
 
 
 def decoding_config(options: argparse.Namespace, model: "Model") -> "DecodingConfig | None":
-    """The model's own way to search with the beams of ``--beams``; None, its own altogether, if they are not
-    given.
+    """The model's own way to search with the beams of ``--beams`` and the language of ``--language``; None,
+    its own altogether, if neither is given.
     """
     from dataclasses import replace
 
-    beams = getattr(options, "beams", None)
-    return None if beams is None else replace(model.config.decoding, beam_size=beams)
+    given = {"beam_size": getattr(options, "beams", None), "language": getattr(options, "language", None)}
+    asked = {name: value for name, value in given.items() if value is not None}
+    return replace(model.config.decoding, **asked) if asked else None

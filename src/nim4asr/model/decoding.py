@@ -5,6 +5,9 @@ those.
 import math
 from dataclasses import dataclass
 
+from nim4asr.errors import InputError
+from nim4asr.text.languages import LANGUAGES, Language
+
 # More letters than any word of either language has that is likely to be said.
 LONGEST_WORD = 45
 # More would only fill the memory.
@@ -47,6 +50,9 @@ class DecodingConfig:
     own. None writes whatever is heard."""
     short_frames: int = 12
     """A sound is short if not so many of its frames are other than blank."""
+    language: Language | None = None
+    """Write this language alone: ``"zh"`` without Latin letters, ``"en"`` with no others; digits and marks
+    are of both. None writes what is said in the language it is said in."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.beam_size <= MOST_BEAMS:
@@ -59,6 +65,8 @@ class DecodingConfig:
             raise ValueError("the guards need two repeats, one token a loop and a positive budget")
         if self.min_loop_characters < 2 or self.max_word_letters < 1:
             raise ValueError("the guards need two characters a loop and one letter a word")
+        if self.language is not None and self.language not in LANGUAGES:
+            raise InputError(f"the language of texts is {' or '.join(LANGUAGES)}, not {self.language!r}")
         if self.short_frames < 0 or (self.max_entropy is not None and self.max_entropy < 0):
             raise ValueError("max_entropy and short_frames must not be negative")
 

@@ -6,8 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nim4asr.errors import InputError
 from nim4asr.files import parse_json, read_text, reason
+from nim4asr.text.languages import Language, foreign_to
 
 if TYPE_CHECKING:
     import tokenizers
@@ -30,6 +34,8 @@ class Tokenizer:
         self._settings = dict(settings or {})
         # What each token adds to a text, as far as that was asked.
         self._pieces: dict[int, str | None] = {}
+        # The tokens that a language has not.
+        self._foreign: dict[Language, NDArray[np.int64]] = {}
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -86,6 +92,23 @@ class Tokenizer:
         More tokens only add to it, but for a character of which they hold half so far.
         """
         return str(self._inner.decode(list(tokens), skip_special_tokens=True))
+
+    def foreign(self, language: Language) -> NDArray[np.int64]:
+        """The tokens that no text in ``language`` has, ascending: their pieces hold letters of other scripts.
+
+        Of a piece that is half a character it is not known: English has none.
+        """
+        if language not in self._foreign:
+            pieces = [self.decode([token]) for token in range(self._inner.get_vocab_size())]
+            self._foreign[language] = np.array(
+                [
+                    token
+                    for token, piece in enumerate(pieces)
+                    if foreign_to(language, piece) or (language == "en" and "\ufffd" in piece)
+                ],
+                np.int64,
+            )
+        return self._foreign[language]
 
     def grown(self, text: str, tokens: Sequence[int], token: int) -> str:
         """The text of ``tokens`` and ``token`` behind them, given the ``text`` of ``tokens``: what ``decode``

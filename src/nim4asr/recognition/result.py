@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Literal
 
 from nim4asr.hotwords.hints import Hit
 from nim4asr.text.joining import joined
+from nim4asr.text.languages import language_of
 from nim4asr.text.occurrences import Names, stands_in
 from nim4asr.text.written import written_form
 
@@ -55,6 +57,11 @@ class Segment:
     channel: int | None = None
 
     @property
+    def language(self) -> Literal["zh", "en", "mixed", ""]:
+        """Of the text, by ``nim4asr.text.languages``; empty if there is none."""
+        return language_of(self.text)
+
+    @property
     def hints_used(self) -> tuple[str, ...]:
         """The hints that stand in the text, by ``nim4asr.text.occurrences``."""
         return tuple(hint for hint in self.hints if stands_in(hint, self.text))
@@ -94,6 +101,11 @@ class Transcript:
     def text(self) -> str:
         """The segments' texts, with a space between them unless one side is Chinese or Japanese."""
         return joined(segment.text for segment in self.segments)
+
+    @property
+    def language(self) -> Literal["zh", "en", "mixed", ""]:
+        """Of the text, by ``nim4asr.text.languages``; empty if there is none."""
+        return language_of(self.text)
 
     @property
     def by_channel(self) -> bool:

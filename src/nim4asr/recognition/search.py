@@ -95,6 +95,10 @@ class TextSearch:
         return [(beam.slot, beam.tokens[-1]) for beam in self._running]
 
     def accept(self, log_probs: Floats) -> None:
+        if self._config.language is not None:
+            log_probs = log_probs.copy()
+            # A language model may know more tokens than its tokenizer, and these have no piece.
+            log_probs[:, self._tokenizer.foreign(self._config.language)] = -np.inf
         if self._width == 1:
             self._accept_greedily(log_probs[0])
         else:

@@ -21,6 +21,7 @@ def to_json(transcript: Transcript) -> str:
         "audio": transcript.audio,
         "duration": round(transcript.duration, 3),
         "text": transcript.text,
+        "language": transcript.language,
         "segments": [segment_row(segment) for segment in transcript.segments],
         "phonemes": " ".join(transcript.phonemes),
         "real_time_factor": round(transcript.real_time_factor, 4),
@@ -35,6 +36,7 @@ def segment_row(segment: Segment) -> dict[str, object]:
         "start": round(segment.start, 3),
         "end": round(segment.end, 3),
         "text": segment.text,
+        "language": segment.language,
         "confidence": round(segment.confidence, 4),
         "words": [
             {

@@ -18,6 +18,7 @@ from nim4asr.model.shapes import ChunkScheme, ConformerConfig
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.offline import Recognizer
 from nim4asr.runtime.torch_network import TorchCache, torch_model
+from nim4asr.text.languages import LANGUAGES, foreign_to
 
 
 @pytest.fixture
@@ -223,3 +224,19 @@ def test_a_silent_channel_is_no_news() -> None:
         "channel 1: no speech was found (the sound is silent)",
         "channel 2: no speech was found (level -43 dBFS)",
     ]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_text_in_one_language(beams: int) -> None:
+    """It holds no letter of another, whatever is said."""
+    recognizer = Recognizer.load()
+    decoding = replace(recognizer.model.config.decoding, beam_size=beams)
+    for clip, said in (("en-1", "en"), ("zh-1", "zh")):
+        path = CLIP_FOLDER / f"{clip}.flac"
+        for language in LANGUAGES:
+            config = RecognitionConfig(decoding=replace(decoding, language=language))
+            found = Recognizer(recognizer.model, config).transcribe(path)
+            assert found.text and not foreign_to(language, found.text)
+            if said == language:
+                free = Recognizer(recognizer.model, RecognitionConfig(decoding=decoding)).transcribe(path)
+                assert free.text == found.text and free.language == said

@@ -207,6 +207,19 @@ def test_an_edited_configuration_is_a_model_or_one_sentence(toy_model: Path, dat
         Nim4(Nim4Config.from_json(json.dumps(row), "config.json"))
 
 
+@pytest.mark.parametrize(
+    ("language", "fits"), [(None, True), ("zh", True), ("fr", False), (1, False), ([], False)]
+)
+def test_a_language_of_its_own(toy_model: Path, language: object, fits: bool) -> None:
+    row = json.loads((toy_model / "config.json").read_text())
+    row["decoding"]["language"] = language
+    if fits:
+        assert Nim4Config.from_json(json.dumps(row), "config.json").decoding.language == language
+    else:
+        with pytest.raises(InputError, match=r"config\.json.*decoding\.language must not be"):
+            Nim4Config.from_json(json.dumps(row), "config.json")
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "", "null", "3", '"a"', "{}", '{"format": [1]}'])
 def test_what_is_no_configuration(text: str) -> None:
     with pytest.raises(InputError, match=r"config\.json"):

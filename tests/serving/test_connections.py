@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import uvicorn
 from websockets.sync.client import connect
 
 from nim4asr.serving.configuration import ServerConfig
@@ -57,6 +58,55 @@ def test_a_head_that_does_not_come(hasty: Running, head: bytes, log: Log) -> Non
     with raw(hasty, head) as connection:
         assert b"408" in rest(connection)
     assert not bounds(hasty).waiting and not log.faults
+
+
+def test_a_body_that_is_no_http(serve: Callable[..., Any], log: Log) -> None:
+    """The client has its answer, and the log no fault, whether the application has begun its own or not."""
+    head = b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
+    with serve() as server:
+        for kind in (
+            b"",
+            b"content-type: multipart/form-data; boundary=x\r\n",
+            b"content-type: text/plain\r\n",
+        ):
+            with raw(server, head + kind + b"\r\nzz\r\n") as connection:
+                assert b" 400 " in rest(connection)
+            # The answer comes first, then what is no HTTP.
+            with raw(
+                server, b"GET /health HTTP/1.1\r\nhost: localhost\r\n" + kind + b"\r\n\0\r\n\r\n"
+            ) as connection:
+                assert rest(connection)
+        assert ask(server, "GET", "/health")[0] == 200
+    assert not log.faults
+
+
+def test_an_answer_to_a_body_that_is_no_http(log: Log) -> None:
+    """An application that answers without reading is not told that its answer failed."""
+    answered = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x"})
+            answered.set()
+
+    async def asked() -> bytes:
+        server = uvicorn.Server(Config(application, port=0, lifespan="off", log_config=None))
+        running = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")
+        found = await reader.read()
+        writer.close()
+        await asyncio.wait_for(answered.wait(), PATIENCE_S)
+        server.should_exit = True
+        await running
+        return found
+
+    assert b" 400 " in asyncio.run(asked())
+    assert not log.faults
 
 
 def test_a_head_that_dribbles_in(hasty: Running) -> None:

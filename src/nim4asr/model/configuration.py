@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
-from typing import Any, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nim4asr.acoustics.clock import FrameClock
 from nim4asr.acoustics.frontend import FeatureConfig, Frontend
@@ -169,8 +169,10 @@ def _block(name: str, value: Any) -> Any:
 
 
 def _is_of(value: Any, declared: Any) -> bool:
-    if isinstance(declared, UnionType):
-        return any(_is_of(value, kind) for kind in declared.__args__)
+    if get_origin(declared) in (Union, UnionType):
+        return any(_is_of(value, kind) for kind in get_args(declared))
+    if get_origin(declared) is Literal:
+        return value in get_args(declared)
     if isinstance(value, bool):
         return declared is bool
     if declared is float:

@@ -36,7 +36,7 @@ _UNCERTAIN = 2
 # For the impossible: finite, so that among impossible texts the language model's order stands.
 _FLOOR = -1e4
 # The sounds of so many ends of texts are kept: each is a word, or a few characters.
-_KEPT = 1 << 16
+_KEPT = 1 << 13
 
 _Scores = NDArray[np.float64]
 

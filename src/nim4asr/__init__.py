@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nim4asr.audio.reading import read_audio, stream_audio
     from nim4asr.audio.voice_activity import EndReason, VoiceActivityConfig
     from nim4asr.hotwords.hints import HintConfig, Hit
     from nim4asr.hotwords.index import HotwordIndex
@@ -34,11 +35,15 @@ if TYPE_CHECKING:
     from nim4asr.recognition.offline import Recognizer
     from nim4asr.recognition.result import Segment, Token, Transcript, Word
     from nim4asr.recognition.streaming import Stream
+    from nim4asr.recognition.subtitles import SubtitleConfig
     from nim4asr.runtime.loading import Runtime
+
+    __version__: str
 
 # Where each public name lives; imported when it is first asked for, so that importing the package costs
 # nothing.
 _HOMES = {
+    "audio.reading": ("read_audio", "stream_audio"),
     "audio.voice_activity": ("EndReason", "VoiceActivityConfig"),
     "hotwords.hints": ("HintConfig", "Hit"),
     "hotwords.index": ("HotwordIndex",),
@@ -51,6 +56,7 @@ _HOMES = {
     "recognition.offline": ("Recognizer",),
     "recognition.result": ("Segment", "Token", "Transcript", "Word"),
     "recognition.streaming": ("Stream",),
+    "recognition.subtitles": ("SubtitleConfig",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -77,17 +83,25 @@ __all__ = [
     "Stream",
     "StreamHandle",
     "StreamingConfig",
+    "SubtitleConfig",
     "Token",
     "Transcript",
     "VoiceActivityConfig",
     "Word",
+    "__version__",
     "load",
+    "read_audio",
     "stream",
+    "stream_audio",
     "transcribe",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nim4asr")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,5 +1,6 @@
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from nim4asr.model.nim4 import Nim4
 from nim4asr.model.shapes import ChunkScheme, ConformerConfig
 from nim4asr.recognition.configuration import RecognitionConfig
 from nim4asr.recognition.offline import Recognizer
+from nim4asr.recognition.result import Segment
 from nim4asr.runtime.torch_network import TorchCache, torch_model
 
 
@@ -158,3 +160,19 @@ def test_progress_is_told_to_the_end(recognizer: Recognizer, speech: Floats) -> 
     told: list[float] = []
     whole = recognizer.transcribe(speech, sample_rate=SAMPLE_RATE, progress=told.append)
     assert told == sorted(told) and told[-1] == whole.duration
+
+
+def test_threads_may_share_a_recognizer() -> None:
+    """From its first use on: nothing of the model has been made ready before."""
+    clips = sorted(CLIP_FOLDER.glob("*.flac"))
+    alone = [Recognizer.load(threads=1).transcribe(clip).segments for clip in clips]
+    shared = Recognizer.load(threads=1)
+    begin = threading.Barrier(4)
+
+    def work(clip: Path) -> list[tuple[Segment, ...]]:
+        begin.wait(60)
+        return [shared.transcribe(one).segments for one in (clip, *clips)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(work, clips))
+    assert found == [[own, *alone] for own in alone]

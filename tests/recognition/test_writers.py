@@ -62,3 +62,13 @@ def test_vtt_says_when_each_word_is_said() -> None:
         "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\n"
         "<c>it's</c> <00:00:00.900><c>好,</c> <00:00:01.200><c>&lt;a&gt;</c>\n"
     )
+
+
+def test_a_transcript_writes_itself() -> None:
+    one_line = SubtitleConfig(max_lines=1, max_line=10)
+    assert TRANSCRIPT.to_text() == write(TRANSCRIPT, "txt")
+    assert TRANSCRIPT.to_json() == write(TRANSCRIPT, "json")
+    assert TRANSCRIPT.to_srt() == write(TRANSCRIPT, "srt")
+    assert TRANSCRIPT.to_vtt(one_line) == write(TRANSCRIPT, "vtt", one_line)
+    long = Transcript("", 4.0, (Segment(0.0, 4.0, "one two three four", 1.0),), 0.0)
+    assert long.to_srt(one_line) != long.to_srt()

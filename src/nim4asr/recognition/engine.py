@@ -143,8 +143,10 @@ class StreamHandle:
         """
         self._open()
         self.hinting = HintPolicy(hotwords, as_hints(hints), self.config.hints)
-        if self.utterance is not None:
-            self.utterance.listener.given = self.hinting.given
+        # Another thread may end it meanwhile.
+        utterance = self.utterance
+        if utterance is not None:
+            utterance.listener.given = self.hinting.given
 
     def _open(self) -> StreamFrontend:
         if self.finished or self.frontend is None:

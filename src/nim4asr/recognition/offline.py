@@ -35,7 +35,9 @@ Sound = Source | bytearray | memoryview | NDArray[np.generic]
 class Recognizer:
     """A model ready to listen.
 
-    ``Recognizer.load("folder").transcribe("a.wav")`` gives a ``Transcript``.
+    ``Recognizer.load("folder").transcribe("a.wav")`` gives a ``Transcript``. Threads may share a recognizer:
+    each call has an engine of its own. A ``Stream`` or an iteration over segments is for one caller at a
+    time.
     """
 
     def __init__(self, model: Model, config: RecognitionConfig | None = None) -> None:

@@ -1,11 +1,15 @@
 """What recognition returns."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nim4asr.hotwords.hints import Hit
 from nim4asr.text.joining import joined
 from nim4asr.text.occurrences import Names, stands_in
 from nim4asr.text.written import written_form
+
+if TYPE_CHECKING:
+    from nim4asr.recognition.subtitles import SubtitleConfig
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,27 @@ class Transcript:
     def phonemes(self) -> tuple[str, ...]:
         """The phoneme head's greedy path over all segments."""
         return tuple(phoneme for segment in self.segments for phoneme in segment.phonemes)
+
+    def to_text(self) -> str:
+        """The text on a line, as ``nim4 transcribe`` writes it."""
+        from nim4asr.recognition.writers import to_txt
+
+        return to_txt(self)
+
+    def to_json(self) -> str:
+        """One JSON object on one line, as ``nim4 transcribe --format json`` writes it."""
+        from nim4asr.recognition.writers import to_json
+
+        return to_json(self)
+
+    def to_srt(self, config: "SubtitleConfig | None" = None) -> str:
+        """Subtitles as SubRip has them, laid out as ``config`` says."""
+        from nim4asr.recognition.writers import to_srt
+
+        return to_srt(self, config)
+
+    def to_vtt(self, config: "SubtitleConfig | None" = None) -> str:
+        """Subtitles as WebVTT has them, laid out as ``config`` says."""
+        from nim4asr.recognition.writers import to_vtt
+
+        return to_vtt(self, config)

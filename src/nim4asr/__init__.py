@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nim4asr.recognition.engine import Engine, StreamHandle
     from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
     from nim4asr.recognition.offline import Recognizer
-    from nim4asr.recognition.result import Segment, Token, Transcript, Word
+    from nim4asr.recognition.result import Alternative, Segment, Token, Transcript, Word
     from nim4asr.recognition.streaming import Stream
     from nim4asr.recognition.subtitles import SubtitleConfig
     from nim4asr.runtime.loading import Runtime
@@ -54,13 +54,14 @@ _HOMES = {
     "recognition.engine": ("Engine", "StreamHandle"),
     "recognition.events": ("Event", "Failed", "Final", "Partial", "SpeechEnded", "SpeechStarted"),
     "recognition.offline": ("Recognizer",),
-    "recognition.result": ("Segment", "Token", "Transcript", "Word"),
+    "recognition.result": ("Alternative", "Segment", "Token", "Transcript", "Word"),
     "recognition.streaming": ("Stream",),
     "recognition.subtitles": ("SubtitleConfig",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Alternative",
     "ChunkScheme",
     "DecodingConfig",
     "EndReason",

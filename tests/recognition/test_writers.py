@@ -1,6 +1,6 @@
 import json
 
-from nim4asr.recognition.result import Segment, Transcript, Word
+from nim4asr.recognition.result import Alternative, Segment, Transcript, Word
 from nim4asr.recognition.subtitles import SubtitleConfig
 from nim4asr.recognition.writers import write
 
@@ -25,7 +25,7 @@ def test_json_is_one_line_with_everything() -> None:
     assert line.count("\n") == 1
     row = json.loads(line)
     assert set(row) == {"audio", "duration", "text", "segments", "phonemes", "real_time_factor", "warnings"}
-    parts = {"start", "end", "text", "confidence", "words", "hits", "hints", "hints_used"}
+    parts = {"start", "end", "text", "confidence", "words", "alternatives", "hits", "hints", "hints_used"}
     assert set(row["segments"][0]) == parts
     assert row["segments"][0]["words"] == [{"text": "hello", "start": 0.5, "end": 1.0, "confidence": 0.8}]
     assert row["phonemes"] == "HH AH W"
@@ -72,3 +72,18 @@ def test_a_transcript_writes_itself() -> None:
     assert TRANSCRIPT.to_vtt(one_line) == write(TRANSCRIPT, "vtt", one_line)
     long = Transcript("", 4.0, (Segment(0.0, 4.0, "one two three four", 1.0),), 0.0)
     assert long.to_srt(one_line) != long.to_srt()
+
+
+def test_alternatives_in_json_and_in_digits() -> None:
+    texts = (("it is twenty", 0.5, -1.0), ("it is 20", 0.25, -2.0), ("it is plenty", 0.125, -3.00004))
+    alternatives = tuple(Alternative(*one) for one in texts)
+    said = Transcript("", 1.0, (Segment(0, 1, "it is twenty", 0.5, alternatives=alternatives),), 0.0)
+    (row,) = json.loads(write(said, "json"))["segments"]
+    assert row["alternatives"][0] == {"text": "it is twenty", "confidence": 0.5, "score": -1.0}
+    assert [one["score"] for one in row["alternatives"]] == [-1.0, -2.0, -3.0]
+    (segment,) = said.with_digits().segments
+    # Those that are written alike are one.
+    assert [(one.text, one.score) for one in segment.alternatives] == [
+        ("it is 20", -1.0), ("it is plenty", -3.00004)
+    ]  # fmt: skip
+    assert segment.text == "it is 20"

@@ -14,7 +14,7 @@ from nim4asr.audio.reading import Source, as_array, from_array, kept, stream_aud
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
-from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig, check_beams
 from nim4asr.recognition.engine import Engine
 from nim4asr.recognition.hinting import HintPolicy, as_hints
 from nim4asr.recognition.recording import recognized
@@ -43,6 +43,8 @@ class Recognizer:
     def __init__(self, model: Model, config: RecognitionConfig | None = None) -> None:
         self.model = model
         self.config = config or RecognitionConfig()
+        if self.config.nbest:
+            check_beams(self.config.nbest, self.config.decoding or model.config.decoding)
 
     @classmethod
     def load(

@@ -36,6 +36,17 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """One of the texts that a segment may have. ``confidence`` is as ``Segment.confidence``; ``score`` is
+    what the search went by (``DecodingConfig``), in nats: of greedy search log p(text | prompt).
+    """
+
+    text: str
+    confidence: float
+    score: float
+
+
+@dataclass(frozen=True)
 class Segment:
     """A stretch of speech between pauses.
 
@@ -43,6 +54,8 @@ class Segment:
     is the phoneme head's greedy path, without the language model. ``hits`` are the names that
     were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
     ``tokens`` are the language model's own pieces of ``text``, each with its log probability.
+    ``alternatives`` are the likeliest texts, where they were asked for (``RecognitionConfig.nbest``): first
+    ``text`` itself, then others, none with a higher score than the one before.
     """
 
     start: float
@@ -54,6 +67,7 @@ class Segment:
     hits: tuple[Hit, ...] = ()
     hints: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def hints_used(self) -> tuple[str, ...]:
@@ -98,8 +112,7 @@ class Transcript:
 
     def with_digits(self) -> "Transcript":
         """The transcript with numbers in digits in its segments' texts; words stay as they were said."""
-        segments = (replace(segment, text=written_form(segment.text)) for segment in self.segments)
-        return replace(self, segments=tuple(segments))
+        return replace(self, segments=tuple(map(_with_digits, self.segments)))
 
     @property
     def phonemes(self) -> tuple[str, ...]:
@@ -129,3 +142,12 @@ class Transcript:
         from nim4asr.recognition.writers import to_vtt
 
         return to_vtt(self, config)
+
+
+def _with_digits(segment: Segment) -> Segment:
+    found: dict[str, Alternative] = {}
+    for one in segment.alternatives:
+        # Two that differ in how a number is said may be written alike.
+        text = written_form(one.text)
+        found.setdefault(text, replace(one, text=text))
+    return replace(segment, text=written_form(segment.text), alternatives=tuple(found.values()))

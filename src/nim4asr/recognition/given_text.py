@@ -96,7 +96,9 @@ def _with_marks(text: str, words: list[GivenWord]) -> list[GivenWord]:
         if number + 1 == len(words):
             ends = after
         elif any(map(str.isspace, between)):
-            ends = word.end + len(between.rstrip()) if between[-1].isspace() else _last_space(between, word.end)
+            ends = (
+                word.end + len(between.rstrip()) if between[-1].isspace() else _last_space(between, word.end)
+            )
         else:
             ends = after
             while ends > word.end and unicodedata.category(text[ends - 1]) in ("Ps", "Pi"):

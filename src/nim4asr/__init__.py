@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nim4asr.hotwords.names import Name
     from nim4asr.model.decoding import DecodingConfig
     from nim4asr.model.shapes import ChunkScheme
+    from nim4asr.recognition.alignment import AlignedWord, Alignment, NotFound, Unexpected
     from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
     from nim4asr.recognition.engine import Engine, StreamHandle
     from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
@@ -50,6 +51,7 @@ _HOMES = {
     "hotwords.names": ("Name",),
     "model.decoding": ("DecodingConfig",),
     "model.shapes": ("ChunkScheme",),
+    "recognition.alignment": ("AlignedWord", "Alignment", "NotFound", "Unexpected"),
     "recognition.configuration": ("RecognitionConfig", "StreamingConfig"),
     "recognition.engine": ("Engine", "StreamHandle"),
     "recognition.events": ("Event", "Failed", "Final", "Partial", "SpeechEnded", "SpeechStarted"),
@@ -61,6 +63,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AlignedWord",
+    "Alignment",
     "Alternative",
     "ChunkScheme",
     "DecodingConfig",
@@ -74,6 +78,7 @@ __all__ = [
     "HotwordIndex",
     "InputError",
     "Name",
+    "NotFound",
     "OverloadedError",
     "Partial",
     "RecognitionConfig",
@@ -87,9 +92,11 @@ __all__ = [
     "SubtitleConfig",
     "Token",
     "Transcript",
+    "Unexpected",
     "VoiceActivityConfig",
     "Word",
     "__version__",
+    "align",
     "load",
     "read_audio",
     "stream",
@@ -147,6 +154,16 @@ def transcribe(
     read.
     """
     return _bundled().transcribe(audio, sample_rate=sample_rate, hotwords=hotwords, hints=hints)
+
+
+def align(
+    audio: "str | Path | bytes | NDArray[np.generic]", text: str, *, sample_rate: int | None = None
+) -> "Alignment":
+    """When each word of ``text`` is said in an audio that it is the text of, by the bundled model.
+
+    ``audio`` is as in ``transcribe``; see ``Recognizer.align``.
+    """
+    return _bundled().align(audio, text, sample_rate=sample_rate)
 
 
 def stream(

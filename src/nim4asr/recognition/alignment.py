@@ -2,10 +2,10 @@
 
 The recording is heard once, segment by segment; what the phoneme head makes of it is kept in a file. The
 phonemes that it heard are matched with those of the text over the whole recording
-(``nim4asr.recognition.anchoring``). Where they agree, text and recording are cut into blocks of some seconds,
-and in each block the words are placed by forced alignment (``nim4asr.phonemes.ctc``). Words that the sound
-does not bear out are taken out and told, and the rest of their block is aligned once more. Mandarin's tones do
-not count.
+(``nim4asr.recognition.anchoring``). Where they agree, text and recording are cut into blocks of some
+seconds, and in each block the words are placed by forced alignment (``nim4asr.phonemes.ctc``). Words that the
+sound does not bear out are taken out and told, and the rest of their block is aligned once more. Mandarin's
+tones do not count.
 
 Memory grows by the phonemes of the recording and of the text, not by the sound.
 """
@@ -32,12 +32,12 @@ from nim4asr.recognition.result import Segment, Transcript, Word
 _TONELESS = np.array(TABLE.toneless)
 _SOUNDS = int(_TONELESS.max()) + 1
 
-# A frame may belong to no word, so many nats below the likeliest sound in it: the recording may hold more than
-# the text.
+# A frame may belong to no word, so many nats below the likeliest sound in it: the recording may hold more
+# than the text.
 _OTHER = 4.0
-# A word whose phonemes have less evidence than this, in [0, 1], is more likely missing than said; it is missing
-# if its run of such words lacks so much evidence together. Of phonemes that are said, nano hears 0.7 and more,
-# of those that are not 0.3 and less.
+# A word whose phonemes have less evidence than this, in [0, 1], is more likely missing than said; it is
+# missing if its run of such words lacks so much evidence together. Of phonemes that are said, nano hears 0.7
+# and more, of those that are not 0.3 and less.
 _LEAST_EVIDENCE = 0.4
 _LACKS = 2.8
 # The same for what of the text finds no match in what was heard, before anything is aligned.
@@ -64,7 +64,8 @@ _UNEXPECTED = 12
 class _Edges:
     """The head says when a phoneme is heard, not from when to when. In seconds: a word begins ``before_s``
     before the frame of its first phoneme begins. It ends where the next one begins, if that is no more than
-    ``joined_s`` behind the end of the frame of its last phoneme; else there is a pause, ``behind_s`` behind it.
+    ``joined_s`` behind the end of the frame of its last phoneme; else there is a pause, ``behind_s`` behind
+    it.
     """
 
     before_s: float
@@ -81,8 +82,8 @@ class AlignedWord:
     """A word, a Chinese character or a number of the given text, and when it is said, in seconds.
 
     ``text`` is as it is written there, ``shown`` with the marks around it; the word is the given text's
-    ``[place:place + len(text)]``. ``confidence`` is the geometric mean of its phonemes' posteriors, in [0, 1];
-    0 for a word of which no sound is known, which takes no time.
+    ``[place:place + len(text)]``. ``confidence`` is the geometric mean of its phonemes' posteriors, in
+    [0, 1]; 0 for a word of which no sound is known, which takes no time.
     """
 
     text: str
@@ -182,8 +183,9 @@ def align(
     duration: Callable[[], float],
     name: str = "",
 ) -> Alignment:
-    """Align ``text`` with a recording's ``segments``, of each of which ``log_posteriors`` gives (T, phonemes),
-    a row every ``frame_s`` seconds. ``duration`` is asked for the recording's when all segments were heard.
+    """Align ``text`` with a recording's ``segments``, of each of which ``log_posteriors`` gives (T,
+    phonemes), a row every ``frame_s`` seconds. ``duration`` is asked for the recording's when all segments
+    were heard.
 
     Raises ``InputError`` for a text without a word that has a known sound, and for one that is not said at
     all.
@@ -274,8 +276,7 @@ class _Heard:
 
 def toneless(log_probs: Floats) -> Floats:
     """Log posteriors (T, sounds) of sounds without their tones, of those of phonemes."""
-    pooled = np.zeros((len(log_probs), _SOUNDS), np.float32)
-    np.add.at(pooled, (slice(None), _TONELESS), np.exp(log_probs))
+    pooled: Floats = np.exp(log_probs) @ np.eye(_SOUNDS, dtype=np.float32)[_TONELESS]
     return np.log(np.maximum(pooled, 1e-7))
 
 
@@ -435,25 +436,29 @@ def _lacking(words: Sequence[int], evidence: dict[int, NDArray[np.float64]], lea
 
 
 def _runs(values: Sequence[float], least: float) -> Iterator[tuple[int, int]]:
-    """Runs, from the first to behind the last, whose sum is ``least`` or more and that no part of would have a
-    greater sum: the greatest ones, taken from the left.
+    """Runs, from the first to behind the last, whose sum is ``least`` or more, from the left; each ends
+    where its sum is greatest, before so much is lost of it again.
     """
     begin, total, top, top_end = 0, 0.0, 0.0, 0
-    for place, value in enumerate([*values, -np.inf]):
-        total += value
+    place = 0
+    while place <= len(values):
+        total += values[place] if place < len(values) else -np.inf
+        place += 1
         if total > top:
-            top, top_end = total, place + 1
-        # What follows the top has taken so much away that it is no part of the run.
-        if total <= max(0.0, top - least):
+            top, top_end = total, place
+        elif total <= max(0.0, top - least):
             if top >= least:
                 yield begin, top_end
-            begin, total, top, top_end = place + 1, 0.0, 0.0, place + 1
+                place = top_end
+            begin, total, top, top_end = place, 0.0, 0.0, place
 
 
 def _timed(
     text: str, given: Sequence[GivenWord], placed: dict[int, _Place], heard: _Heard, whole_s: float
 ) -> dict[int, AlignedWord]:
-    """The words that are said, or without a sound, by their numbers; times ascend and lie inside the audio."""
+    """The words that are said, or without a sound, by their numbers; times ascend and lie inside the
+    audio.
+    """
     order = sorted(placed)
     starts, ends = {}, {}
     for before, number in pairwise([-1, *order]):

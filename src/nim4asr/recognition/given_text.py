@@ -1,5 +1,5 @@
-"""A text that is given, as it is to be listened for: its words as they are written, with the phonemes by which
-they are said.
+"""A text that is given, as it is to be listened for: its words as they are written, with the phonemes by
+which they are said.
 """
 
 import re

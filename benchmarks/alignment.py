@@ -3,9 +3,9 @@
     python benchmarks/alignment.py
 
 needs libespeak-ng (``apt install espeak-ng``). Sentences of two languages are said by several voices, each
-voice's as one recording with pauses, and aligned with their text. Printed are median and 95th percentile of the
-errors of all words' beginnings and ends, and words that were not found. nano was trained on such voices too;
-people speak less regularly.
+voice's as one recording with pauses, and aligned with their text. Printed are median and 95th percentile of
+the errors of all words' beginnings and ends, and words that were not found. nano was trained on such voices
+too; people speak less regularly.
 """
 
 import argparse

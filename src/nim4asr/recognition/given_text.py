@@ -13,7 +13,7 @@ from nim4asr.text.spoken import spoken_form
 from nim4asr.text.tokens import aligned, tokens_of
 
 # Where a part ends that is read by itself: behind a sentence, and at the end of a line.
-_PARTS = re.compile(r"[^\n。！？；!?;.]*(?:[。！？；\n]+|[!?;.]+(?=\s)\s*|[!?;.]+|\Z)")
+_ENDS = re.compile(r"[。！？；\n]+|[!?;.]+(?=\s)|\Z")
 # A part without such an end is cut, so that what comparing it takes stays small.
 _LONGEST_PART = 2000
 
@@ -47,8 +47,8 @@ def shown(text: str) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[int, int]]:
-    for found in _PARTS.finditer(text):
-        start = found.start()
+    start = 0
+    for found in _ENDS.finditer(text):
         while found.end() - start > _LONGEST_PART:
             # Between two words, if there is a space.
             cut = text.rfind(" ", start + _LONGEST_PART // 2, start + _LONGEST_PART)
@@ -57,6 +57,7 @@ def _parts(text: str) -> Iterator[tuple[int, int]]:
             start = end
         if found.end() > start:
             yield start, found.end()
+        start = found.end()
 
 
 def _words_of(part: str, offset: int) -> Iterator[GivenWord]:

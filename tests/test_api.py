@@ -41,6 +41,15 @@ def test_the_version_is_the_package_s() -> None:
     assert nim4asr.__version__ == version("nim4asr")
 
 
+def test_a_given_text_is_aligned() -> None:
+    found = nim4asr.align(CLIP, "他是中国人。")
+    assert [word.shown for word in found.words] == ["他", "是", "中", "国", "人。"]
+    samples = nim4asr.align(read_audio(CLIP), "他是中国人。", sample_rate=16_000)
+    assert samples.words == found.words
+    with pytest.raises(nim4asr.InputError, match="give the rate"):
+        nim4asr.align(read_audio(CLIP), "他是中国人。")
+
+
 def test_importing_costs_nothing() -> None:
     program = "import sys, nim4asr; print([m for m in ('numpy', 'onnxruntime', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

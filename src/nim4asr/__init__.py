@@ -1,7 +1,8 @@
 """NIM4-ASR: a small, streaming, LLM-based speech recognizer, with guards against hallucinated text.
 
 ``nim4asr.transcribe("audio.wav")`` gives a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a
-``Stream``; ``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does both by any model.
+``Stream``, ``nim4asr.align("audio.wav", text)`` an ``Alignment`` of what was said with a given text;
+``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does all of it by any model.
 ``HotwordIndex`` finds names by their sound. ``Engine`` runs many streams and recordings on one model.
 """
 

@@ -187,6 +187,9 @@ def test_a_word_without_a_known_sound_takes_no_time() -> None:
     check_laws(found)
     word = found.words[1]
     assert (word.text, word.confidence, word.start) == ("Привет", 0.0, word.end)
+    found = Recording(["garden winter"]).align("Да, garden winter")
+    check_laws(found)
+    assert found.lines == ((0, 3),)
 
 
 def test_a_third_of_the_phonemes_may_be_misheard() -> None:

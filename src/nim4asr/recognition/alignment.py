@@ -509,6 +509,10 @@ def _lines(words: Sequence[AlignedWord], numbers: Sequence[int], heard: _Heard) 
     """Where a line of words begins and ends: a segment's words, as far as none between them is missing."""
     begins = [start for start, _ in heard.spans]
     own = [bisect_right(begins, word.start + 1e-6) for word in words]
+    # A word that takes no time goes with the one before it, or else with the next one.
+    timed = [place for place, word in enumerate(words) if word.end > word.start]
+    for place in set(range(len(words))).difference(timed) if timed else ():
+        own[place] = own[timed[max(0, bisect_right(timed, place) - 1)]]
     first = 0
     for place in range(1, len(words) + 1):
         if place == len(words) or own[place] != own[place - 1] or numbers[place] != numbers[place - 1] + 1:

@@ -271,3 +271,28 @@ def test_an_hour_takes_no_memory_for_its_sound() -> None:
     tracemalloc.stop()
     check_laws(found)
     assert found.duration > 3600 and found.told == () and peak < 60_000_000
+
+
+@pytest.mark.parametrize("other", ["library paper", "under bottle yellow paper", "paper", "天地玄黄paper"])
+def test_no_word_reaches_over_speech_that_is_not_in_the_text(other: str) -> None:
+    """Even where its last phoneme is heard there once more, and more clearly."""
+    recording = Recording(["garden winter", other, "orchestra bottle"])
+    found = recording.align("garden winter orchestra bottle")
+    check_laws(found)
+    assert [word.text for word in found.words] == ["garden", "winter", "orchestra", "bottle"]
+    assert found.words[1].end < recording.begins[1] and found.words[2].start > recording.begins[2]
+    # With a last phoneme of which nothing is heard.
+    last = len(pronounce("garden winter")) - 1
+    recording = Recording(["garden winter", other, "orchestra bottle"], lambda number: number == last)
+    found = recording.align("garden winter orchestra bottle")
+    check_laws(found)
+    assert found.words[1].end < recording.begins[1] and found.words[2].start > recording.begins[2]
+
+
+def test_what_is_said_between_long_passages_that_are_not_is_found() -> None:
+    unsaid = "garden garden garden"
+    found = Recording(["天天天天", "天天天天"]).align(
+        "\n".join([unsaid, unsaid, "天天天天", unsaid, "天天天天", unsaid])
+    )
+    check_laws(found)
+    assert "".join(word.text for word in found.words) == "天" * 8 and len(found.not_found) == 3

@@ -35,11 +35,16 @@ _SOUNDS = int(_TONELESS.max()) + 1
 # A frame may belong to no word, so many nats below the likeliest sound in it: the recording may hold more
 # than the text.
 _OTHER = 4.0
+# Inside a word sound that is none of its own is so much less likely, in nats, than no sound is in that frame;
+# and of equals a word is the shorter one, by so much a frame.
+_INSIDE_A_WORD, _LATER = 6.0, 0.05
 # A word whose phonemes have less evidence than this, in [0, 1], is more likely missing than said; it is
 # missing if its run of such words lacks so much evidence together. Of phonemes that are said, nano hears 0.7
 # and more, of those that are not 0.3 and less.
 _LEAST_EVIDENCE = 0.4
 _LACKS = 2.8
+# Such a run ends before words that have so much evidence beyond that: four phonemes heard for certain.
+_ENDS = 2.4
 # The same for what of the text finds no match in what was heard, before anything is aligned.
 _LACKS_FAR = 5.0
 # Words without a match are looked for all the same where so many frames are left for each of their phonemes.
@@ -402,11 +407,13 @@ class _Placing:
         if len(labels) * (end - begin) > _MOST_CELLS or not len(labels):
             return None
         log_probs = self._heard.posteriors(begin, end)
-        # A sound beside the table: whatever is not of the text. It stands between words only.
-        other = np.maximum(log_probs[:, BLANK], log_probs.max(axis=1) - _OTHER)
-        blanks = np.full(len(labels) + 1, BLANK)
-        blanks[np.cumsum([0, *(len(self._labels[number]) for number in words)])] = _SOUNDS
-        spans = force_align(np.c_[log_probs, other], labels.tolist(), blanks=blanks.tolist())
+        # Columns beside the table: what lies inside a word, and what lies between two, which may be sound.
+        blank, heard = log_probs[:, BLANK], log_probs.max(axis=1)
+        inside = blank - np.where(blank < heard - 1.0, _INSIDE_A_WORD, _LATER)
+        between = np.maximum(blank, heard - _OTHER)
+        blanks = np.full(len(labels) + 1, _SOUNDS)
+        blanks[np.cumsum([0, *(len(self._labels[number]) for number in words)])] = _SOUNDS + 1
+        spans = force_align(np.c_[log_probs, inside, between], labels.tolist(), blanks=blanks.tolist())
         if spans is None:
             return None
         found: dict[int, _Place] = {}
@@ -437,7 +444,7 @@ def _lacking(words: Sequence[int], evidence: dict[int, NDArray[np.float64]], lea
 
 def _runs(values: Sequence[float], least: float) -> Iterator[tuple[int, int]]:
     """Runs, from the first to behind the last, whose sum is ``least`` or more, from the left; each ends
-    where its sum is greatest, before so much is lost of it again.
+    where its sum is greatest, before ``_ENDS`` is lost of it.
     """
     begin, total, top, top_end = 0, 0.0, 0.0, 0
     place = 0
@@ -446,10 +453,10 @@ def _runs(values: Sequence[float], least: float) -> Iterator[tuple[int, int]]:
         place += 1
         if total > top:
             top, top_end = total, place
-        elif total <= max(0.0, top - least):
-            if top >= least:
-                yield begin, top_end
-                place = top_end
+        elif top >= least and total <= top - _ENDS:
+            yield begin, top_end
+            begin, total, top, place = top_end, 0.0, 0.0, top_end
+        elif total <= 0:
             begin, total, top, top_end = place, 0.0, 0.0, place
 
 

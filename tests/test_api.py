@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import nim4asr
-from nim4asr.audio.reading import read_audio
+from nim4asr import read_audio
 
 CLIP = Path(__file__).parent / "clips/zh-1.flac"
 
@@ -34,6 +35,19 @@ def test_types_are_told_where_they_are_defined() -> None:
     assert {name: seen[name] for name in nim4asr._HOME_OF} == nim4asr._HOME_OF
     with pytest.raises(AttributeError, match="no attribute 'Recogniser'"):
         _ = nim4asr.Recogniser
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert nim4asr.__version__ == version("nim4asr")
+
+
+def test_a_given_text_is_aligned() -> None:
+    found = nim4asr.align(CLIP, "他是中国人。")
+    assert [word.shown for word in found.words] == ["他", "是", "中", "国", "人。"]
+    samples = nim4asr.align(read_audio(CLIP), "他是中国人。", sample_rate=16_000)
+    assert samples.words == found.words
+    with pytest.raises(nim4asr.InputError, match="give the rate"):
+        nim4asr.align(read_audio(CLIP), "他是中国人。")
 
 
 def test_importing_costs_nothing() -> None:

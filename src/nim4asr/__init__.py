@@ -1,7 +1,8 @@
 """NIM4-ASR: a small, streaming, LLM-based speech recognizer, with guards against hallucinated text.
 
 ``nim4asr.transcribe("audio.wav")`` gives a ``Transcript`` by the bundled model, ``nim4asr.stream()`` a
-``Stream``; ``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does both by any model.
+``Stream``, ``nim4asr.align("audio.wav", text)`` an ``Alignment`` of what was said with a given text;
+``nim4asr.load("folder or org/name")`` gives a ``Recognizer``, which does all of it by any model.
 ``HotwordIndex`` finds names by their sound. ``Engine`` runs many streams and recordings on one model.
 """
 
@@ -22,39 +23,50 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nim4asr.audio.reading import read_audio, stream_audio
     from nim4asr.audio.voice_activity import EndReason, VoiceActivityConfig
     from nim4asr.hotwords.hints import HintConfig, Hit
     from nim4asr.hotwords.index import HotwordIndex
     from nim4asr.hotwords.names import Name
     from nim4asr.model.decoding import DecodingConfig
     from nim4asr.model.shapes import ChunkScheme
+    from nim4asr.recognition.alignment import AlignedWord, Alignment, NotFound, Unexpected
     from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
     from nim4asr.recognition.engine import Engine, StreamHandle
     from nim4asr.recognition.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
     from nim4asr.recognition.offline import Recognizer
-    from nim4asr.recognition.result import Segment, Token, Transcript, Word
+    from nim4asr.recognition.result import Alternative, Segment, Token, Transcript, Word
     from nim4asr.recognition.streaming import Stream
+    from nim4asr.recognition.subtitles import SubtitleConfig
     from nim4asr.runtime.loading import Runtime
+
+    __version__: str
 
 # Where each public name lives; imported when it is first asked for, so that importing the package costs
 # nothing.
 _HOMES = {
+    "audio.reading": ("read_audio", "stream_audio"),
     "audio.voice_activity": ("EndReason", "VoiceActivityConfig"),
     "hotwords.hints": ("HintConfig", "Hit"),
     "hotwords.index": ("HotwordIndex",),
     "hotwords.names": ("Name",),
     "model.decoding": ("DecodingConfig",),
     "model.shapes": ("ChunkScheme",),
+    "recognition.alignment": ("AlignedWord", "Alignment", "NotFound", "Unexpected"),
     "recognition.configuration": ("RecognitionConfig", "StreamingConfig"),
     "recognition.engine": ("Engine", "StreamHandle"),
     "recognition.events": ("Event", "Failed", "Final", "Partial", "SpeechEnded", "SpeechStarted"),
     "recognition.offline": ("Recognizer",),
-    "recognition.result": ("Segment", "Token", "Transcript", "Word"),
+    "recognition.result": ("Alternative", "Segment", "Token", "Transcript", "Word"),
     "recognition.streaming": ("Stream",),
+    "recognition.subtitles": ("SubtitleConfig",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AlignedWord",
+    "Alignment",
+    "Alternative",
     "ChunkScheme",
     "DecodingConfig",
     "EndReason",
@@ -67,6 +79,7 @@ __all__ = [
     "HotwordIndex",
     "InputError",
     "Name",
+    "NotFound",
     "OverloadedError",
     "Partial",
     "RecognitionConfig",
@@ -77,17 +90,27 @@ __all__ = [
     "Stream",
     "StreamHandle",
     "StreamingConfig",
+    "SubtitleConfig",
     "Token",
     "Transcript",
+    "Unexpected",
     "VoiceActivityConfig",
     "Word",
+    "__version__",
+    "align",
     "load",
+    "read_audio",
     "stream",
+    "stream_audio",
     "transcribe",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nim4asr")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
@@ -132,6 +155,16 @@ def transcribe(
     read.
     """
     return _bundled().transcribe(audio, sample_rate=sample_rate, hotwords=hotwords, hints=hints)
+
+
+def align(
+    audio: "str | Path | bytes | NDArray[np.generic]", text: str, *, sample_rate: int | None = None
+) -> "Alignment":
+    """When each word of ``text`` is said in an audio that it is the text of, by the bundled model.
+
+    ``audio`` is as in ``transcribe``; see ``Recognizer.align``.
+    """
+    return _bundled().align(audio, text, sample_rate=sample_rate)
 
 
 def stream(

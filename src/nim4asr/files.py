@@ -140,13 +140,19 @@ def read_text(path: Path, what: str = "file") -> str:
     ``InputError`` raised if it cannot be read.
     """
     try:
-        data = path.read_bytes()
-        return data.decode(encoding_of(data)).replace("\r\n", "\n").replace("\r", "\n")
+        return decoded(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such {what}") from None
     except (OSError, ValueError) as error:
         # ``ValueError``: no UTF-8, or a path with a NUL in it.
         raise InputError(f"{path}: the {what} cannot be read ({reason(error)})") from None
+
+
+def decoded(data: bytes) -> str:
+    """The text that ``data`` is, its lines ended as in Unix. Raises ``ValueError`` as ``encoding_of``
+    does.
+    """
+    return data.decode(encoding_of(data)).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def encoding_of(start: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from conftest import CLIP_FOLDER
 from nim4asr import files
 from nim4asr.cli import transcribe as command
 from nim4asr.cli.inputs import job_inputs
@@ -168,6 +169,8 @@ def test_standard_input(
         (["--max-line", "30"], "--max-line is about subtitles"),
         (["--format", "srt", "--highlight-words"], "only vtt"),
         (["--format", "srt", "--max-lines", "0"], "1 to 10 lines"),
+        (["--nbest", "3"], "add --format json"),
+        (["--nbest", "0", "--format", "json"], "from 1 to 100"),
     ],
 )
 def test_options_without_effect_are_refused(
@@ -302,3 +305,12 @@ def test_channels_that_there_are_none_of(wrong: str, capsys: pytest.CaptureFixtu
         main(["transcribe", "a.wav", f"--channels={wrong}"])
     assert ended.value.code == 2
     assert "neither mixed nor apart nor a number from 1" in capsys.readouterr().err
+
+
+def test_alternatives_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["transcribe", str(CLIP_FOLDER / "en-1.flac"), "--format", "json", "--nbest"]
+    assert main([*asked, "3"]) == 0
+    (segment,) = json.loads(capsys.readouterr().out)["segments"]
+    assert segment["alternatives"][0]["text"] == segment["text"] and len(segment["alternatives"]) == 3
+    assert main([*asked, "3", "--beams", "2"]) == 1
+    assert "--beams 3" in capsys.readouterr().err

@@ -53,6 +53,23 @@ def test_a_phoneme_never_heard_does_not_displace_the_others() -> None:
     assert spans[2].start == 7
 
 
+def test_another_column_may_stand_between_labels() -> None:
+    """A sound that belongs to no label is passed over where its column is allowed, and only there."""
+    log_probs = np.full((8, 4), -9.0, np.float32)
+    log_probs[[0, 2, 3, 4, 5, 7], [1, 3, 3, 3, 3, 2]] = 0.0
+    log_probs[[1, 6], 0] = 0.0
+    log_probs[[1, 6], 3] = -1.0
+    log_probs[[2, 3, 4, 5], 2] = -1.0
+
+    def second(blanks: list[int] | None) -> tuple[int, int]:
+        spans = force_align(log_probs, [1, 2], blanks=blanks)
+        assert spans is not None
+        return spans[1].start, spans[1].end
+
+    assert second([0, 3, 0]) == (7, 8)
+    assert second(None)[0] == second([3, 0, 3])[0] == 2
+
+
 def test_a_long_text_is_aligned() -> None:
     labels = [1 + i % 2 for i in range(150)]
     spans = force_align(posteriors(400, 3, 0), labels)

@@ -1,6 +1,8 @@
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,13 @@ from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.errors import InputError
 from nim4asr.model.checkpoint import Checkpoint
 from nim4asr.model.configuration import Nim4Config
+from nim4asr.model.decoding import DecodingConfig
 from nim4asr.model.nim4 import Nim4
 from nim4asr.model.shapes import ChunkScheme, ConformerConfig
-from nim4asr.recognition.configuration import RecognitionConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
+from nim4asr.recognition.events import Final
 from nim4asr.recognition.offline import Recognizer
+from nim4asr.recognition.result import Segment
 from nim4asr.runtime.torch_network import TorchCache, torch_model
 from nim4asr.text.languages import LANGUAGES, foreign_to
 
@@ -240,3 +245,55 @@ def test_a_text_in_one_language(beams: int) -> None:
             if said == language:
                 free = Recognizer(recognizer.model, RecognitionConfig(decoding=decoding)).transcribe(path)
                 assert free.text == found.text and free.language == said
+
+
+def test_threads_may_share_a_recognizer() -> None:
+    """From its first use on: nothing of the model has been made ready before."""
+    clips = sorted(CLIP_FOLDER.glob("*.flac"))
+    alone = [Recognizer.load(threads=1).transcribe(clip).segments for clip in clips]
+    shared = Recognizer.load(threads=1)
+    begin = threading.Barrier(4)
+
+    def work(clip: Path) -> list[tuple[Segment, ...]]:
+        begin.wait(60)
+        return [shared.transcribe(one).segments for one in (clip, *clips)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(work, clips))
+    assert found == [[own, *alone] for own in alone]
+
+
+def test_alternatives_begin_with_the_text_and_fall_in_score() -> None:
+    nano = Recognizer.load()
+    several = Recognizer(nano.model, RecognitionConfig(nbest=5))
+    for clip in sorted(CLIP_FOLDER.glob("*.flac")):
+        (plain,), (told,) = nano.transcribe(clip).segments, several.transcribe(clip).segments
+        # The text is what it is without them.
+        assert replace(told, alternatives=()) == plain and plain.alternatives == ()
+        first, *others = told.alternatives
+        assert (first.text, first.confidence) == (told.text, told.confidence)
+        assert len(others) >= 2 and all(0 < one.confidence <= 1 for one in others)
+        assert all(before.score >= after.score for before, after in pairwise(told.alternatives))
+        assert len({one.text for one in told.alternatives}) == len(told.alternatives)
+    (hinted,) = several.transcribe(clip, hints=["我不知道"]).segments
+    assert hinted.alternatives[0].text == hinted.text
+    # Greedy search has one text, and live finals have them too.
+    greedy = RecognitionConfig(nbest=1, decoding=DecodingConfig())
+    (segment,) = Recognizer(nano.model, greedy).transcribe(clip).segments
+    assert [one.text for one in segment.alternatives] == [segment.text]
+    stream = nano.stream(StreamingConfig(nbest=3))
+    events = [*stream.feed(read_audio(clip)), *stream.finish()]
+    (final,) = (event.segment for event in events if isinstance(event, Final))
+    assert 2 <= len(final.alternatives) <= 3 and final.alternatives[0].text == final.text
+
+
+def test_more_alternatives_than_beams_are_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(InputError, match=r"5 beams are needed, and there is 1: --beams 5"):
+        Recognizer(recognizer.model, RecognitionConfig(nbest=5))
+    with pytest.raises(InputError, match="3 beams"):
+        recognizer.stream(StreamingConfig(nbest=3))
+    with pytest.raises(InputError, match="there are 4"):
+        Recognizer(recognizer.model, RecognitionConfig(nbest=5, decoding=DecodingConfig(beam_size=4)))
+    for wrong in (-1, 101):
+        with pytest.raises(ValueError, match="nbest must be from 0 to 100"):
+            RecognitionConfig(nbest=wrong)

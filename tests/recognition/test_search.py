@@ -18,7 +18,7 @@ from nim4asr.recognition.fusion import fused_scorer
 from nim4asr.recognition.guards import runs_away
 from nim4asr.recognition.hypothesis import Hypothesis, to_hypothesis
 from nim4asr.recognition.phoneme_scorer import PhonemeScorer
-from nim4asr.recognition.search import Samples, TextSearch, run
+from nim4asr.recognition.search import Beam, Samples, TextSearch, run
 from nim4asr.runtime.torch_network import TorchCache, TorchNetwork
 
 
@@ -275,3 +275,31 @@ def test_a_search_is_greedy_unless_it_is_told_otherwise(toy_checkpoint: Checkpoi
 def test_a_language_that_there_is_none_of() -> None:
     with pytest.raises(InputError, match="the language of texts is zh or en, not 'fr'"):
         DecodingConfig(language="fr")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_more_texts_wanted_leave_the_best_one_and_fall_in_score(
+    toy_checkpoint: Checkpoint, seed: int
+) -> None:
+    tokenizer = toy_checkpoint.tokenizer
+    assert tokenizer is not None
+    network, cache = TorchNetwork(toy_checkpoint.network), TorchCache(toy_checkpoint.network.llm)
+
+    def searched(beams: int, wanted: int) -> list[Beam]:
+        slot = cache.allocate()
+        search = TextSearch(cache, tokenizer, DecodingConfig(), slot, 12, beams, wanted=wanted)
+        run(network, cache, [prompt(toy_checkpoint, 6, seed)], [slot], [search])
+        cache.free(slot)
+        assert search.best.tokens == search.ranked[0].tokens
+        return search.ranked
+
+    one, all_ = searched(6, 1), searched(6, 6)
+    assert (all_[0].tokens, all_[0].score) == (one[0].tokens, one[0].score)
+    scores = [beam.score for beam in all_]
+    assert len(all_) == 6 >= len(one) and scores == sorted(scores, reverse=True)
+    # Without phonemes and hints a score is the text's own probability, its end or its being cut included.
+    for beam in all_:
+        assert beam.tokens[-1] != tokenizer.end or beam.score == pytest.approx(sum(beam.log_probs), abs=1e-4)
+    # One beam has a score too.
+    (greedy,) = searched(1, 1)
+    assert greedy.score == pytest.approx(sum(greedy.log_probs))

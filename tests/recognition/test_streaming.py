@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -448,3 +449,83 @@ def test_a_recording_as_if_live(recognizer: Recognizer, talk: Floats, tmp_path: 
     transcript = transcribe_live(recognizer.model, path)
     assert transcript.audio == str(path) and transcript.duration == pytest.approx(len(talk) / SAMPLE_RATE)
     assert list(transcript.segments) == finals(listen(recognizer.stream(), talk))
+
+
+async def heard_by_a_task(stream: Stream, samples: Floats, block: int) -> list[Event]:
+    """One task feeds, another iterates."""
+    found: list[Event] = []
+
+    async def iterate() -> None:
+        async for event in stream.events():
+            found.append(event)
+
+    async def feed() -> None:
+        for i in range(0, len(samples), block):
+            assert stream.feed(samples[i : i + block]) == []
+            await asyncio.sleep(0)
+        assert stream.commit() == stream.finish() == []
+
+    await asyncio.gather(iterate(), feed())
+    return found
+
+
+@pytest.mark.parametrize("block", [1600, 100_000])
+def test_events_of_asyncio_are_those_of_feed(recognizer: Recognizer, talk: Floats, block: int) -> None:
+    samples = np.concatenate([talk, QUIET])
+    expected = listen(recognizer.stream(), samples)
+    assert len(finals(expected)) == 2
+    assert asyncio.run(heard_by_a_task(recognizer.stream(), samples, block)) == expected
+
+
+def test_a_thread_may_feed_and_iteration_be_left_and_begun_again(
+    recognizer: Recognizer, talk: Floats
+) -> None:
+    stream = recognizer.stream()
+    events = stream.events()
+
+    async def some(count: int) -> list[Event]:
+        found: list[Event] = []
+        async for event in stream.events():
+            found.append(event)
+            if len(found) == count:
+                break
+        return found
+
+    async def fed_by_a_thread() -> list[Event]:
+        first = asyncio.create_task(some(3))
+        # The task waits for sound before there is any.
+        await asyncio.sleep(0)
+        await asyncio.to_thread(stream.feed, talk)
+        return await first
+
+    found = asyncio.run(fed_by_a_thread())
+    assert stream.events() is events and stream.finish() == []
+    # In another loop, behind the events that were told.
+    assert found + asyncio.run(some(-1)) == listen(recognizer.stream(), talk)
+    assert asyncio.run(some(-1)) == [] and stream.waiting_s == 0
+    with pytest.raises(InputError, match="finished"):
+        stream.feed(talk)
+
+
+def test_what_a_stream_fails_by_comes_behind_its_events(
+    recognizer: Recognizer, talk: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Utterance, "hear", lambda *_: 1 / 0)
+    stream = recognizer.stream()
+    found: list[Event] = []
+
+    async def iterate() -> None:
+        async for event in stream.events():
+            found.append(event)
+
+    async def both() -> None:
+        task = asyncio.create_task(iterate())
+        await asyncio.sleep(0)
+        stream.feed(talk)
+        await task
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(both())
+    assert [type(event) for event in found] == [SpeechStarted]
+    with pytest.raises(ZeroDivisionError):
+        stream.feed(talk)

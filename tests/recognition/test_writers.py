@@ -1,6 +1,6 @@
 import json
 
-from nim4asr.recognition.result import Segment, Transcript, Word
+from nim4asr.recognition.result import Alternative, Segment, Transcript, Word
 from nim4asr.recognition.subtitles import SubtitleConfig
 from nim4asr.recognition.writers import write
 
@@ -27,6 +27,7 @@ def test_json_is_one_line_with_everything() -> None:
     whole = {"audio", "duration", "text", "language", "segments", "phonemes", "real_time_factor", "warnings"}
     assert set(row) == whole and row["language"] == "en"
     parts = {"start", "end", "text", "language", "confidence", "words", "hits", "hints", "hints_used"}
+    parts.add("alternatives")
     assert set(row["segments"][0]) == parts
     assert row["segments"][0]["words"] == [{"text": "hello", "start": 0.5, "end": 1.0, "confidence": 0.8}]
     assert row["phonemes"] == "HH AH W"
@@ -85,3 +86,28 @@ def test_channels() -> None:
     assert texts == ["[1] good morning", "[2] hello who is", "[1] me"]
     voices = [line for line in write(call, "vtt").splitlines() if line.startswith("<v")]
     assert voices == ["<v Channel 1>good morning", "<v Channel 2>hello who is", "<v Channel 1>me"]
+
+
+def test_a_transcript_writes_itself() -> None:
+    one_line = SubtitleConfig(max_lines=1, max_line=10)
+    assert TRANSCRIPT.to_text() == write(TRANSCRIPT, "txt")
+    assert TRANSCRIPT.to_json() == write(TRANSCRIPT, "json")
+    assert TRANSCRIPT.to_srt() == write(TRANSCRIPT, "srt")
+    assert TRANSCRIPT.to_vtt(one_line) == write(TRANSCRIPT, "vtt", one_line)
+    long = Transcript("", 4.0, (Segment(0.0, 4.0, "one two three four", 1.0),), 0.0)
+    assert long.to_srt(one_line) != long.to_srt()
+
+
+def test_alternatives_in_json_and_in_digits() -> None:
+    texts = (("it is twenty", 0.5, -1.0), ("it is 20", 0.25, -2.0), ("it is plenty", 0.125, -3.00004))
+    alternatives = tuple(Alternative(*one) for one in texts)
+    said = Transcript("", 1.0, (Segment(0, 1, "it is twenty", 0.5, alternatives=alternatives),), 0.0)
+    (row,) = json.loads(write(said, "json"))["segments"]
+    assert row["alternatives"][0] == {"text": "it is twenty", "confidence": 0.5, "score": -1.0}
+    assert [one["score"] for one in row["alternatives"]] == [-1.0, -2.0, -3.0]
+    (segment,) = said.with_digits().segments
+    # Those that are written alike are one.
+    assert [(one.text, one.score) for one in segment.alternatives] == [
+        ("it is 20", -1.0), ("it is plenty", -3.00004)
+    ]  # fmt: skip
+    assert segment.text == "it is 20"

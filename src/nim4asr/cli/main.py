@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
 from nim4asr.cli import (
+    align,
     analyze,
     average,
     client,
@@ -37,6 +38,7 @@ from nim4asr.errors import InputError, is_out_of_memory
 
 _COMMANDS = (
     transcribe,
+    align,
     stream,
     hotwords,
     evaluate,

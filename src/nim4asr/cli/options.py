@@ -84,6 +84,30 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_nbest_option(parser: argparse.ArgumentParser) -> None:
+    """``--nbest``."""
+    group = parser.add_argument_group("alternatives")
+    group.add_argument(
+        "--nbest",
+        type=int,
+        metavar="N",
+        help="tell in json the N likeliest texts of each segment, for which it takes N beams or more",
+    )
+
+
+def check_nbest_option(options: argparse.Namespace, formats: Collection[str]) -> None:
+    """Raises ``InputError`` for a number that cannot be, and where ``--nbest`` would have no effect."""
+    from nim4asr.errors import InputError
+    from nim4asr.model.decoding import MOST_BEAMS
+
+    if options.nbest is None:
+        return
+    if not 1 <= options.nbest <= MOST_BEAMS:
+        raise InputError(f"--nbest must be from 1 to {MOST_BEAMS}, not {options.nbest}")
+    if "json" not in formats:
+        raise InputError("only json tells several texts of a segment: add --format json to --nbest")
+
+
 def add_offline_options(parser: argparse.ArgumentParser) -> None:
     """``--chunk-frames``."""
     group = parser.add_argument_group("recordings")
@@ -351,6 +375,7 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
     beams = getattr(options, "beams", None)
     if beams is not None and not 1 <= beams <= MOST_BEAMS:
         raise InputError(f"--beams must be from 1 to {MOST_BEAMS}, not {beams}")
+    nbest = getattr(options, "nbest", None) or 0
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
         raise InputError(f"--threads must be from 1 to {MOST_THREADS}, not {options.threads}")
     vllm = None
@@ -364,6 +389,7 @@ def load_recognizer(options: argparse.Namespace) -> "Recognizer":
         decoding=decoding_config(options, model),
         chunks=chunks,
         hints=hints or HintConfig(),
+        nbest=nbest,
     )
     return Recognizer(model, config)
 

@@ -52,12 +52,12 @@ class JobProgress:
     or if files of its kind were done before.
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], what: str = "transcribing") -> None:
         from tqdm import tqdm
 
         self._left = len(sizes)
         self._bar = tqdm(
-            desc="transcribing",
+            desc=what,
             total=sum(sizes),
             unit="B",
             unit_scale=True,

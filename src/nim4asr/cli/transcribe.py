@@ -13,9 +13,11 @@ from nim4asr.cli.options import (
     add_hint_option,
     add_hotword_options,
     add_model_options,
+    add_nbest_option,
     add_offline_options,
     add_quiet_options,
     add_subtitle_options,
+    check_nbest_option,
     load_hotwords,
     load_recognizer,
     subtitle_config,
@@ -87,6 +89,7 @@ def add_parser(commands: Any) -> None:
     add_hotword_options(parser)
     add_hint_option(parser)
     add_decoding_options(parser)
+    add_nbest_option(parser)
     add_offline_options(parser)
     add_quiet_options(parser)
     add_subtitle_options(parser)
@@ -98,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is named on stderr and the others are still done."""
     formats = list(dict.fromkeys(options.format or ["txt"]))
     layout = subtitle_config(options, formats)
+    check_nbest_option(options, formats)
     if options.output_dir is None and len(formats) > 1:
         raise InputError("several formats are several files an audio: add --output-dir DIR")
     if options.output_dir is None and options.skip_existing:

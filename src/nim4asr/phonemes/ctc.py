@@ -35,13 +35,17 @@ def greedy_path(frames: Sequence[int]) -> list[int]:
 
 
 def force_align(
-    log_probs: NDArray[np.float32], labels: Sequence[int], floor: float = -12.0
+    log_probs: NDArray[np.float32],
+    labels: Sequence[int],
+    floor: float = -12.0,
+    blanks: Sequence[int] | None = None,
 ) -> list[Span] | None:
     """The likeliest frames of each label (Viterbi over the CTC graph; Graves et al. 2006).
 
     ``log_probs`` (T, phonemes). No posterior counts for less than ``floor``, so that one phoneme the
-    head never heard does not displace its neighbours. Returns a span a label, in order, or None if the
-    labels do not fit into T frames.
+    head never heard does not displace its neighbours. ``blanks`` are the columns that tell what lies before
+    each label and behind the last one, by default the blank's. Returns a span a label, in order, or None if
+    the labels do not fit into T frames.
     """
     frames = len(log_probs)
     repeats = sum(a == b for a, b in pairwise(labels))
@@ -49,6 +53,8 @@ def force_align(
         return None
     states = np.full(2 * len(labels) + 1, BLANK, np.int64)
     states[1::2] = labels
+    if blanks is not None:
+        states[::2] = blanks
     # A blank may be skipped between two different labels.
     skippable = np.zeros(len(states), bool)
     skippable[3::2] = states[3::2] != states[1:-2:2]

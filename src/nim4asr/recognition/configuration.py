@@ -6,7 +6,7 @@ from typing import Literal
 from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.errors import InputError
 from nim4asr.hotwords.hints import HintConfig
-from nim4asr.model.decoding import DecodingConfig
+from nim4asr.model.decoding import MOST_BEAMS, DecodingConfig
 from nim4asr.model.shapes import ChunkScheme
 
 
@@ -24,6 +24,12 @@ class RecognitionConfig:
     """None lets the encoder see whole segments; else it sees what a live stream would."""
     hints: HintConfig = field(default_factory=HintConfig)
     """Which of the hotwords that were heard go into the prompt."""
+    nbest: int = 0
+    """So many texts at most are told of each segment (``Segment.alternatives``), for which at least as many
+    beams are needed; the search goes on until it has them."""
+
+    def __post_init__(self) -> None:
+        _check_nbest(self.nbest)
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,11 @@ class StreamingConfig:
     """None is what the model asks for. Its beams are for the final; partial text is searched greedily."""
     hints: HintConfig = field(default_factory=HintConfig)
     """Which of the hotwords that were heard go into the prompt."""
+    nbest: int = 0
+    """So many texts at most are told of each final, as of a recording's segments."""
 
     def __post_init__(self) -> None:
+        _check_nbest(self.nbest)
         if self.mode not in ("refresh", "final"):
             raise ValueError(f"the mode of a stream is 'refresh' or 'final', not {self.mode!r}")
         if self.final_context not in ("chunks", "whole"):
@@ -77,3 +86,18 @@ class StreamingConfig:
                 f"a chunk must be a multiple of {stack * frame_s * 1000:g} ms, not {self.chunk_s * 1000:g} ms"
             )
         return ChunkScheme(size, round(self.left_context_s / self.chunk_s))
+
+
+def check_beams(nbest: int, decoding: DecodingConfig) -> None:
+    """Raises ``InputError`` if a search as ``decoding`` says cannot find ``nbest`` texts."""
+    if nbest > decoding.beam_size:
+        raise InputError(
+            f"for {nbest} alternatives at least {nbest} beams are needed, and there "
+            f"{'is' if decoding.beam_size == 1 else 'are'} {decoding.beam_size}: "
+            f"--beams {nbest}, or DecodingConfig(beam_size={nbest})"
+        )
+
+
+def _check_nbest(nbest: int) -> None:
+    if not 0 <= nbest <= MOST_BEAMS:
+        raise ValueError(f"nbest must be from 0 to {MOST_BEAMS}, not {nbest}")

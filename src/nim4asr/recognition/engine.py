@@ -26,7 +26,7 @@ from nim4asr.audio.voice_activity import VoiceActivityConfig
 from nim4asr.errors import InputError, OverloadedError
 from nim4asr.model.prompt import tokens_after
 from nim4asr.model.shapes import ChunkScheme
-from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig, check_beams
 from nim4asr.recognition.events import Event, Failed, Marked, SpeechEnded, SpeechStarted
 from nim4asr.recognition.frontend import (
     FeatureChunk,
@@ -143,8 +143,10 @@ class StreamHandle:
         """
         self._open()
         self.hinting = HintPolicy(hotwords, as_hints(hints), self.config.hints)
-        if self.utterance is not None:
-            self.utterance.listener.given = self.hinting.given
+        # Another thread may end it meanwhile.
+        utterance = self.utterance
+        if utterance is not None:
+            utterance.listener.given = self.hinting.given
 
     def _open(self) -> StreamFrontend:
         if self.finished or self.frontend is None:
@@ -178,7 +180,8 @@ class Engine:
 
         ``hotwords`` are listened for, and those that were heard become hints; ``hints`` are names that it may
         hold. Raises ``OverloadedError`` when no more streams are admitted, ``InputError`` for a rate that no
-        speech has, for over 20 hints, and for a chunk that holds no whole number of speech embeddings.
+        speech has, for over 20 hints, for a chunk that holds no whole number of speech embeddings, and for
+        more alternatives than there are beams.
         """
         if self.most_streams is not None and self.live_streams >= self.most_streams:
             raise OverloadedError(f"all {self.most_streams} streams are in use; try again later")
@@ -201,7 +204,9 @@ class Engine:
         """Segments of a recording, each as one chunk of all its features; the ``Final`` of each comes from
         ``step``.
         """
-        live = self._complete(StreamingConfig("final", decoding=config.decoding, hints=config.hints))
+        live = self._complete(
+            StreamingConfig("final", decoding=config.decoding, hints=config.hints, nbest=config.nbest)
+        )
         together = object()
         handles = [
             StreamHandle(
@@ -222,7 +227,9 @@ class Engine:
 
     def _complete(self, config: StreamingConfig) -> StreamingConfig:
         """With the model's own decoding where none is asked for."""
-        return config if config.decoding else replace(config, decoding=self.model.config.decoding)
+        decoding = config.decoding or self.model.config.decoding
+        check_beams(config.nbest, decoding)
+        return replace(config, decoding=decoding)
 
     def drop(self, handle: StreamHandle) -> None:
         """Forget the stream at once, with whatever it still had to say."""
@@ -482,11 +489,12 @@ class Engine:
         utterance = stream.utterance
         if utterance is None or utterance.search is None or not utterance.search.done:
             return
-        order, best = utterance.order, utterance.search.best
+        order, ranked = utterance.order, tuple(utterance.search.ranked)
         assert order is not None
         utterance.search = utterance.order = None
         self._cache.truncate(utterance.slot, utterance.positions)
-        event = utterance.conclude(order, Written(tuple(best.tokens), tuple(best.log_probs)))
+        best = ranked[0]
+        event = utterance.conclude(order, Written(tuple(best.tokens), tuple(best.log_probs), ranked))
         if event is not None and order.end is not None:
             self._close(stream, event)
         elif event is not None:

@@ -23,7 +23,8 @@ from nim4asr.audio.reading import (
 from nim4asr.audio.samples import SAMPLE_RATE, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
-from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
+from nim4asr.recognition.alignment import Alignment, align
+from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig, check_beams
 from nim4asr.recognition.engine import Engine
 from nim4asr.recognition.hinting import HintPolicy, as_hints
 from nim4asr.recognition.recording import recognized
@@ -46,12 +47,16 @@ Sound = Source | bytearray | memoryview | NDArray[np.generic]
 class Recognizer:
     """A model ready to listen.
 
-    ``Recognizer.load("folder").transcribe("a.wav")`` gives a ``Transcript``.
+    ``Recognizer.load("folder").transcribe("a.wav")`` gives a ``Transcript``. Threads may share a recognizer:
+    each call has an engine of its own. A ``Stream`` or an iteration over segments is for one caller at a
+    time.
     """
 
     def __init__(self, model: Model, config: RecognitionConfig | None = None) -> None:
         self.model = model
         self.config = config or RecognitionConfig()
+        if self.config.nbest:
+            check_beams(self.config.nbest, self.config.decoding or model.config.decoding)
 
     @classmethod
     def load(
@@ -162,6 +167,37 @@ class Recognizer:
         return Stream(
             self.model, config, sample_rate=sample_rate, channels=channels, hints=hints, hotwords=hotwords
         )
+
+    def align(
+        self,
+        source: Sound,
+        text: str,
+        *,
+        sample_rate: int | None = None,
+        name: str = "",
+        gain: Gain = 0.0,
+        progress: Callable[[float], None] = lambda seconds: None,
+    ) -> Alignment:
+        """When each word of ``text``, which is what is said in a file or in samples, is said.
+
+        Words that are not said, and speech that is not in the text, are told in the result. The other
+        arguments are those of ``transcribe``; the language model is not asked. Raises ``InputError`` if the
+        sound cannot be read, for a text without a word whose sound is known, and if none of it is said.
+        """
+        began = time.perf_counter()
+        warnings: list[str] = []
+        blocks = _Blocks(source, sample_rate, warnings.append, gain, progress, name)
+        if not name and isinstance(source, str | Path):
+            name = str(source)
+        found = align(
+            cut_speech(blocks, self.config.voice_activity),
+            self.log_posteriors,
+            text,
+            self.model.frontend.clock.frame_s,
+            lambda: blocks.seconds,
+            name,
+        )
+        return replace(found, warnings=tuple(warnings), computing_s=time.perf_counter() - began)
 
     def log_posteriors(self, segment: SpeechSegment) -> Floats:
         """What the phoneme head heard in a segment: log posteriors (T, phonemes), a row a frame of the

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nim4asr.hotwords.hints import Hit
 from nim4asr.text.joining import joined
 from nim4asr.text.languages import language_of
 from nim4asr.text.occurrences import Names, stands_in
 from nim4asr.text.written import written_form
+
+if TYPE_CHECKING:
+    from nim4asr.recognition.subtitles import SubtitleConfig
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,27 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """One of the texts that a segment may have. ``confidence`` is as ``Segment.confidence``; ``score`` is
+    what the search went by (``DecodingConfig``), in nats: of greedy search log p(text | prompt).
+    """
+
+    text: str
+    confidence: float
+    score: float
+
+
+@dataclass(frozen=True)
 class Segment:
     """A stretch of speech between pauses.
 
     ``confidence`` is the geometric mean of the language model's token probabilities, in [0, 1]. ``phonemes``
     is the phoneme head's greedy path, without the language model. ``hits`` are the names that
     were heard, in seconds from the start of the audio; ``hints`` those that the language model was given.
-    ``tokens`` are the language model's own pieces of ``text``, each with its log probability. ``channel`` is
-    that of the recording, from 1, where each was listened to for itself.
+    ``tokens`` are the language model's own pieces of ``text``, each with its log probability.
+    ``alternatives`` are the likeliest texts, where they were asked for (``RecognitionConfig.nbest``): first
+    ``text`` itself, then others, none with a higher score than the one before.
+    ``channel`` is that of the recording, from 1, where each was listened to for itself.
     """
 
     start: float
@@ -54,6 +70,7 @@ class Segment:
     hits: tuple[Hit, ...] = ()
     hints: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     channel: int | None = None
 
     @property
@@ -125,10 +142,42 @@ class Transcript:
 
     def with_digits(self) -> "Transcript":
         """The transcript with numbers in digits in its segments' texts; words stay as they were said."""
-        segments = (replace(segment, text=written_form(segment.text)) for segment in self.segments)
-        return replace(self, segments=tuple(segments))
+        return replace(self, segments=tuple(map(_with_digits, self.segments)))
 
     @property
     def phonemes(self) -> tuple[str, ...]:
         """The phoneme head's greedy path over all segments."""
         return tuple(phoneme for segment in self.segments for phoneme in segment.phonemes)
+
+    def to_text(self) -> str:
+        """The text on a line, as ``nim4 transcribe`` writes it."""
+        from nim4asr.recognition.writers import to_txt
+
+        return to_txt(self)
+
+    def to_json(self) -> str:
+        """One JSON object on one line, as ``nim4 transcribe --format json`` writes it."""
+        from nim4asr.recognition.writers import to_json
+
+        return to_json(self)
+
+    def to_srt(self, config: "SubtitleConfig | None" = None) -> str:
+        """Subtitles as SubRip has them, laid out as ``config`` says."""
+        from nim4asr.recognition.writers import to_srt
+
+        return to_srt(self, config)
+
+    def to_vtt(self, config: "SubtitleConfig | None" = None) -> str:
+        """Subtitles as WebVTT has them, laid out as ``config`` says."""
+        from nim4asr.recognition.writers import to_vtt
+
+        return to_vtt(self, config)
+
+
+def _with_digits(segment: Segment) -> Segment:
+    found: dict[str, Alternative] = {}
+    for one in segment.alternatives:
+        # Two that differ in how a number is said may be written alike.
+        text = written_form(one.text)
+        found.setdefault(text, replace(one, text=text))
+    return replace(segment, text=written_form(segment.text), alternatives=tuple(found.values()))

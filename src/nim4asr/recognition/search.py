@@ -64,7 +64,8 @@ class TextSearch:
     """The best text behind a prompt in ``slot``, of at most ``budget`` tokens.
 
     It goes on from ``tokens`` with ``log_probs``, which the slot holds too. One beam is greedy search and
-    grows in ``slot`` itself; others grow in forks of it, which are freed at the end.
+    grows in ``slot`` itself; others grow in forks of it, which are freed at the end. It is over when the
+    ``wanted`` best texts are known, at most as many as there are beams.
     """
 
     def __init__(
@@ -78,7 +79,9 @@ class TextSearch:
         scorer: FusedScorer | None = None,
         tokens: Sequence[int] = (),
         log_probs: Sequence[float] = (),
+        wanted: int = 1,
     ) -> None:
+        self._wanted = wanted
         self._cache, self._tokenizer, self._config = cache, tokenizer, config
         self._slot, self._budget, self._width = slot, budget, beams
         self._scorer = scorer
@@ -89,7 +92,18 @@ class TextSearch:
     @property
     def best(self) -> Beam:
         """The best text so far: of those that have ended, if any has."""
-        return max(self._ended or self._running, key=lambda beam: beam.score)
+        return self.ranked[0]
+
+    @property
+    def ranked(self) -> list[Beam]:
+        """The texts so far, the best first: those that have ended, if any has, and did not run away, unless
+        all did.
+        """
+        if self._width == 1:
+            # Greedy search has no use for a score.
+            return [replace(beam, score=sum(beam.log_probs)) for beam in self._running]
+        beams = sorted(self._ended or self._running, key=lambda beam: -beam.score)
+        return [beam for beam in beams if beam.score > beams[0].score + _RUN_AWAY / 2]
 
     def pending(self) -> list[tuple[int, int]]:
         return [(beam.slot, beam.tokens[-1]) for beam in self._running]
@@ -185,7 +199,8 @@ class TextSearch:
 
     def _over(self, best_running: float) -> bool:
         if self._scorer is None or self._scorer.monotone:
-            return bool(self._ended) and self._ended[0].score >= best_running
+            enough = len(self._ended) >= self._wanted
+            return enough and self._ended[self._wanted - 1].score >= best_running
         return len(self._ended) == self._width and self._ended[-1].score >= best_running
 
     def _reorder(self, on: Sequence[Continuation], log_probs: Floats) -> None:

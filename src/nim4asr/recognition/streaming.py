@@ -7,14 +7,18 @@ nothing is written before the segment's end. In both, the end brings a pass over
 same keys and values, with hints.
 """
 
+import asyncio
+import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nim4asr.audio.reading import Source, stream_audio
 from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.recognition.configuration import StreamingConfig
-from nim4asr.recognition.engine import ComputeStats, Engine
+from nim4asr.recognition.engine import ComputeStats, Engine, StreamHandle
 from nim4asr.recognition.events import Event, Failed, Final
 from nim4asr.recognition.result import Transcript
 from nim4asr.runtime.network import Model
@@ -29,6 +33,10 @@ class Stream:
 
     ``feed`` samples as they come and ``finish`` at the end: both return the events that became known. Any
     cutting of the samples gives the same events. For many speakers at a time, see ``Engine``.
+
+    In asyncio one task feeds and another has ``async for event in stream.events()``. From the call of
+    ``events`` on, ``feed``, ``commit`` and ``finish`` return no events and do not wait for any: recognition
+    is done in a thread, while somebody iterates.
     """
 
     def __init__(
@@ -46,6 +54,14 @@ class Stream:
             config, sample_rate=sample_rate, channels=channels, hints=hints, hotwords=hotwords
         )
         self._failed: Exception | None = None
+        self._events: _Events | None = None
+        # Whoever feeds may be in any thread.
+        self._feeding = threading.Lock()
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of speech that have been fed and not yet been heard by the encoder."""
+        return self._handle.waiting_s
 
     @property
     def stats(self) -> ComputeStats:
@@ -59,8 +75,19 @@ class Stream:
         heard, and after ``finish``.
         """
         self._raise_failure()
-        self._handle.feed(samples)
+        with self._feeding:
+            self._handle.feed(samples)
         return self._work()
+
+    def events(self) -> AsyncIterator[Event]:
+        """The events from now on, for ``async for``, each as soon as it is known, until the stream ends.
+
+        Each event comes once: an iteration that was left may be begun again and goes on behind it. Raises
+        what the stream failed by, behind the events before.
+        """
+        if self._events is None:
+            self._events = _Events(self._engine, self._handle, self._fail)
+        return self._events
 
     def hint(self, hints: Sequence[str] = (), hotwords: "HotwordIndex | None" = None) -> None:
         """Names that this segment and those after it may hold, at most 20, and hotwords to listen for from
@@ -72,20 +99,28 @@ class Stream:
     def commit(self) -> list[Event]:
         """End the open segment here and now, without waiting for a pause."""
         self._raise_failure()
-        self._handle.commit()
+        with self._feeding:
+            self._handle.commit()
         return self._work()
 
     def finish(self) -> list[Event]:
         """End the stream. Raises ``InputError`` if it has ended before."""
         self._raise_failure()
-        self._handle.finish()
+        with self._feeding:
+            self._handle.finish()
         return self._work()
 
     def _raise_failure(self) -> None:
         if self._failed is not None:
             raise self._failed
 
+    def _fail(self, error: Exception) -> None:
+        self._failed = error
+
     def _work(self) -> list[Event]:
+        if self._events is not None:
+            self._events.wake()
+            return []
         events: list[Event] = []
         while self._handle.busy:
             events += self._engine.step().get(self._handle, [])
@@ -96,6 +131,57 @@ class Stream:
             if not events:
                 raise self._failed
         return events
+
+
+class _Events(AsyncIterator[Event]):
+    """The events of a stream, for tasks of asyncio. The engine works in a thread, a step at a time, for as
+    long as somebody waits.
+    """
+
+    def __init__(self, engine: Engine, handle: StreamHandle, fail: Callable[[Exception], None]) -> None:
+        self._engine, self._handle, self._fail = engine, handle, fail
+        self._found: deque[Event] = deque()
+        # A task that is canceled leaves its step to itself, and another may come before that has ended.
+        self._working = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._fed = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is something to do; from any thread."""
+        if self._loop is not None:
+            # Of a loop that is closed nobody waits.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._fed.set)
+
+    async def __anext__(self) -> Event:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._fed = loop, asyncio.Event()
+        while not self._found:
+            self._fed.clear()
+            # In this order: the last tasks come before the end.
+            finished = self._handle.finished
+            if self._handle.busy:
+                await asyncio.to_thread(self._step)
+            elif self._found:
+                break
+            elif finished:
+                raise StopAsyncIteration
+            else:
+                await self._fed.wait()
+        event = self._found.popleft()
+        if isinstance(event, Failed):
+            raise event.error
+        return event
+
+    def _step(self) -> None:
+        with self._working:
+            if not self._handle.busy:
+                return
+            for event in self._engine.step().get(self._handle, []):
+                if isinstance(event, Failed):
+                    self._fail(event.error)
+                self._found.append(event)
 
 
 def transcribe_live(

@@ -8,7 +8,7 @@ the one without them does. A recording's draft is its text without hints, and is
 a live stream's draft is its last partial, so the text without hints is only written when it is needed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,8 +23,8 @@ from nim4asr.recognition.fusion import FusedScorer, fused_scorer
 from nim4asr.recognition.guards import sounding_entropy, without_runaway
 from nim4asr.recognition.hinting import HintResult, HintTracker, confirmed_by_audio, contradicted, with_hits
 from nim4asr.recognition.hypothesis import NOTHING, to_hypothesis
-from nim4asr.recognition.result import Segment
-from nim4asr.recognition.search import TextSearch
+from nim4asr.recognition.result import Alternative, Segment
+from nim4asr.recognition.search import Beam, TextSearch
 from nim4asr.recognition.words import to_segment
 from nim4asr.runtime.network import Encoded, KvCache
 
@@ -56,6 +56,8 @@ class Written:
 
     tokens: tuple[int, ...]
     log_probs: tuple[float, ...]
+    # This one and those after it, if more than one was wanted.
+    ranked: tuple[Beam, ...] = ()
 
 
 class Utterance:
@@ -199,6 +201,7 @@ class Utterance:
             self._fused_scorer(beams, order.hints),
             tokens=order.tokens,
             log_probs=order.log_probs,
+            wanted=max(1, self._config.nbest) if final else 1,
         )
         return self.search
 
@@ -277,4 +280,15 @@ class Utterance:
                 self._tokenizer, written.tokens, written.log_probs, self._decoding, least
             )
         segment = to_segment(self.start, end, hypothesis, self._posteriors(), self._clock.frame_s)
+        if written is not None and self._config.nbest and segment.phonemes:
+            segment = replace(segment, alternatives=self._alternatives(written))
         return with_hits(segment, heard)
+
+    def _alternatives(self, written: Written) -> tuple[Alternative, ...]:
+        found: dict[str, Alternative] = {}
+        least = 0 if self._config.second_pass else self._stable
+        for beam in written.ranked:
+            one = to_hypothesis(self._tokenizer, beam.tokens, beam.log_probs, self._decoding, least)
+            # Other tokens may be the same text.
+            found.setdefault(one.text, Alternative(one.text, one.confidence, beam.score))
+        return tuple(found.values())[: self._config.nbest]

@@ -47,6 +47,10 @@ def segment_row(segment: Segment) -> dict[str, object]:
             }
             for word in segment.words
         ],
+        "alternatives": [
+            {"text": one.text, "confidence": round(one.confidence, 4), "score": round(one.score, 4)}
+            for one in segment.alternatives
+        ],
         "hits": [hit_row(hit) for hit in segment.hits],
         "hints": list(segment.hints),
         "hints_used": list(segment.hints_used),

@@ -8,6 +8,7 @@ the keys and values of all that went before the text, which are neither copied n
 """
 
 import ctypes
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -89,6 +90,7 @@ class OnnxNetwork:
         self._embeddings = _weights(folder, (_EMBEDDINGS,))[_EMBEDDINGS]
         self._graphs = {graph.name: graph for graph in graphs_of(config)}
         self._sessions: dict[str, Any] = {}
+        self._making_ready = threading.Lock()
         # A model without one of its graphs is told of now; each is made ready when it is first needed.
         for graph in self._graphs.values():
             path = folder.path / graph.file
@@ -146,9 +148,11 @@ class OnnxNetwork:
 
     def _run(self, name: str, inputs: dict[str, Any]) -> list[Any]:
         graph = self._graphs[name]
-        if name not in self._sessions:
-            self._sessions[name] = _session(graph, self._folder, self._threads)
-            _give_back_memory()
+        # Threads may share a network; onnxruntime lets them.
+        with self._making_ready:
+            if name not in self._sessions:
+                self._sessions[name] = _session(graph, self._folder, self._threads)
+                _give_back_memory()
         found: list[Any] = self._sessions[name].run(list(graph.outputs), inputs)
         return found
 

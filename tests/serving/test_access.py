@@ -72,6 +72,20 @@ def test_impossible_servers(values: dict[str, float]) -> None:
         ServerConfig(**values)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://a.example/", "a.example", "https://A.example", "", "https://u@a"]
+)
+def test_origins_that_no_browser_sends(origin: str) -> None:
+    """They would allow nothing, and nobody would be told."""
+    with pytest.raises(ValueError, match="as browsers write it"):
+        ServerConfig(cors_origins=(origin,))
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "http://localhost:3000", "https://[::1]:8", "app://x"])
+def test_origins(origin: str) -> None:
+    assert ServerConfig(cors_origins=(origin,)).cors_origins == (origin,)
+
+
 def test_a_file_of_keys() -> None:
     text = "# keys\nsk-1\n\n sk-2 name=alice streams=3 recordings=0 rate=60.5 \nsk-3 rate=0\n"
     assert parsed_keys(text, "keys.txt") == (
@@ -140,6 +154,27 @@ def test_one_client_does_not_take_all_places() -> None:
         for place in taken:
             place.release()
     assert places.sessions == places.recordings == 0
+
+
+def test_a_network_of_one_subscriber_is_one_client() -> None:
+    """Of IPv6 anyone has 2^64 addresses; and a socket for both calls those of IPv4 by addresses of IPv6."""
+    places, _ = admission(max_streams=4)
+    for number in range(3):
+        places.session(Client.of_address(f"2001:db8:0:1::{number + 1:x}"))
+    assert refused(places.session, Client.of_address("2001:db8:0:1:ffff::1")).status == 503
+    places.session(Client.of_address("2001:db8:0:2::1"))
+    assert Client.of_address("::ffff:192.0.2.1") == A
+    assert Client.of_address("::ffff:192.0.2.1") != Client.of_address("::ffff:192.0.2.2")
+    for here in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "", "local"):
+        assert Client.of_address(here).local, here
+    for there in ("fe80::1%eth0", "::2", "testclient", "10.0.0.1"):
+        assert not Client.of_address(there).local, there
+
+
+def test_keys_are_not_shown() -> None:
+    key = Key("sk-secret", "alice")
+    client, config = Client.of_key(key), ServerConfig(keys=(key, "sk-secret-too"))
+    assert "sk-secret" not in repr((key, client, config)) and "alice" in repr(client)
 
 
 def test_who_is_alone_on_this_machine_shares_with_nobody() -> None:

@@ -154,3 +154,8 @@ def test_keys_are_asked_for(serve: Callable[..., Any]) -> None:
         ) as socket:
             socket.send("Done")
             assert socket.recv(timeout=PATIENCE_S) == "Done!"
+
+
+def test_a_key_may_look_like_a_secret(serve: Callable[..., Any]) -> None:
+    with serve(ServerConfig(keys=(Key("ek_mine", "alice"),))) as server:
+        assert created(server.ws_url, "ek_mine")

@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -183,3 +185,25 @@ def test_a_client_that_goes_while_it_sends_a_recording(nano: Running, log: Log) 
     log.wait(lambda record: record.name == "nim4asr.serving.sessions")
     nano.settle()
     assert nano.state.admission.recordings == nano.state.admission.sessions == 0 and not log.faults
+
+
+def test_a_server_that_ends_while_it_recognizes_a_recording_tells_no_text(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    """An empty one would be as if nothing were said in it."""
+    reading, go = threading.Event(), threading.Event()
+    with serve() as server:
+        genuine = server.state.worker._read
+        monkeypatch.setattr(
+            server.state.worker, "_read", lambda *a: (reading.set(), go.wait(PATIENCE_S), genuine(*a))
+        )
+        with connect(server.ws_url, subprotocols=FUNASR) as socket:
+            socket.send(json.dumps({"mode": "offline", "wav_format": "other", "is_speaking": True}))
+            socket.send(encoded(clip("en-1"), "FLAC"))
+            socket.send(json.dumps({"is_speaking": False}))
+            assert reading.wait(PATIENCE_S)
+            server.state.lifecycle.close()
+            row = json.loads(socket.recv(timeout=PATIENCE_S))
+            assert "stops" in row["error"] and not row["is_final"] and "text" not in row
+        go.set()
+    assert not log.faults

@@ -1,14 +1,16 @@
 """Lists in a folder that several servers share."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nim4asr.hotwords.index import HotwordIndex
 from nim4asr.serving.errors import ApiError
 from nim4asr.serving.hotword_lists import HotwordLists
-from serving.conftest import Log
+from serving.conftest import PATIENCE_S, Log
 from serving.test_application import ask
 from serving.test_running import Command
 
@@ -80,3 +82,25 @@ def test_two_servers_with_one_folder(tmp_path: Path) -> None:
         assert ask(servers[1], "DELETE", "/v1/hotwords/people")[0] == 200
         assert ask(servers[0], "GET", "/v1/hotwords/people")[0] == 404
         assert ask(servers[0], "GET", "/v1/hotwords")[1]["data"] == []
+
+
+def test_a_list_that_another_server_removes_while_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was kept, and is gone afterwards."""
+    one, other = HotwordLists(tmp_path), HotwordLists(tmp_path)
+    one.put("people", "张伟\n".encode())
+    genuine, removing = HotwordIndex.save, list[threading.Thread]()
+
+    def save(index: HotwordIndex, path: Path) -> None:
+        genuine(index, path)
+        removing.append(threading.Thread(target=other.delete, args=("people",)))
+        removing[0].start()
+        # It waits; if it did not, it would be done by then.
+        removing[0].join(0.5)
+
+    monkeypatch.setattr(HotwordIndex, "save", save)
+    assert one.put("people", "王芳\n".encode()).name == "people"
+    removing[0].join(PATIENCE_S)
+    with pytest.raises(ApiError, match="no hotword list"):
+        one.get("people")

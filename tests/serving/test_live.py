@@ -494,3 +494,70 @@ def test_a_stream_that_opens_when_nobody_waits_for_it_is_dropped() -> None:
     canceled.cancel()
     for opening in (failed, canceled):
         _drop_opened(opening)
+
+
+def test_who_has_used_up_its_allowance_gets_the_text_of_what_it_said(
+    states: Callable[..., State], log: Log
+) -> None:
+    state = states(audio_s_per_minute=len(CLIP) / SAMPLE_RATE - 0.05)
+
+    async def use(wire: FakeWire, connection: LiveConnection[Any]) -> None:
+        wire.put(*sound(CLIP, PAUSE, PAUSE))
+
+    wire = session(state, use)
+    assert list(wire.sent[-3:-1]) == ["what do you want", "end"]
+    assert json.loads(wire.sent[-1])[:2] == [429, "rate_limit_exceeded"]
+    assert outcome(log)["outcome"] == "rate_limit_exceeded" and not log.faults
+
+
+def test_what_fails_while_a_session_is_closed_is_logged(states: Callable[..., State], log: Log) -> None:
+    fault = RuntimeError("injected")
+
+    class Failing(FakeWire):
+        async def send(self, row: str | bytes) -> None:
+            # The conversation ends meanwhile.
+            for _ in range(100):
+                await asyncio.sleep(0)
+            raise fault
+
+    async def run() -> None:
+        state = states()
+        wire = Failing()
+        wire.put(InputError("the end"))
+        connection = LiveConnection(state, state.admission.session(Client("test")), wire)
+        await connection.run(Plain(connection))
+
+    asyncio.run(run())
+    assert [record.exc_info[1] for record in log.records if record.exc_info] == [fault]
+
+
+@pytest.mark.parametrize("manual", [False, True])
+def test_what_waits_for_room_when_the_server_closes_was_said(
+    states: Callable[..., State], monkeypatch: pytest.MonkeyPatch, manual: bool
+) -> None:
+    """A message that came whole is told whole, before what a conclusion commits."""
+    state, go = states(max_backlog_s=0.3), threading.Event()
+    genuine = state.worker.engine.step
+    monkeypatch.setattr(state.worker.engine, "step", lambda: (go.wait(PATIENCE_S), genuine())[1])
+    if manual:
+
+        async def conclude(plain: Plain) -> None:
+            plain.connection.commit()
+            await plain.connection.finish()
+            plain.connection.post("end")
+
+        monkeypatch.setattr(Plain, "conclude", conclude)
+    # To open a stream is a matter of the engine's thread.
+    go.set()
+
+    async def use(wire: FakeWire, connection: LiveConnection[Any]) -> None:
+        await settled(lambda: connection._stream is not None)
+        go.clear()
+        wire.put(CLIP)
+        await settled(lambda: wire.received == 1 and state.worker.backlog_s >= 0.3)
+        state.lifecycle.close()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        go.set()
+
+    assert "what do you want" in session(state, use).sent

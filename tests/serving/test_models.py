@@ -284,6 +284,22 @@ def test_names_on_the_command_line(given: Any, expected: Any) -> None:
         assert named() == expected
 
 
+def test_files_that_could_not_be_loaded_are_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    file = tmp_path / "b" / "weights"
+    file.write_text("x")
+    from nim4asr.cli.serve import _Changed
+
+    changed = _Changed({"a": str(tmp_path / "a"), "b": str(tmp_path / "b")})
+    assert changed() == []
+    file.write_text("xy")
+    # Whoever asks says what came of it; until then it is not loaded.
+    assert changed() == changed() == ["b"]
+    changed.loaded("b")
+    assert changed() == []
+
+
 @pytest.mark.slow
 def test_files_that_have_changed_are_loaded_at_sighup(tmp_path: Path) -> None:
     folder = tmp_path / "model"

@@ -329,7 +329,7 @@ class Held:
     def __init__(self, server: Running) -> None:
         self._worker, self.go = server.state.worker, threading.Event()
 
-    def __call__(self, source: Any, warn: Any) -> Iterator[Any]:
+    def __call__(self, source: Any, warn: Any, channel: int | None) -> Iterator[Any]:
         sound = np.concatenate(list(genuine_stream_audio(source, warn)))
         last = len(sound) * 3 // 4
         for start in range(0, last, 1600):

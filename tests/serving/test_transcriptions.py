@@ -101,7 +101,7 @@ def test_a_client_that_goes_is_not_worked_for(
     """While its recording waits for a reader, and while it is read: both are given back within a block."""
     some, given = threading.Event(), [0]
 
-    def endless(source: Any, warn: Any) -> Iterator[Any]:
+    def endless(source: Any, warn: Any, channel: int | None) -> Iterator[Any]:
         while True:
             given[0] += 1
             some.set()
@@ -481,7 +481,7 @@ def test_events_of_a_segment_come_while_the_next_is_still_read(
     told, clip = threading.Event(), read_audio(CLIP_FOLDER / "zh-1.flac")
     sound = np.concatenate([clip, np.zeros(20_000, np.float32)])
 
-    def talk(source: Any, warn: Any) -> Iterator[Any]:
+    def talk(source: Any, warn: Any, channel: int | None) -> Iterator[Any]:
         for _ in range(2):
             yield sound
             wait_for(lambda: not nano.state.worker._segments)
@@ -498,3 +498,162 @@ def test_events_of_a_segment_come_while_the_next_is_still_read(
     assert answer.read().decode().count("delta") == 4
     connection.close()
     nano.settle()
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "raw_unicode_escape"])
+@pytest.mark.parametrize("field", ["name", "keywords[]", "prompt"])
+def test_halves_of_characters(nano: Running, scratch: Path, log: Log, charset: str, field: str) -> None:
+    """Some charsets have them, and no answer or header can hold one."""
+    half = b"+2AA-" if charset == "utf-7" else b"\\ud800"
+    name, value = (half, b"x") if field == "name" else (field.encode(), half)
+    part = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name, value)
+    body = part + MODEL + FILE + b"--x--\r\n"
+    status, row, _ = post(nano, body, f"multipart/form-data; boundary=x; charset={charset}")
+    assert status == 400 and "UTF-8" in row["error"]["message"]
+    nano.settle()
+    assert nano.state.admission.recordings == 0 and list(scratch.iterdir()) == [] and not log.faults
+
+
+def wav(samples: Any, format: str = "WAV") -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, 16_000, format=format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [(0.0, "the sound is silent)"), (0.01, "(level -40 dBFS); if someone speaks, try")]
+)
+def test_a_recording_in_which_nothing_is_said_is_told(nano: Running, level: float, told: str) -> None:
+    noise = np.random.default_rng(1).standard_normal(32_000).astype(np.float32) * level
+    sound = wav(noise)
+    for format in ("json", "verbose_json", "text", "srt", "vtt"):
+        status, row, headers = post(nano, *form([("model", "nano"), ("response_format", format)], sound))
+        assert status == 200 and headers["nim4-warning"].startswith("no speech was found")
+        assert told in headers["nim4-warning"]
+        if format.endswith("json"):
+            assert row["warnings"] == [headers["nim4-warning"]] and row["text"] == ""
+    whole = post(nano, *form([("model", "nano")]))
+    assert "warnings" not in whole[1] and "nim4-warning" not in whole[2]
+    fields = [("model", "nano"), ("stream", "true"), ("include[]", "nim4.segment")]
+    events = post(nano, *form(fields, sound))[1]
+    (last,) = [json.loads(row[6:]) for row in events.splitlines() if "nim4.transcript" in row]
+    assert not last["truncated"] and told in last["warnings"][0]
+
+
+def test_what_a_file_lacks_is_told_without_the_server_s_folders(nano: Running, scratch: Path) -> None:
+    """One that is in memory and one that is on the disk."""
+    for data in (wav(np.tile(read_audio(CLIP_FOLDER / "zh-1.flac"), 2)), large()):
+        status, row, headers = post(nano, *form([("model", "nano")], data[:-20_000]))
+        assert status == 200 and "the file is cut short" in headers["nim4-warning"]
+        assert headers["nim4-warning"] == row["warnings"][0] and str(scratch) not in str(row)
+
+
+def call() -> Any:
+    """A telephone call (N, 2): one speaks Chinese, then the other English."""
+    first, second = (read_audio(CLIP_FOLDER / f"{name}.flac") for name in ("zh-1", "en-1"))
+    sound = np.zeros((len(first) + len(second) + 16_000, 2), np.float32)
+    sound[: len(first), 0] = first
+    sound[len(first) + 8000 : len(first) + 8000 + len(second), 1] = second
+    return sound
+
+
+def test_each_channel_for_itself(nano: Running, log: Log) -> None:
+    def ask_for(channels: str, format: str, data: bytes, **more: str) -> tuple[int, Any, Any]:
+        fields = [("model", "nano"), ("channels", channels), ("response_format", format), *more.items()]
+        return post(nano, *form(fields, data))
+
+    data = wav(call())
+    _, row, _ = ask_for("apart", "verbose_json", data, **{"timestamp_granularities[]": "word"})
+    assert row["words"][0]["channel"] == 1 and row["words"][-1]["channel"] == 2
+    _, row, _ = ask_for("apart", "verbose_json", data)
+    assert [(one["channel"], one["text"]) for one in row["segments"]] == [
+        (1, "他是中国人"),
+        (2, "what do you want"),
+    ]
+    assert "warnings" not in row and row["duration"] == pytest.approx(len(call()) / 16_000, abs=0.01)
+    assert ask_for("apart", "text", data)[1] == "[1] 他是中国人\n[2] what do you want\n"
+    assert "[2] what do you want" in ask_for("apart", "srt", data)[1]
+    assert "<v Channel 1>" in ask_for("apart", "vtt", data)[1]
+    _, row, _ = ask_for("2", "verbose_json", data)
+    assert row["text"] == "what do you want" and row["segments"][0]["channel"] == 2
+    _, row, _ = ask_for("mixed", "verbose_json", data)
+    assert "channel" not in row["segments"][0]
+    # The same sound twice is one.
+    twice = wav(np.repeat(call()[:, :1], 2, axis=1))
+    _, row, headers = ask_for("apart", "json", twice)
+    assert row["text"] == "他是中国人" and "hold the same sound" in headers["nim4-warning"]
+    assert not log.faults
+
+
+@pytest.mark.parametrize(
+    ("channels", "extra", "sentence"),
+    [
+        ("0", {}, "channels are"),
+        ("-1", {}, "channels are"),
+        ("left", {}, "channels are"),
+        ("1" * 5000, {}, "channels are"),
+        ("²", {}, "channels are"),
+        ("3", {}, "there is no channel 3; the recording has 2"),
+        ("apart", {"stream": "true"}, "without stream"),
+    ],
+)
+def test_channels_that_cannot_be(
+    nano: Running, channels: str, extra: dict[str, str], sentence: str, log: Log
+) -> None:
+    fields = [("model", "nano"), ("channels", channels), *extra.items()]
+    status, row, _ = post(nano, *form(fields, wav(call())))
+    assert status == 400 and sentence in row["error"]["message"] and not log.faults
+
+
+def test_channels_are_bounded(serve: Callable[..., Any]) -> None:
+    """Hours of silence in a few bytes, so many channels of it, and a partner who is silent for long."""
+    many = wav(np.random.default_rng(1).standard_normal((1600, 17)).astype(np.float32))
+    bomb = io.BytesIO()
+    clicks = np.zeros((8000 * 3600, 8), np.int16)
+    clicks[0, 0] = 20_000
+    soundfile.write(bomb, clicks, 8000, format="FLAC")
+    partner = np.concatenate([call(), np.zeros((16_000 * 50, 2), np.float32)])
+    with serve(ServerConfig(max_silence_s=10.0)) as server:
+        for data, sentence in (
+            (many, "17 channels; at most 16"),
+            (bomb.getvalue(), "longer than the 1800 s allowed here for 8 channels"),
+        ):
+            status, row, _ = post(server, *form([("model", "nano"), ("channels", "apart")], data))
+            assert status == 400 and sentence in row["error"]["message"]
+        status, row, _ = post(server, *form([("model", "nano")], wav(partner)))
+        assert status == 400 and "nobody speaks" in row["error"]["message"]
+        status, row, _ = post(server, *form([("model", "nano"), ("channels", "apart")], wav(partner)))
+        assert status == 200 and row["text"] == "他是中国人what do you want"
+
+
+def test_a_container_that_is_too_long_is_refused_before_the_work(serve: Callable[..., Any]) -> None:
+    """By what its header says; where that cannot be, the sound decides."""
+    av = pytest.importorskip("av")
+    clip = read_audio(CLIP_FOLDER / "zh-1.flac")
+    # Longer than what is read at once.
+    samples = np.tile(np.concatenate([clip, np.zeros(12_000, np.float32)]), 20)
+    files: dict[str, bytes] = {}
+    for format, codec in (("mp4", "aac"), ("matroska", "libopus")):
+        buffer = io.BytesIO()
+        with av.open(buffer, "w", format=format) as container:
+            stream = container.add_stream(codec, rate=16_000)
+            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+            frame.sample_rate = 16_000
+            resampler = av.AudioResampler(stream.format, stream.layout, stream.rate)
+            for part in (*resampler.resample(frame), *resampler.resample(None)):
+                container.mux(stream.encode(part))
+            container.mux(stream.encode(None))
+        files[format] = buffer.getvalue()
+    with serve(ServerConfig(max_duration_s=30.0)) as server:
+        for format, data in files.items():
+            began = server.state.worker.engine.stats.encoder_calls
+            status, row, _ = post(server, *form([("model", "nano")], data))
+            assert status == 400 and "longer than the 30 s" in row["error"]["message"], format
+            assert server.state.worker.engine.stats.encoder_calls == began
+    with serve() as server:
+        data = files["mp4"]
+        # Damage.
+        place = data.index(b"mvhd") + 20
+        lying = data[:place] + (10**9).to_bytes(4, "big") + data[place + 4 :]
+        status, row, _ = post(server, *form([("model", "nano")], lying))
+        assert status == 200 and "中国人" in row["text"]

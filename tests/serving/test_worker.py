@@ -176,7 +176,7 @@ class _Endless:
     def __init__(self) -> None:
         self.given, self.some = 0, threading.Event()
 
-    def __call__(self, source: bytes, warn: Any) -> Iterator[Floats]:
+    def __call__(self, source: bytes, warn: Any, channel: int | None) -> Iterator[Floats]:
         while True:
             self.given += 1
             if self.given == 3:
@@ -427,3 +427,31 @@ def test_a_file_is_no_longer_needed_when_it_was_read(worker: EngineWorker, tmp_p
     recording = worker.transcribe(path, PLAIN, on_end=lambda: (path.unlink(), ended.set())[1])
     assert recording.result(PATIENCE_S).text == "他是中国人"
     assert ended.wait(PATIENCE_S) and not path.exists()
+
+
+def test_work_that_fails_in_the_engine_s_thread_does_not_end_it(worker: EngineWorker, log: Log) -> None:
+    """What was open is given up, and the next is served."""
+    fault = RuntimeError("injected")
+
+    def broken() -> None:
+        raise fault
+
+    events = Events()
+    worker.open(events).result(PATIENCE_S)
+    worker.post(broken)
+    events.wait(lambda event: isinstance(event, Failed))
+    assert worker.transcribe(CLIP, PLAIN).result(PATIENCE_S).text == "他是中国人"
+    assert worker.wait_idle(PATIENCE_S)
+    assert fault in [record.exc_info[1] for record in log.records if record.exc_info]
+
+
+def test_a_reader_that_cannot_be_started_leaves_nothing(
+    worker: EngineWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(worker._readers, "submit", full)
+    with pytest.raises(RuntimeError, match="new thread"):
+        worker.transcribe(CLIP, PLAIN)
+    assert worker.under_way == 0 and worker.wait_idle(PATIENCE_S)

@@ -1,6 +1,7 @@
 """Wyoming, by its own client; and what no client of it would send."""
 
 import asyncio
+import errno
 import json
 import threading
 from collections.abc import Iterator
@@ -19,9 +20,9 @@ from conftest import CLIP_FOLDER
 from nim4asr.audio.reading import read_audio
 from nim4asr.serving.access import Client
 from nim4asr.serving.errors import ApiError
-from nim4asr.serving.live import LiveConnection
-from nim4asr.serving.wyoming import Wyoming, serve_wyoming
-from serving.conftest import PATIENCE_S, Log, Running
+from nim4asr.serving.live import ClientGone, LiveConnection
+from nim4asr.serving.wyoming import Wyoming, WyomingWire, serve_wyoming
+from serving.conftest import PATIENCE_S, Log, Running, wait_for
 
 
 @pytest.fixture
@@ -193,6 +194,32 @@ def test_who_comes_too_many_hears_so(nano: Running, port: int) -> None:
             place.release()
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_the_last_row_is_not_lost_to_who_goes_on_sending(nano: Running, port: int, full: bool) -> None:
+    """A satellite streams while it is told that there is no place for it, or that it is wrong."""
+
+    async def talk() -> dict[str, Any]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"{}\n" + bytes(1 << 20))
+        async with asyncio.timeout(PATIENCE_S):
+            # A connection that is reset gives no more of what has come before.
+            while not reader.at_eof() and reader.exception() is None and not reader._eof:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.01)
+            row = json.loads(await reader.readline())
+        writer.close()
+        return dict(row)
+
+    count = nano.state.config.max_streams if full else 0
+    places = [nano.state.admission.session(Client("x", local=True)) for _ in range(count)]
+    try:
+        assert asyncio.run(talk())["type"] == "error"
+    finally:
+        for place in places:
+            place.release()
+    nano.settle()
+    wait_for(lambda: nano.state.admission.sessions == 0)
+
+
 def test_an_error_by_the_package_s_own_client(port: int) -> None:
     async def wrong() -> str:
         async with AsyncTcpClient("127.0.0.1", port) as client:
@@ -223,3 +250,32 @@ def test_faults_of_the_server_are_logged(
 def test_an_error_without_a_code_says_whose_it_is(nano: Running, status: int, code: str) -> None:
     written = Wyoming(nano.state, cast("LiveConnection[Event]", None)).error(ApiError(status, "no"))
     assert code in written.decode()
+
+
+def test_a_network_that_breaks_down_is_a_client_that_has_gone(log: Log) -> None:
+    """Such as no route to the host, which is no ``ConnectionError``."""
+
+    class Broken:
+        async def fail(self, *args: object) -> bytes:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+        readexactly = readuntil = drain = wait_closed = fail
+
+        read = fail
+
+        def can_write_eof(self) -> bool:
+            return False
+
+        def write(self, data: bytes) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    async def run() -> None:
+        wire = WyomingWire(Broken(), Broken())  # type: ignore[arg-type]
+        for act in (wire.receive(), wire.send(b"x"), wire.close(None)):
+            with pytest.raises(ClientGone):
+                await act
+
+    asyncio.run(run())

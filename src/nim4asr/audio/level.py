@@ -1,7 +1,7 @@
 """How loud a recording is, and more of it."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -87,3 +87,14 @@ def amplified(blocks: Iterable[Floats], gain_db: float) -> Iterator[Floats]:
 
 def _decibels(power: float) -> float:
     return 10 * math.log10(power)
+
+
+def no_speech(level: float, advice: Sequence[str] = (), raised_db: float = 0.0) -> str:
+    """That nothing was said in a sound of that ``level`` in dBFS, before it was made louder by ``raised_db``;
+    and the ``advice`` what to try if someone speaks, which nobody does in silence.
+    """
+    silent = math.isinf(level)
+    loud = "the sound is silent" if silent else f"level {level:.0f} dBFS"
+    raised = f", {raised_db:+.0f} dB of gain" if raised_db else ""
+    told = f"; if someone speaks, try {' or '.join(advice)}" if advice and not silent else ""
+    return f"no speech was found ({loud}{raised}){told}"

@@ -90,14 +90,16 @@ def stream_audio(source: Source, warn: Warn | None = None, *, channel: int | Non
                 warn(f"{name}: {warning}")
 
 
-def channels_of(source: Source) -> FileChannels:
-    """The channels of an audio file, which is read to its end. Raises ``InputError`` as ``read_audio``
-    does.
+def channels_of(source: Source, check: Callable[[float], None] = lambda seconds: None) -> FileChannels:
+    """The channels of an audio file, which is read to its end. ``check`` is told how many seconds of
+    sound were read, again and again, and may raise. Raises ``InputError`` as ``read_audio`` does.
     """
-    count, alike = 1, True
+    count, alike, seconds = 1, True, 0.0
     with _named_stretches(source) as (_, stretches):
         for stretch in stretches:
+            check(seconds)
             if isinstance(stretch, Sound) and len(stretch.samples):
+                seconds += len(stretch.samples) / stretch.rate
                 own = of_array(stretch.samples)
                 count, alike = max(count, own.count), alike and own.alike
     return FileChannels(count, alike)

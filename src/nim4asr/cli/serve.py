@@ -272,18 +272,24 @@ def _load(options: argparse.Namespace, place: str | None) -> "tuple[Model, Recog
 
 
 class _Changed:
-    """Which models' files have changed since this was last asked. Ask while you hold its ``lock``."""
+    """Which models' files have changed since they were last loaded, as ``loaded`` says. Use it while you hold
+    its ``lock``.
+    """
 
     def __init__(self, places: Mapping[str, str | None]) -> None:
         self._places = places
         self.lock = threading.Lock()
-        self._seen = {name: self._stamp(place) for name, place in places.items()}
+        self._now = {name: self._stamp(place) for name, place in places.items()}
+        self._seen = dict(self._now)
 
     def __call__(self) -> list[str]:
         now = {name: self._stamp(place) for name, place in self._places.items()}
-        names = [name for name in now if now[name] != self._seen[name]]
-        self._seen = now
-        return names
+        self._now = now
+        return [name for name in now if now[name] != self._seen[name]]
+
+    def loaded(self, name: str) -> None:
+        """The files of ``name`` are loaded as they were when this was asked."""
+        self._seen[name] = self._now[name]
 
     def _stamp(self, place: str | None) -> tuple[tuple[str, int, int], ...]:
         folder = Path(place or "")
@@ -304,6 +310,7 @@ def _load_again(app: "Starlette", changed: _Changed, loaders: "Mapping[str, Load
         for name in changed():
             try:
                 replace_model(app, name, loaders[name] if name in loaders else loaders[first])
+                changed.loaded(name)
                 SERVER.info("the model %s was replaced", name)
             except InputError as error:
                 SERVER.error("the model %s stays as it was: %s", name, error)

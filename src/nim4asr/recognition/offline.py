@@ -1,6 +1,5 @@
 """A model ready to listen: whole recordings to transcripts, and live streams."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nim4asr.audio.level import Gain, LevelMeter, amplified, automatic_gain, checked_gain
+from nim4asr.audio.level import Gain, LevelMeter, amplified, automatic_gain, checked_gain, no_speech
 from nim4asr.audio.reading import (
     Source,
     as_array,
@@ -102,7 +101,7 @@ class Recognizer:
         warnings: list[str] = []
         if not name and isinstance(source, str | Path):
             name = str(source)
-        source, chosen = _channels(source, channels, name, warnings.append)
+        source, chosen = chosen_channels(source, channels, name, warnings.append)
         segments: list[Segment] = []
         silences: list[str] = []
         heard_s = seconds = 0.0
@@ -236,10 +235,15 @@ def _as_source(source: Sound) -> Sound:
     return source
 
 
-def _channels(
-    source: Sound, wanted: Channels, name: str, warn: Callable[[str], None]
+def chosen_channels(
+    source: Sound,
+    wanted: Channels,
+    name: str,
+    warn: Callable[[str], None],
+    check: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[Sound, Sequence[int | None]]:
     """What may be read for each channel that is to be listened to, and these; None is the mean of all.
+    ``check`` is told how many seconds were read to find out, and may raise.
 
     Raises ``InputError`` for a channel that there is none of.
     """
@@ -250,7 +254,7 @@ def _channels(
     source = _as_source(source)
     if isinstance(source, str | Path | bytes):
         source = kept(source)
-        there = channels_of(source)
+        there = channels_of(source, check)
     else:
         there = of_array(as_array(source))
     called = f"{name}: " if name else ""
@@ -329,11 +333,8 @@ class _Blocks:
         speech, without a word in it.
         """
         level = self._meter.level
-        loud = "the sound is silent" if math.isinf(level) else f"level {level:.0f} dBFS"
-        raised = f", {self._raised_db:+.0f} dB of gain" if self._raised_db else ""
         help = [] if voiced else ["a lower VAD threshold"]
         if level < _QUIET_DB and not self._raised_db:
             help.insert(0, "automatic gain")
-        advice = f"; if someone speaks, try {' or '.join(help)}" if help and not math.isinf(level) else ""
         name = f"{self._name}: " if self._name else ""
-        return f"{name}no speech was found ({loud}{raised}){advice}"
+        return f"{name}{no_speech(level, help, self._raised_db)}"

@@ -5,8 +5,8 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address, ip_address
 
 from starlette.requests import HTTPConnection
 
@@ -27,7 +27,7 @@ _MOST_CLIENTS = 10_000
 class Client:
     """Who asks: a key, or an address where there are none."""
 
-    id: str
+    id: str = field(repr=False)
     """By this it is counted; never told."""
     name: str = ""
     """The key's name; nothing without one, for logs hold no addresses."""
@@ -39,13 +39,18 @@ class Client:
 
     @classmethod
     def of_address(cls, address: str) -> "Client":
-        """A client without a key."""
+        """A client without a key. A network that is one subscriber's is one client: of IPv6 that is a /64."""
         try:
-            local = ip_address(address).is_loopback
+            found = ip_address(address)
         except ValueError:
             # A socket of this machine that has no address.
-            local = address in ("", "local")
-        return cls(f"address {address}", local=local)
+            return cls(f"address {address}", local=address in ("", "local"))
+        if isinstance(found, IPv6Address):
+            # Where a socket serves both, this is how it calls those of IPv4.
+            found = found.ipv4_mapped or found
+        if isinstance(found, IPv6Address) and not found.is_loopback:
+            return cls(f"address {int(found) >> 64:x}")
+        return cls(f"address {found}", local=found.is_loopback)
 
     @classmethod
     def of_key(cls, key: Key) -> "Client":
@@ -87,7 +92,9 @@ class Access:
     def _checked(self, connection: HTTPConnection) -> Client:
         given = _key_of(connection)
         if given is not None and given.startswith(PREFIX) and connection.scope["type"] == "websocket":
-            return self._with_secret(given, connection)
+            client = self._with_secret(given, connection)
+            if client is not None:
+                return client
         if not self._keys:
             return _by_address(connection)
         if given is None:
@@ -96,19 +103,18 @@ class Access:
         secret = given.encode("utf-8", "replace")
         matches = [key for key in self._keys if hmac.compare_digest(secret, key.secret.encode())]
         if not matches:
-            raise ApiError(401, "the API key is not one of this server's", "invalid_api_key")
+            what = "client secret is none of this server's, or is over"
+            what = what if given.startswith(PREFIX) else "API key is not one of this server's"
+            raise ApiError(401, f"the {what}", "invalid_api_key")
         return Client.of_key(matches[0])
 
-    def _with_secret(self, given: str, connection: HTTPConnection) -> Client:
+    def _with_secret(self, given: str, connection: HTTPConnection) -> Client | None:
+        """Who has the client secret ``given``; None if it is none, or over."""
         secret = read(given, self._keys or (NO_KEY,), time.time())
-        if secret is not None:
-            session = written(secret.session)
-            return replace(
-                Client.of_key(secret.key) if self._keys else _by_address(connection), session=session
-            )
-        if not self._keys:
-            return _by_address(connection)
-        raise ApiError(401, "the client secret is none of this server's, or is over", "invalid_api_key")
+        if secret is None:
+            return None
+        client = Client.of_key(secret.key) if self._keys else _by_address(connection)
+        return replace(client, session=written(secret.session))
 
     def admit(self, client: Client) -> None:
         """Let a client go on. Raises ``ApiError`` 429 when it has used up what it may send in a minute."""

@@ -1,7 +1,8 @@
 """What a server allows and offers."""
 
+import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nim4asr.serving.keys import Key
@@ -9,6 +10,8 @@ from nim4asr.serving.keys import Key
 # The names by which a browser on this machine calls a server on it.
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 ANY = "*"
+# Scheme, host, and a port that is not the scheme's own; no path, not even a slash.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class ServerConfig:
     """Other names for it, for clients with a fixed list of models."""
     unload_s: float = 600.0
     """A model that is not the first is unloaded when nobody has used it for so long."""
-    keys: Collection[Key | str] = ()
+    keys: Collection[Key | str] = field(default=(), repr=False)
     """API keys; without any, everyone who reaches the server may use it."""
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
     """Without keys: the names by which the server may be called (the ``Host`` of a request); ``*`` is any. A
@@ -71,5 +74,8 @@ class ServerConfig:
         )  # fmt: skip
         if not all(time > 0 for time in times) or not self.audio_s_per_minute >= 0:
             raise ValueError("the limits of a server must be positive")
+        for origin in self.cors_origins:
+            if origin not in (ANY, "null") and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"an origin is as browsers write it, https://example.com, not {origin!r}")
         if not 0 < self.client_share <= 1:
             raise ValueError("a client's share lies between 0 and 1")

@@ -53,6 +53,7 @@ class FunAsr(LiveProtocol):
         self._held: dict[str, Any] | None = None
         self._ending = False
         self._recording: _Recording | None = None
+        self._answering = False
 
     async def converse(self) -> None:
         """One recording after another, each begun by ``is_speaking: true`` and ended by false."""
@@ -67,9 +68,14 @@ class FunAsr(LiveProtocol):
                 await self.conclude()
 
     async def conclude(self) -> None:
+        if self._answering:
+            # The server ends while it recognizes a recording: no text would be as if nothing were said in it.
+            return
         if self._recording is not None:
             recording, self._recording = self._recording, None
+            self._answering = True
             self._end(await self._recorded(recording))
+            self._answering = False
             return
         self._ending = True
         await self._connection.finish()

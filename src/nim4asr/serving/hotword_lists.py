@@ -12,7 +12,8 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,11 +115,12 @@ class HotwordLists:
             return self._lists[name]
 
     def delete(self, name: str) -> None:
-        """Remove a list. Raises ``ApiError`` 404 if there is none."""
+        """Remove a list. Raises ``ApiError`` 404 if there is none, 507 if it cannot be removed."""
         with self._lock:
             self.get(name)
             if self._folder is not None:
-                self._path(name).unlink(missing_ok=True)
+                with self._writing(name):
+                    self._path(name).unlink(missing_ok=True)
             self._lists.pop(name, None)
             self._stamps.pop(name, None)
 
@@ -146,10 +148,17 @@ class HotwordLists:
         """Put ``index`` into the folder, and have it as it is there. Raises ``ApiError`` 507 if it cannot be
         written.
         """
+        with self._writing(name):
+            index.save(self._path(name))
+            # While nobody else can have removed it again.
+            self._read(name)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        """Change the file of a list; other servers wait. Raises ``ApiError`` 507 if that goes wrong."""
         try:
             with locked(self._path(name)):
-                index.save(self._path(name))
-            self._read(name)
+                yield
         except (InputError, OSError) as error:
             # Neither the list nor the client is at fault, and where the folder is, is nothing to tell.
             SERVER.error("a list cannot be kept", exc_info=error)

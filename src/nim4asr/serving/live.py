@@ -204,15 +204,15 @@ class LiveConnection(Generic[Message]):
         try:
             self._stream = await asyncio.wrap_future(opening)
             self._generation, self._rate = generation, sample_rate
-        except asyncio.CancelledError:
+        except BaseException:
             # It may be there all the same, and then nobody would drop it.
             opening.add_done_callback(_drop_opened)
             raise
 
     async def feed(self, samples: Samples) -> None:
         """Feed mono samples (N,), or bytes of 16-bit PCM, to the stream. Waits while too much of its sound is
-        still to be recognized, or the client does not read. Raises ``ApiError`` 429 when the client has used
-        up its allowance.
+        still to be recognized, or the client does not read. Raises ``EndedError`` 429 when the client has
+        used up its allowance: what it has said before is told.
         """
         stream = self._stream
         if stream is None:
@@ -221,17 +221,28 @@ class LiveConnection(Generic[Message]):
             samples = np.frombuffer(samples, "<i2")
         seconds = len(samples) / self._rate
         access, client = self._state.access, self._place.client
-        access.admit(client)
+        try:
+            access.admit(client)
+        except ApiError as error:
+            raise EndedError(error.status, error.message, error.code, headers=error.headers) from None
         access.charge(client, seconds)
         self._seconds += seconds
         self._state.metrics.audio_seconds.labels("live", client.name).inc(seconds)
         size = max(1, int(_SLICE_S * self._rate))
-        for start in range(0, len(samples), size):
-            await self._wait_for_room(stream)
-            if stream is not self._stream:
-                return
-            piece = samples[start : start + size]
-            stream.feed(piece, len(piece) / self._rate)
+        pieces = deque(samples[start : start + size] for start in range(0, len(samples), size))
+        try:
+            while pieces:
+                await self._wait_for_room(stream)
+                if stream is not self._stream:
+                    return
+                piece = pieces.popleft()
+                stream.feed(piece, len(piece) / self._rate)
+        except asyncio.CancelledError:
+            # The session ends. What has come was said, and is told first; of a client that has gone it is
+            # forgotten with the stream.
+            for piece in pieces if stream is self._stream else ():
+                stream.feed(piece, len(piece) / self._rate)
+            raise
 
     def commit(self, token: object = None) -> None:
         """End the open segment; ``Marked(token)`` follows."""
@@ -292,16 +303,10 @@ class LiveConnection(Generic[Message]):
             for task in (conversing, gone):
                 task.cancel()
             await asyncio.gather(conversing, gone, return_exceptions=True)
-        # Who has gone cannot be told of anything that came of it.
-        for task in (writing, hearing, conversing):
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                if isinstance(error, ClientGone):
-                    raise error
-                told = as_api_error(error)
-                if isinstance(told, EndedError):
-                    return await self._concluded(protocol, told, writing, hearing)
-                return told
-        return None
+        told = _error_of(writing, hearing, conversing)
+        if isinstance(told, EndedError):
+            return await self._concluded(protocol, told, writing, hearing)
+        return told
 
     async def _converse(self, protocol: LiveProtocol) -> None:
         """The conversation, for as long as it may last."""
@@ -338,12 +343,7 @@ class LiveConnection(Generic[Message]):
         finally:
             concluding.cancel()
             await asyncio.gather(concluding, return_exceptions=True)
-        for task in (writing, hearing, concluding):
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                if isinstance(error, ClientGone):
-                    raise error
-                return as_api_error(error)
-        return ended
+        return _error_of(writing, hearing, concluding) or ended
 
     @property
     def _left(self) -> float:
@@ -357,7 +357,7 @@ class LiveConnection(Generic[Message]):
         """Send what is left, then the error, and close."""
         if error is not None:
             self.post(protocol.error(error))
-        emptied = asyncio.create_task(self._outbox.emptied())
+        emptied, told = asyncio.create_task(self._outbox.emptied()), writing.done()
         try:
             await asyncio.wait(
                 {emptied, writing}, timeout=self._config.max_stall_s, return_when=asyncio.FIRST_COMPLETED
@@ -365,6 +365,8 @@ class LiveConnection(Generic[Message]):
         finally:
             emptied.cancel()
         with suppress(ClientGone, TimeoutError):
+            # The session has its end already; what has gone wrong since is the log's.
+            _error_of(emptied, *(() if told else (writing,)))
             async with asyncio.timeout(_CLOSE_S):
                 await self._wire.close(error)
 
@@ -458,6 +460,19 @@ class _Outbox:
         while self._rows:
             self._freed.clear()
             await self._freed.wait()
+
+
+def _error_of(*tasks: "asyncio.Task[None]") -> ApiError | None:
+    """What one of ``tasks`` failed by, the first of them; all that is the server's is logged. Raises
+    ``ClientGone`` if it was that: who has gone cannot be told of anything that came of it.
+    """
+    told: ApiError | None = None
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, ClientGone):
+                raise error
+            told = told or as_api_error(error)
+    return told
 
 
 def _drop_opened(opening: "Future[LiveStream]") -> None:

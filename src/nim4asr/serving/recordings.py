@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -162,9 +163,11 @@ class Recognition:
             raise
         except InputError as error:
             raise InputError(self._spool.anonymous(str(error))) from None
-        self._state.metrics.audio_seconds.labels("recording", self._client.name).inc(transcript.duration)
-        self._state.access.charge(self._client, transcript.duration)
-        return transcript
+        # Each channel that was listened to for itself is work of its own.
+        heard_s = transcript.duration * max(1, len({segment.channel for segment in transcript.segments}))
+        self._state.metrics.audio_seconds.labels("recording", self._client.name).inc(heard_s)
+        self._state.access.charge(self._client, heard_s)
+        return replace(transcript, warnings=tuple(map(self._spool.anonymous, transcript.warnings)))
 
     def cancel(self) -> None:
         """Give it up."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from nim4asr.recognition.result import Segment, Token, Transcript
 from nim4asr.recognition.subtitles import SubtitleConfig
-from nim4asr.recognition.writers import to_srt, to_vtt
+from nim4asr.recognition.writers import to_srt, to_txt, to_vtt
 from nim4asr.text.characters import is_han
 
 # The fields of ``verbose_json`` that this model has nothing to say on.
@@ -18,7 +18,11 @@ _LEAST_LOG_PROB = -100.0
 
 def json_row(transcript: Transcript, logprobs: bool = False) -> dict[str, Any]:
     """``response_format=json``."""
-    row: dict[str, Any] = {"text": transcript.text, "usage": usage(transcript)}
+    row: dict[str, Any] = {
+        "text": transcript.text,
+        "usage": usage(transcript),
+        **warnings_row(transcript),
+    }
     if logprobs:
         row["logprobs"] = [row for segment in transcript.segments for row in logprob_rows(segment.tokens)]
     return row
@@ -32,6 +36,7 @@ def verbose_row(transcript: Transcript, granularities: Sequence[str]) -> dict[st
         "duration": round(transcript.duration, 3),
         "text": transcript.text,
         "usage": usage(transcript),
+        **warnings_row(transcript),
     }
     if "segment" in granularities:
         row["segments"] = [segment_row(segment, i) for i, segment in enumerate(transcript.segments)]
@@ -42,7 +47,7 @@ def verbose_row(transcript: Transcript, granularities: Sequence[str]) -> dict[st
 
 def segment_row(segment: Segment, number: int) -> dict[str, Any]:
     """A segment of ``verbose_json``, all ten fields; beside them, where there are names, ``hits``,
-    ``hints_used`` and ``names_at``.
+    ``hints_used`` and ``names_at``, and its ``channel`` where each was listened to for itself.
     """
     text = segment.text.encode("utf-8")
     row: dict[str, Any] = {
@@ -63,15 +68,20 @@ def segment_row(segment: Segment, number: int) -> dict[str, Any]:
         ]
         row["hints_used"] = list(segment.hints_used)
         row["names_at"] = list(map(list, segment.named))
-    return row
+    return row | _channel_row(segment)
 
 
 def word_rows(segment: Segment) -> list[dict[str, Any]]:
     """The words of a segment with their times, in seconds."""
     return [
-        {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
+        {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)} | _channel_row(segment)
         for word in segment.words
     ]
+
+
+def warnings_row(transcript: Transcript) -> dict[str, Any]:
+    """What a user should know of the recording: that it was not whole, or that nothing was said."""
+    return {"warnings": list(transcript.told)} if transcript.told else {}
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:
@@ -98,7 +108,7 @@ def language_of(text: str) -> str:
 
 def plain(transcript: Transcript, config: SubtitleConfig | None = None) -> str:
     """``response_format=text``, which has no use for ``config``."""
-    return transcript.text + "\n"
+    return to_txt(transcript)
 
 
 # Formats that are no JSON, with their types.
@@ -107,6 +117,10 @@ TEXT_FORMATS: Mapping[str, tuple[Callable[[Transcript, SubtitleConfig | None], s
     "srt": (to_srt, "text/plain; charset=utf-8"),
     "vtt": (to_vtt, "text/vtt; charset=utf-8"),
 }
+
+
+def _channel_row(segment: Segment) -> dict[str, Any]:
+    return {} if segment.channel is None else {"channel": segment.channel}
 
 
 def _log(probability: float) -> float:

@@ -74,8 +74,8 @@ def _close_code(error: ApiError | None) -> int:
     if error is None:
         return 1000
     if isinstance(error, EndedError):
-        # "Going away", or a session that has had its time.
-        return 1001 if error.status == 503 else 1000
+        # "Going away", against the rules, or a session that has had its time.
+        return {503: 1001, 429: 1008}.get(error.status, 1000)
     if error.status >= 500:
         # "Try again later", or an error of the server's.
         return 1013 if error.status == 503 else 1011

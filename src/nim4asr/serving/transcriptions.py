@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.types import Receive, Scope, Send
 
 from nim4asr.audio.voice_activity import VoiceActivityConfig
+from nim4asr.recognition.offline import Channels
 from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.recognition.subtitles import SubtitleConfig
 from nim4asr.recognition.writers import SUBTITLES
@@ -31,6 +32,7 @@ from nim4asr.serving.shapes import (
     logprob_rows,
     segment_row,
     verbose_row,
+    warnings_row,
     word_rows,
 )
 from nim4asr.serving.state import State, state_of
@@ -40,7 +42,7 @@ from nim4asr.text.joining import addition
 FORMATS = ("json", "verbose_json", *TEXT_FORMATS)
 _KNOWN = {
     "file", "model", "response_format", "timestamp_granularities", "keywords", "hotwords", "prompt",
-    "language", "languages", "temperature", "include", "chunking_strategy", "stream", *SETTINGS,
+    "language", "languages", "temperature", "include", "chunking_strategy", "stream", "channels", *SETTINGS,
 }  # fmt: skip
 # Of `include`, beside OpenAI's: events with segments and their words.
 _SEGMENTS = "nim4.segment"
@@ -75,15 +77,15 @@ async def transcriptions(request: Request) -> Response:
         place.release()
         spool.close()
         raise
-    headers = (
-        {"nim4-ignored": ", ".join(map(_as_header, asked.ignored[:_MOST_SHOWN]))} if asked.ignored else {}
-    )
+    headers: dict[str, str] = {}
+    if asked.ignored:
+        headers["nim4-ignored"] = ", ".join(map(_as_header, asked.ignored[:_MOST_SHOWN]))
     if asked.stream:
         return await _EventStream.begun(state, place, spool, asked, headers)
     recognition = await Recognition.begin(state, place, spool, asked.options, model=asked.model)
     transcript = await _while_asked(request, recognition, state)
-    if transcript.warnings:
-        headers["nim4-warning"] = "the file is cut short"
+    if transcript.told:
+        headers["nim4-warning"] = "; ".join(transcript.told)
     # To lay out hours of subtitles takes a while, and the loop must not wait.
     return await asyncio.to_thread(_response, transcript, asked, headers)
 
@@ -119,6 +121,7 @@ async def _while_asked(request: Request, recognition: Recognition, state: State)
         async with state.lifecycle.until_closing():
             await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
+            gone.result()
             raise ClientDisconnect
         return working.result()
     finally:
@@ -175,6 +178,9 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
     stream = _flag(fields, "stream")
     if _SEGMENTS in include and not stream:
         raise ApiError(400, f"{_SEGMENTS} comes with stream=true", param="include")
+    channels = _channels(fields)
+    if channels == "apart" and stream:
+        raise ApiError(400, "channels=apart comes as a whole, without stream", param="channels")
     settings = {name: value for name in SETTINGS if (value := _single(fields, name)) is not None}
     if settings and (stream or response_format not in SUBTITLES):
         name = next(iter(settings))
@@ -191,7 +197,7 @@ def checked(form: FormData, state: State) -> TranscriptionRequest:
         "logprobs" in include,
         _SEGMENTS in include,
         stream,
-        RecordingOptions(hints, index, voice_activity),
+        RecordingOptions(hints, index, voice_activity, channels),
         subtitle_config(settings),
         (*ignored, *unknown),
     )
@@ -269,7 +275,7 @@ class _EventStream(StreamingResponse):
             return
         if self._asked.segments:
             row = {"duration": round(found.duration, 3), "truncated": bool(found.warnings)}
-            yield _event({"type": "nim4.transcript", **row})
+            yield _event({"type": "nim4.transcript", **row, **warnings_row(found)})
         done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
         if self._asked.logprobs:
             done["logprobs"] = logprobs
@@ -299,6 +305,8 @@ def _fields(form: FormData) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for name, value in form.multi_items():
         if isinstance(value, str):
+            # Some charsets have halves of surrogate pairs, which no answer can hold.
+            (name + value).encode()
             bare = name.removesuffix("[]")
             # ``hotwords`` names a list of the server, ``hotwords[]`` are names.
             fields.setdefault(name if bare == "hotwords" else bare, []).append(value)
@@ -323,6 +331,17 @@ def _flag(fields: dict[str, list[str]], name: str) -> bool:
     if value not in ("true", "false", "1", "0"):
         raise ApiError(400, f"{name} is true or false, not {shown(value)}", param=name)
     return value in ("true", "1")
+
+
+def _channels(fields: dict[str, list[str]]) -> Channels:
+    value = (_single(fields, "channels") or "mixed").lower()
+    if value == "mixed":
+        return "mixed"
+    if value == "apart":
+        return "apart"
+    if not (value.isascii() and value.isdigit() and int(value[:9]) > 0 and len(value) < 9):
+        raise ApiError(400, "channels are mixed, apart, or the number of one, from 1", param="channels")
+    return int(value)
 
 
 def _names(fields: dict[str, list[str]]) -> tuple[list[str], list[str]]:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from nim4asr.audio.level import no_speech
 from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.errors import OverloadedError
 from nim4asr.recognition.configuration import RecognitionConfig, StreamingConfig
@@ -31,7 +32,7 @@ from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.runtime.network import Model
 from nim4asr.serving.listening import Heard, Listener, LiveStream
 from nim4asr.serving.logs import SERVER
-from nim4asr.serving.reading import GivenUp, Reading, RecordingLimits, RecordingOptions
+from nim4asr.serving.reading import GivenUp, Reading, RecordingLimits, RecordingOptions, readings
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
@@ -170,8 +171,9 @@ class EngineWorker:
         with self._changed:
             if self._closed:
                 raise _closing()
-            self._recordings += 1
+            # It starts a thread, for which there may be no room.
             task = self._readers.submit(read)
+            self._recordings += 1
         task.add_done_callback(ended)
         return future
 
@@ -236,16 +238,26 @@ class EngineWorker:
         """
         began = time.perf_counter()
         config = replace(self.config, voice_activity=options.voice_activity or self.config.voice_activity)
-        reading = Reading(source, limits, config.voice_activity, future.cancelled)
+        parts = readings(source, options, limits, config.voice_activity, future.cancelled)
         segments: list[Segment] = []
-        for segment in self._recognized(reading, config, options, future):
-            if future.cancelled():
-                return
-            segments.append(segment)
-            if on_segment is not None:
-                on_segment(segment)
+        for reading in parts:
+            for segment in self._recognized(reading, config, options, future):
+                if future.cancelled():
+                    return
+                if reading.channel is not None:
+                    segment = replace(segment, channel=reading.channel)
+                segments.append(segment)
+                if on_segment is not None:
+                    on_segment(segment)
+        # In order already, but for channels.
+        segments.sort(key=lambda segment: segment.start)
+        silence = ""
+        if not any(segment.text for segment in segments):
+            advice = [] if segments else ["a lower threshold of voice activity"]
+            silence = no_speech(max(reading.level for reading in parts), advice)
         elapsed = time.perf_counter() - began
-        _settle(future, Transcript("", reading.seconds, tuple(segments), elapsed, tuple(reading.warnings)))
+        seconds, warnings = max(reading.seconds for reading in parts), tuple(parts[0].warnings)
+        _settle(future, Transcript("", seconds, tuple(segments), elapsed, warnings, silence))
 
     def _recognized(
         self,
@@ -287,11 +299,10 @@ class EngineWorker:
         busy = False
         while True:
             self._beat = time.monotonic()
-            if not self._work_off(block=not busy):
-                self._abandon()
-                return
-            self._dropped = False
             try:
+                if not self._work_off(block=not busy):
+                    break
+                self._dropped = False
                 self._step()
             except Exception as error:
                 self._begin_anew(error)
@@ -300,6 +311,7 @@ class EngineWorker:
             busy |= self._dropped
             if not busy:
                 self._rest()
+        self._abandon()
 
     def _work_off(self, block: bool) -> bool:
         """Call what waits now, and no more: whoever keeps asking must not starve the step. False: the end."""
@@ -391,8 +403,11 @@ class EngineWorker:
         """Give up everything; nothing new comes in any more."""
         while not self._commands.empty():
             command = self._commands.get()
-            if command is not None:
-                command()
+            try:
+                if command is not None:
+                    command()
+            except Exception:
+                SERVER.exception("something failed while the engine ended")
         self._give_up(_closing())
         with self._changed:
             self._idle = True

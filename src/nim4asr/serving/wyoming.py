@@ -11,6 +11,7 @@ what is no message.
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -40,6 +41,8 @@ _MOST_CHANNELS = 16
 _MOST_LINE, _MOST_DATA, _MOST_PAYLOAD = 64 << 10, 1 << 20, 4 << 20
 # A message that has begun must end in so many seconds.
 _PATIENCE_S = 30.0
+# A client that has been told the end has so long to close the connection.
+_LINGER_S = 2.0
 
 
 class WyomingWire(Wire[Row]):
@@ -54,28 +57,42 @@ class WyomingWire(Wire[Row]):
             first = await self._reader.readexactly(1)
             async with asyncio.timeout(_PATIENCE_S):
                 return await self._message(first)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise ClientGone from None
         except TimeoutError:
             raise InputError("a message that begins must end") from None
+        except (asyncio.IncompleteReadError, OSError):
+            # A network that is down is no ``ConnectionError``.
+            raise ClientGone from None
 
     async def send(self, row: str | bytes) -> None:
         try:
             self._writer.write(row if isinstance(row, bytes) else row.encode())
             await self._writer.drain()
-        except ConnectionError:
+        except OSError:
             raise ClientGone from None
 
     async def close(self, error: ApiError | None) -> None:
         try:
+            await self._linger()
             self._writer.close()
             await self._writer.wait_closed()
-        except (ConnectionError, TimeoutError):
+        except OSError:
             raise ClientGone from None
 
     def abort(self) -> None:
         """End the connection, whatever is left to be read of it."""
         self._writer.transport.abort()
+
+    async def _linger(self) -> None:
+        """Say that nothing more comes, and let the client end. If what it has sent meanwhile were left
+        unread, the connection would be reset, and the last row lost with it.
+        """
+        await self._writer.drain()
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while await self._reader.read(_MOST_LINE):
+                    pass
 
     async def _message(self, first: bytes) -> Row:
         try:
@@ -188,7 +205,8 @@ async def _serve(state: State, reader: asyncio.StreamReader, writer: asyncio.Str
             place = state.admission.session(client)
         except ApiError as error:
             writer.write(_written(Error(text=error.message, code=error.code).event()))
-            writer.close()
+            with suppress(ClientGone):
+                await wire.close(error)
             return
         connection = LiveConnection(state, place, wire)
         await connection.run(Wyoming(state, connection))

@@ -54,25 +54,13 @@ def ffmpeg_sounds(file: Spliced, demuxer: str) -> Iterator[Stretch]:
     Raises ``NotAudioError`` if it cannot be read, ``InputError`` if PyAV is not installed.
     """
     try:
-        import av
         import av.error
     except ImportError:
         raise InputError(
             "m4a, mp4, aac, webm and mkv need one more library: pip install 'nim4asr[containers]'"
         ) from None
-    assert demuxer in DEMUXERS
     try:
-        with av.open(
-            file,
-            format=demuxer,
-            io_open=_refuse,
-            container_options={
-                "protocol_whitelist": "",
-                "codec_whitelist": ",".join(sorted(DECODERS)),
-                "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ogg",
-            },
-            metadata_errors="replace",
-        ) as container:
+        with _opened(file, demuxer) as container:
             if not container.streams.audio:
                 raise NotAudioError("the file has no sound track")
             codec = container.streams.audio[0].codec_context
@@ -83,6 +71,37 @@ def ffmpeg_sounds(file: Spliced, demuxer: str) -> Iterator[Stretch]:
     except (av.error.FFmpegError, ValueError, OSError) as error:
         # ``ValueError``, and ``UnicodeDecodeError`` among them: what PyAV makes of damaged headers.
         raise NotAudioError(getattr(error, "strerror", None) or reason(error)) from None
+
+
+def told_seconds(file: Spliced, demuxer: str) -> float | None:
+    """How long ``file`` is by its own header; None if that does not say, or cannot be read here."""
+    try:
+        import av.error
+    except ImportError:
+        return None
+    try:
+        with _opened(file, demuxer) as container:
+            return (container.duration or 0) / 1_000_000 or None
+    except (av.error.FFmpegError, ValueError, OSError):
+        return None
+
+
+def _opened(file: Spliced, demuxer: str) -> Any:
+    """The container ``file``, open for reading."""
+    import av
+
+    assert demuxer in DEMUXERS
+    return av.open(
+        file,
+        format=demuxer,
+        io_open=_refuse,
+        container_options={
+            "protocol_whitelist": "",
+            "codec_whitelist": ",".join(sorted(DECODERS)),
+            "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ogg",
+        },
+        metadata_errors="replace",
+    )
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:

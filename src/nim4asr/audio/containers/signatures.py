@@ -18,6 +18,7 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import BinaryIO
 
+from nim4asr.audio.containers import ffmpeg
 from nim4asr.audio.containers.chunks import (
     is_matroska,
     is_mpeg4,
@@ -67,6 +68,16 @@ def sounds(data: BinaryIO) -> Generator[Stretch, None, None]:
     if reader is None:
         raise wrong
     yield from reader
+
+
+def told_seconds(data: BinaryIO) -> float | None:
+    """How long a file in one of FFmpeg's containers is by its own header; None for others, and where it does
+    not say.
+    """
+    window = Window(data)
+    head = window.at(0, 64)
+    demuxer = "matroska" if is_matroska(head) else "mov" if is_mpeg4(head) else None
+    return None if demuxer is None else ffmpeg.told_seconds(Spliced(data, [(0, window.end)]), demuxer)
 
 
 def _reader(data: BinaryIO, place: int) -> Iterator[Stretch] | None:

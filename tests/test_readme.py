@@ -153,6 +153,7 @@ def test_sound_never_flows_up() -> None:
         "training",
         "recipes",
         "serving",
+        "bulk",
         "cli",
     ]
     for place, room in enumerate(rooms):

@@ -77,6 +77,8 @@ class Cluster:
                 # Nobody else has to reach it.
                 "_node_ip_address": "127.0.0.1",
             }
+        # Its logs have all of it; on stderr Ray would warn of how Ray Data starts actors.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         main = threading.current_thread() is threading.main_thread()
         before = signal.getsignal(signal.SIGTERM) if main else None
         try:
@@ -138,7 +140,7 @@ class _RayPool:
                 answer = json.loads(row["report"])
                 if "refused" in answer:
                     raise InputError(answer["refused"])
-                yield Report(**answer)
+                yield Report.from_json(row["report"])
         except RayError as error:
             raise InputError(
                 f"the cluster has failed ({reason(error)}); run the same command again to go on"

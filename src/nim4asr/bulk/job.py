@@ -71,7 +71,10 @@ def transcribe(
         place.state.mkdir(parents=True, exist_ok=True)
     description = place.state / "job.json"
     with locked(description, f"{output}: another job is at work in this folder; wait until it has ended"):
-        _settle(description, {"source": os.path.abspath(source), "format": format, **listening.settings})
+        _settle(
+            description,
+            {"source": os.path.abspath(source), "format": format, "column": column, **listening.settings},
+        )
         plan = Plan(place)
         keys = {audio.key for audio in audios}
         before = sum(report.done for report in plan.reports.values())

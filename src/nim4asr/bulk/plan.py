@@ -1,10 +1,10 @@
 """Which audios are in which shard, decided once: whoever does one, how often, writes the same rows."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from nim4asr.bulk.shards import OutputFolder, Row
 from nim4asr.bulk.sources import BulkAudio
@@ -14,6 +14,7 @@ from nim4asr.files import append_line, mended_log, parse_json, write_atomic
 # A shard is so small that a worker is not long alone with the last one.
 _MOST_ROWS, _MOST_BYTES = 32, 128 * 1024 * 1024
 _SHARDS_PER_WORKER = 4
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,8 @@ class Plan:
     reports: dict[str, Report] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for row in self._log(self._plan_log):
-            self.shards[row["shard"]] = row["keys"]
-        known = {row["shard"]: Report(**row) for row in self._log(self._report_log)}
+        self.shards = dict(_read(self._plan_log, _shard))
+        known = {report.shard: report for report in _read(self._report_log, Report.from_json)}
         for shard in self.shards:
             if self.output.shard(shard).exists():
                 # What was finished in the moment of a kill has no report.
@@ -119,14 +119,6 @@ class Plan:
         self.reports[report.shard] = report
         append_line(self._report_log, report.to_json() + "\n")
 
-    def _log(self, path: Path) -> list[dict[str, Any]]:
-        try:
-            return [parse_json(line) for line in mended_log(path, "log of a job").splitlines()]
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: this is no log of a job; begin in another folder") from None
-
     @property
     def _plan_log(self) -> Path:
         return self.output.state / "plan.jsonl"
@@ -134,6 +126,20 @@ class Plan:
     @property
     def _report_log(self) -> Path:
         return self.output.state / "reports.jsonl"
+
+
+def _shard(line: str) -> tuple[str, list[str]]:
+    row = parse_json(line)
+    return str(row["shard"]), list(row["keys"])
+
+
+def _read(path: Path, parse: Callable[[str], Entry]) -> list[Entry]:
+    """What the lines of a log hold; nothing if there is none yet."""
+    lines = mended_log(path, "log of a job").splitlines()
+    try:
+        return list(map(parse, lines))
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: this is no log of a job; begin in another folder") from None
 
 
 def _groups(audios: Sequence[BulkAudio], most_rows: int) -> Iterator[list[BulkAudio]]:

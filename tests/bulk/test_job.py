@@ -91,6 +91,15 @@ def test_what_is_done_is_not_done_again_and_what_failed_is(archive: Path, tmp_pa
     assert run(archive, out, ear).done == 7 and ear.heard[2:] == ["b.wav 说", "mended"]
 
 
+def test_the_row_of_what_failed_and_has_gone_stays(archive: Path, tmp_path: Path) -> None:
+    ear, out = Ear(), tmp_path / "out"
+    (archive / "c.wav").write_text("broken")
+    assert sorted(run(archive, out, ear, rows_per_shard=9).failed) == ["bad.wav", "c.wav"]
+    (archive / "bad.wav").unlink()
+    (archive / "c.wav").write_text("mended")
+    assert list(run(archive, out, ear, rows_per_shard=9).failed) == ["bad.wav"] and len(rows(out)) == 7
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_a_kill_at_any_moment_changes_nothing(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool

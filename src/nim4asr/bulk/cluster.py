@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import signal
 import threading
@@ -71,7 +72,7 @@ class Cluster:
         if self.address == "local":
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             asked |= {
-                "num_cpus": max(cores, round((self.workers or 0) * self.cpus_per_worker + 0.5)),
+                "num_cpus": max(cores, math.ceil((self.workers or 0) * self.cpus_per_worker)),
                 "include_dashboard": False,
                 "object_store_memory": _STORE_BYTES,
                 # Nobody else has to reach it.

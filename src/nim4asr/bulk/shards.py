@@ -91,10 +91,13 @@ class UnderWay:
     run: str
     rows: dict[str, Row] = field(default_factory=dict)
     begun: Counter[str] = field(default_factory=Counter)
+    _failed: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for row in self.output.read(self.shard):
             self._take(row, "")
+            if row["status"] != "done":
+                self._failed.append(row)
         for log in self.output.logs(self.shard):
             for entry in _entries(log):
                 if "row" in entry:
@@ -114,6 +117,9 @@ class UnderWay:
 
     def close(self) -> None:
         """Make the shard of the rows; the logs go."""
+        # What failed in an earlier run, and has gone from the source since.
+        for row in self._failed:
+            self.rows.setdefault(row["key"], row)
         self.output.write(self.shard, list(self.rows.values()))
         for log in self.output.logs(self.shard):
             _remove(log)

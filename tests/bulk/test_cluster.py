@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -54,13 +56,41 @@ def plain(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
     return {row["audio"]: without_time(row) for row in found}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _token() -> Iterator[None]:
+    """What lets this test alone into its clusters."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        yield
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of two cores."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
     # Names of sockets are short.
     folder = tempfile.mkdtemp(prefix="nim4-")
-    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--num-cpus", "2"]
-    command += ["--node-ip-address", "127.0.0.1", "--port", "16379", "--include-dashboard", "false"]
+    command: list[Any] = [
+        Path(sys.executable).with_name("ray"),
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus",
+        "2",
+    ]
+    command += [
+        "--port",
+        str(port),
+        "--min-worker-port",
+        "0",
+        "--max-worker-port",
+        "0",
+        "--include-dashboard",
+        "false",
+    ]
     command += ["--object-store-memory", str(200 * 1024 * 1024), "--temp-dir", folder]
     cluster = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert cluster.stdout is not None
@@ -72,10 +102,11 @@ def address() -> Iterator[str]:
                 break
         else:
             pytest.fail("".join(told))
-        yield "127.0.0.1:16379"
+        (machine,) = re.findall(r"Local node IP: (\S+)", "".join(told))
+        yield f"{machine}:{port}"
     finally:
         cluster.terminate()
-        cluster.wait(timeout=60)
+        cluster.communicate(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -207,7 +238,10 @@ def test_the_example_of_the_page_runs(
     assert capsys.readouterr().out.startswith("8 of 8")
 
 
-def test_no_cluster_is_told(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["transcribe", str(archive), "--ray", "127.0.0.1:16380", "--output-dir", str(tmp_path)]
-    assert main(arguments) == 1
-    assert "there is no Ray cluster at 127.0.0.1:16380" in capsys.readouterr().err
+@pytest.mark.parametrize("where", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto", "here"])
+def test_no_cluster_is_told(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    assert main(["transcribe", str(archive), "--ray", where, "--output-dir", str(tmp_path)]) == 1
+    told = "'here' is no address" if where == "here" else f"there is no Ray cluster at {where}"
+    assert told in capsys.readouterr().err

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from nim4asr.files import reason
 
 # Nothing but names and reports goes through Ray's store; by default it takes a third of the memory.
 _STORE_BYTES = 256 * 1024 * 1024
+# So long an address may take to answer.
+_PATIENCE_S = 10.0
 
 
 class Pool(Protocol):
@@ -75,9 +78,9 @@ class Cluster:
                 "num_cpus": max(cores, math.ceil((self.workers or 0) * self.cpus_per_worker)),
                 "include_dashboard": False,
                 "object_store_memory": _STORE_BYTES,
-                # Nobody else has to reach it.
-                "_node_ip_address": "127.0.0.1",
             }
+        elif self.address != "auto":
+            self._reach()
         # Its logs have all of it; on stderr Ray would warn of how Ray Data starts actors.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         main = threading.current_thread() is threading.main_thread()
@@ -85,14 +88,29 @@ class Cluster:
         try:
             ray.init(address=self.address, **asked)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            raise InputError(
-                f"there is no Ray cluster at {self.address} ({reason(error)}); start one with ray start "
-                "--head, or take local for this machine alone"
-            ) from None
+            raise self._nowhere(error) from None
         finally:
             if main and before is not None:
                 # Ray's own ends the process at once.
                 signal.signal(signal.SIGTERM, before)
+
+    def _reach(self) -> None:
+        """Raises ``InputError`` if nobody listens at the address: Ray would try for many minutes."""
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise InputError(
+                f"{self.address!r} is no address of a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT"
+            )
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
+        except OSError as error:
+            raise self._nowhere(error) from None
+
+    def _nowhere(self, error: Exception) -> InputError:
+        return InputError(
+            f"there is no Ray cluster at {self.address} ({reason(error)}); start one with ray start --head, "
+            "or take local for this machine alone"
+        )
 
     def _room(self, resources: dict[str, float]) -> int:
         """For how many workers there is room."""

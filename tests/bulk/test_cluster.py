@@ -238,10 +238,9 @@ def test_the_example_of_the_page_runs(
     assert capsys.readouterr().out.startswith("8 of 8")
 
 
-@pytest.mark.parametrize("where", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto", "here"])
+@pytest.mark.parametrize("where", ["127.0.0.1:1", "auto"])
 def test_no_cluster_is_told(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
     assert main(["transcribe", str(archive), "--ray", where, "--output-dir", str(tmp_path)]) == 1
-    told = "'here' is no address" if where == "here" else f"there is no Ray cluster at {where}"
-    assert told in capsys.readouterr().err
+    assert f"there is no Ray cluster at {where}" in capsys.readouterr().err

@@ -38,7 +38,7 @@ class Cluster:
     """Where a job runs, and on how much of it.
 
     ``address`` is ``"local"``, all cores of this machine; ``"auto"``, the cluster that this machine is in;
-    or that of a cluster, ``HOST:PORT`` or ``ray://HOST:PORT``. A worker has ``cpus_per_worker`` cores and
+    or the ``HOST:PORT`` of a cluster that it is in. A worker has ``cpus_per_worker`` cores and
     ``gpus_per_worker`` GPUs, or parts of one; there are as many ``workers`` as the cluster has room for
     unless told.
     """
@@ -95,12 +95,15 @@ class Cluster:
                 signal.signal(signal.SIGTERM, before)
 
     def _reach(self) -> None:
-        """Raises ``InputError`` if nobody listens at the address: Ray would try for many minutes."""
-        host, _, port = self.address.removeprefix("ray://").rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:
+        """Raises ``InputError`` for what is no address, and if nobody listens at the address: Ray would try for many minutes."""
+        if self.address.startswith("ray://"):
             raise InputError(
-                f"{self.address!r} is no address of a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT"
+                f"{self.address}: Ray Data does not work through Ray's client; run this on a machine of the "
+                "cluster, with the address auto"
             )
+        host, _, port = self.address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise InputError(f"{self.address!r} is no address of a Ray cluster: local, auto or HOST:PORT")
         try:
             socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
         except OSError as error:

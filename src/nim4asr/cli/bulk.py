@@ -36,7 +36,7 @@ def add_bulk_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="local: all cores of this machine; auto: the cluster that it is in; or HOST:PORT, ray://HOST:PORT",
+        help="local: all cores of this machine; auto: the cluster that it is in; or its HOST:PORT",
     )
     group.add_argument(
         "--workers", type=int, metavar="N", help="how many (default: as many as there is room for)"

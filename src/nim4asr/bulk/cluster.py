@@ -95,7 +95,7 @@ class Cluster:
                 signal.signal(signal.SIGTERM, before)
 
     def _reach(self) -> None:
-        """Raises ``InputError`` for what is no address, and if nobody listens there: Ray would try for minutes."""
+        """Raises ``InputError`` for what is no address, and if nobody listens: Ray would try for minutes."""
         if self.address.startswith("ray://"):
             raise InputError(
                 f"{self.address}: Ray Data does not work through Ray's client; run this on a machine of the "

@@ -30,8 +30,9 @@ def add_bulk_options(parser: argparse.ArgumentParser) -> None:
     """
     group = parser.add_argument_group(
         "archives, by Ray",
-        "AUDIO is one folder, one manifest (.jsonl) or Parquet file; --output-dir gets shards of rows, in "
-        "--format json (JSON lines) or parquet. The same command again goes on where it was stopped.",
+        "AUDIO is one folder, manifest (JSON lines) or Parquet file; --output-dir gets shards\n"
+        "of rows, in --format json (JSON lines) or parquet. The same command again goes on\n"
+        "where it was stopped.",
     )
     group.add_argument(
         "--ray",

@@ -69,8 +69,9 @@ def test_every_command_shown_can_be_parsed(page: str, command: str) -> None:
     parser().parse_args(shlex.split(command))
 
 
-# Packages that have an environment of their own: tests/serving/test_voice_agents.py runs their examples.
-ELSEWHERE = r"^from (?:livekit|pipecat)\b"
+# Packages that have an environment of their own: tests/serving/test_voice_agents.py runs their examples, and
+# tests/bulk/test_cluster.py those with Ray.
+ELSEWHERE = r"^from (?:livekit|pipecat)\b|^from nim4asr import bulk\b"
 
 
 def python_examples() -> list[tuple[str, str]]:
@@ -153,6 +154,7 @@ def test_sound_never_flows_up() -> None:
         "training",
         "recipes",
         "serving",
+        "bulk",
         "cli",
     ]
     for place, room in enumerate(rooms):

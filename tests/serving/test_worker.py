@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,15 @@ class Stuck:
         self._go.set()
 
 
+def rounded(segment: Segment) -> Segment:
+    """``segment`` without the language model's probabilities."""
+    tokens = tuple(replace(token, log_prob=0.0) for token in segment.tokens)
+    return replace(segment, confidence=0.0, tokens=tokens)
+
+
 def test_recordings_are_what_the_recognizer_makes_of_them(model: Model) -> None:
-    """Several at once, beside a live stream, with batches that do not hold a whole recording: all of it, down
-    to the last bit of a confidence.
+    """Several at once, beside a live stream, with batches that do not hold a whole recording: all of it, but
+    for the last digits of probabilities, for texts share calls with those of others.
     """
     config = RecognitionConfig(batch_seconds=6.0)
     worker = EngineWorker(model, config, max_recordings=3)
@@ -123,7 +130,12 @@ def test_recordings_are_what_the_recognizer_makes_of_them(model: Model) -> None:
     finally:
         worker.close()
     for sound, transcript in zip(sounds, transcripts, strict=True):
-        assert transcript.segments == Recognizer(model, config).transcribe(sound).segments
+        expected = Recognizer(model, config).transcribe(sound).segments
+        assert [rounded(one) for one in transcript.segments] == [rounded(one) for one in expected]
+        for one, other in zip(transcript.segments, expected, strict=True):
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+            log_probs = [token.log_prob for token in other.tokens]
+            assert [token.log_prob for token in one.tokens] == pytest.approx(log_probs, abs=1e-5)
     assert seen == [segment.text for segment in transcripts[0].segments] and len(seen) == 5
 
 

@@ -2,18 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nim4asr.audio.folders import sound_files
 from nim4asr.cli.outputs import STDIN
 from nim4asr.errors import InputError
-
-# Files of a folder that are taken for sound, by their names; whatever its name, a file that is given is read.
-SUFFIXES = frozenset(
-    ".wav .wave .w64 .rf64 .aif .aiff .aifc .au .snd .caf .flac .mp3 .mp2 .ogg .oga .opus .spx .m4a .m4b .mp4"
-    " .m4v .mov .aac .webm .mkv .mka".split()
-)
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,8 @@ def job_inputs(given: Sequence[str], recursive: bool) -> list[JobInput]:
     for audio in given:
         if recursive and audio != STDIN and os.path.isdir(audio):
             inputs += [
-                JobInput(str(path), path.parent.relative_to(audio), _size(path)) for path in _sounds(audio)
+                JobInput(str(path), path.parent.relative_to(audio), _size(path))
+                for path in sound_files(audio)
             ]
         else:
             inputs.append(JobInput(audio, size=0 if audio == STDIN else _size(Path(audio))))
@@ -51,14 +47,6 @@ def read_stdin() -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("-: standard input is a terminal; send it a file: nim4 transcribe - < talk.mp3")
     return sys.stdin.buffer.read()
-
-
-def _sounds(folder: str) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(place, name)
 
 
 def _size(path: Path) -> int:

@@ -80,6 +80,8 @@ _EXTRAS = {
     "websockets": "serve",
     "wyoming": "wyoming",
     "mcp": "mcp",
+    "ray": "ray",
+    "pyarrow": "ray",
 }
 _OBJECTS_BEFORE_COLLECTION = 50_000
 

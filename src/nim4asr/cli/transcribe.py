@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nim4asr.cli.bulk import PARQUET, add_bulk_options, check_no_bulk_options, run_bulk
 from nim4asr.cli.inputs import JobInput, job_inputs, read_stdin
 from nim4asr.cli.options import (
     add_command,
@@ -44,6 +45,7 @@ def add_parser(commands: Any) -> None:
         "nim4 transcribe lectures --recursive --format srt,json --output-dir out --skip-existing",
         "nim4 transcribe - < call.wav",
         "nim4 transcribe call.wav --channels apart",
+        "nim4 transcribe archive --ray auto --output-dir out",
         "",
         "exit status: 0 all files are done or skipped, 1 some or all are not, 2 the options are wrong,",
         "130 interrupted, 141 the reader of the output has gone, 143 ended by SIGTERM",
@@ -56,7 +58,7 @@ def add_parser(commands: Any) -> None:
         type=_formats,
         action="extend",
         metavar="FORMAT",
-        help=f"{', '.join(FORMATS)}; several with commas between them (default: txt)",
+        help=f"{', '.join(FORMATS)}; several with commas between them (default: txt); parquet with --ray",
     )
     parser.add_argument(
         "--output-dir",
@@ -93,14 +95,18 @@ def add_parser(commands: Any) -> None:
     add_offline_options(parser)
     add_quiet_options(parser)
     add_subtitle_options(parser)
+    add_bulk_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is named on stderr and the others are still done."""
-    formats = list(dict.fromkeys(options.format or ["txt"]))
+    formats = list(dict.fromkeys(options.format or ["txt" if options.ray is None else "json"]))
     layout = subtitle_config(options, formats)
+    if options.ray is not None:
+        return run_bulk(options, formats)
+    check_no_bulk_options(options, formats)
     check_nbest_option(options, formats)
     if options.output_dir is None and len(formats) > 1:
         raise InputError("several formats are several files an audio: add --output-dir DIR")
@@ -178,8 +184,8 @@ def _row(transcript: "Transcript", audio: str, files: list[Path]) -> Mapping[str
 def _formats(text: str) -> list[str]:
     formats = [part.strip() for part in text.split(",")]
     for format in formats:
-        if format not in FORMATS:
-            raise argparse.ArgumentTypeError(f"{format!r} is none of {', '.join(FORMATS)}")
+        if format not in (*FORMATS, PARQUET):
+            raise argparse.ArgumentTypeError(f"{format!r} is none of {', '.join(FORMATS)}, {PARQUET}")
     return formats
 
 

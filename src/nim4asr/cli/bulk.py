@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nim4asr.cli.options import load_hotwords, load_recognizer
+from nim4asr.cli.options import check_nbest_option, load_hotwords, load_recognizer
 from nim4asr.cli.outputs import STDIN
 from nim4asr.cli.progress import progress, progress_in_lines
 from nim4asr.errors import InputError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PARQUET = "parquet"
 # What the recognizer, and so the text, depends on.
 _MODEL = (
-    *("model", "runtime", "dtype", "vllm_python", "beams", "language"),
+    *("model", "runtime", "dtype", "vllm_python", "beams", "language", "nbest"),
     *("chunk_frames", "vad_threshold", "most_hints"),
 )
 
@@ -85,6 +85,7 @@ def run_bulk(options: argparse.Namespace, formats: Sequence[str]) -> int:
         raise InputError(
             f"{name} is not for --ray: what is done is never done again, and each row has its status"
         )
+    check_nbest_option(options, ["json"])
     if options.hotwords is not None:
         # What is wrong with a list is told before anything begins.
         load_hotwords(options)

@@ -119,7 +119,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, draft: str, hinted: str) -> list[S
         def __init__(self, hints: Sequence[str], tokens: list[int]) -> None:
             given.append(hints)
             self.done = False
-            self.best = Beam(tokens, [-0.7] * len(tokens), "", 0.0, 0)
+            self.ranked = [Beam(tokens, [-0.7] * len(tokens), "", 0.0, 0)]
 
         def pending(self) -> list[tuple[int, int]]:
             return []

@@ -15,7 +15,7 @@ from nim4asr.audio.reading import read_audio
 from nim4asr.audio.samples import SAMPLE_RATE
 from nim4asr.cli.main import main, parser
 from nim4asr.errors import InputError
-from nim4asr.training.finetuning import run as module
+from nim4asr.training.finetuning import tuning
 from nim4asr.training.finetuning.plan import Plan, plan_for
 from training.finetuning.made import write_manifest
 
@@ -62,7 +62,7 @@ def test_every_command_of_the_page_runs(
         def fail(*arguments: object) -> None:
             raise InputError("the disk is full")
 
-        context.setattr(module._Finetuning, "_fitted", fail)
+        context.setattr(tuning.Tuning, "_fitted", fail)
         assert main(tunings[0]) == 1
     assert main(status) == 0
     assert "joint-sft" in capsys.readouterr().out

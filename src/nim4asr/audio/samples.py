@@ -13,7 +13,7 @@ What is taken, and what is refused because it would become silence or noise:
 """
 
 from operator import index
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 
 Floats = NDArray[np.float32]
+# How the channels of a recording are listened to: together, each for itself, or one alone, from 1.
+Channels = Literal["mixed", "apart"] | int
 
 _LOWEST_RATE = 1_000
 _HIGHEST_RATE = 768_000
@@ -117,6 +119,17 @@ def as_array(samples: object) -> NDArray[np.generic]:
         # Of 64 bits here, of 32 in older numpy on Windows.
         array = array.astype(np.int64)
     return array
+
+
+def as_channels(text: str) -> Channels:
+    """What ``text`` says of channels. Raises ``InputError`` if that is nothing."""
+    if text == "mixed":
+        return "mixed"
+    if text == "apart":
+        return "apart"
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise InputError(f"{text!r} is neither mixed nor apart nor a number from 1")
+    return int(text)
 
 
 def _whole(number: object) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import nim4asr
 from nim4asr.audio.level import Gain
+from nim4asr.audio.samples import Channels
 from nim4asr.bulk.plan import Report, Task
 from nim4asr.bulk.shards import OutputFolder, Row, UnderWay
 from nim4asr.bulk.sources import BulkAudio
@@ -17,7 +18,7 @@ from nim4asr.files import reason
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
-    from nim4asr.recognition.offline import Channels, Recognizer
+    from nim4asr.recognition.offline import Recognizer
 
 # An audio at which a worker has ended so often is given up: it takes more memory than there is, or breaks a
 # decoder.
@@ -39,7 +40,7 @@ class Listening:
     hotwords: Path | None = None
     hints: tuple[str, ...] = ()
     gain: Gain = 0.0
-    channels: "Channels" = "mixed"
+    channels: Channels = "mixed"
     digits: bool = False
 
     @property

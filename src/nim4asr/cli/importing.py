@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nim4asr.cli.options import add_command, check_new
+from nim4asr.cli.options import add_command, add_new_model_option, check_new
 
 
 def add_parser(commands: Any) -> None:
@@ -47,14 +47,7 @@ def add_parser(commands: Any) -> None:
         "FireRedASR-LLM everything",
     )
     for kind in (whisper, firered):
-        kind.add_argument(
-            "-o",
-            "--output",
-            type=Path,
-            required=True,
-            metavar="DIR",
-            help="folder of the new model, which must not be there yet",
-        )
+        add_new_model_option(kind)
         kind.set_defaults(run=run)
 
 

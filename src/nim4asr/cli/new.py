@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nim4asr.cli.options import add_command, check_new
+from nim4asr.cli.options import add_command, add_new_model_option, check_new
 from nim4asr.errors import InputError
 from nim4asr.recipes import NETWORKS, NIM4_2B3, model_configuration
 
@@ -47,14 +47,7 @@ def add_parser(commands: Any) -> None:
         choices=("float32", "bfloat16"),
         help="of the weights that are written; bfloat16 takes half the disk (default: float32)",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder of the new model, which must not be there yet",
-    )
+    add_new_model_option(parser)
     parser.set_defaults(run=run)
 
 

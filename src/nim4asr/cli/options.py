@@ -31,6 +31,18 @@ def add_command(commands: Any, name: str, help: str, *examples: str) -> argparse
     return parser
 
 
+def add_new_model_option(parser: argparse.ArgumentParser) -> None:
+    """``--output``: a folder for ``check_new``."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the new model, which must not be there yet",
+    )
+
+
 def check_new(folder: Path) -> None:
     """Raises ``InputError`` if a model's folder to be made is there already, with something in it."""
     from nim4asr.errors import InputError

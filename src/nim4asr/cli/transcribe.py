@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nim4asr.audio.samples import Channels, as_channels
 from nim4asr.cli.bulk import PARQUET, add_bulk_options, check_no_bulk_options, run_bulk
 from nim4asr.cli.inputs import JobInput, job_inputs, read_stdin
 from nim4asr.cli.options import (
@@ -30,7 +31,7 @@ from nim4asr.recognition.writers import FORMATS, write
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex
-    from nim4asr.recognition.offline import Channels, Recognizer
+    from nim4asr.recognition.offline import Recognizer
     from nim4asr.recognition.result import Transcript
 
 
@@ -189,14 +190,11 @@ def _formats(text: str) -> list[str]:
     return formats
 
 
-def _channels(text: str) -> "Channels":
-    if text == "mixed":
-        return "mixed"
-    if text == "apart":
-        return "apart"
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither mixed nor apart nor a number from 1")
-    return int(text)
+def _channels(text: str) -> Channels:
+    try:
+        return as_channels(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _print(transcript: "Transcript", text: str, format: str, several: bool) -> None:

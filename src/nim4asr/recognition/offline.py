@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from nim4asr.audio.reading import (
     of_array,
     stream_audio,
 )
-from nim4asr.audio.samples import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Channels, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, cut_speech
 from nim4asr.errors import InputError
 from nim4asr.recognition.alignment import Alignment, align
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 # A recording below this level is quiet.
 _QUIET_DB = -40.0
-# How channels are listened to: together, each for itself, or one alone.
-Channels = Literal["mixed", "apart"] | int
 # A file's path or bytes, or samples.
 Sound = Source | bytearray | memoryview | NDArray[np.generic]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from nim4asr.audio.containers.signatures import told_seconds
 from nim4asr.audio.level import LevelMeter
 from nim4asr.audio.reading import stream_audio
-from nim4asr.audio.samples import SAMPLE_RATE, Floats
+from nim4asr.audio.samples import SAMPLE_RATE, Channels, Floats
 from nim4asr.audio.voice_activity import SpeechSegment, VoiceActivityConfig, cut_speech
 from nim4asr.errors import InputError
-from nim4asr.recognition.offline import Channels, chosen_channels
+from nim4asr.recognition.offline import chosen_channels
 
 if TYPE_CHECKING:
     from nim4asr.hotwords.index import HotwordIndex

@@ -5,6 +5,7 @@ Every field is honored, refused, or named in the response header ``nim4-ignored`
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from nim4asr.audio.samples import Channels, as_channels
 from nim4asr.audio.voice_activity import VoiceActivityConfig
-from nim4asr.recognition.offline import Channels
+from nim4asr.errors import InputError
 from nim4asr.recognition.result import Segment, Transcript
 from nim4asr.recognition.subtitles import SubtitleConfig
 from nim4asr.recognition.writers import SUBTITLES
@@ -335,13 +337,11 @@ def _flag(fields: dict[str, list[str]], name: str) -> bool:
 
 def _channels(fields: dict[str, list[str]]) -> Channels:
     value = (_single(fields, "channels") or "mixed").lower()
-    if value == "mixed":
-        return "mixed"
-    if value == "apart":
-        return "apart"
-    if not (value.isascii() and value.isdigit() and int(value[:9]) > 0 and len(value) < 9):
-        raise ApiError(400, "channels are mixed, apart, or the number of one, from 1", param="channels")
-    return int(value)
+    # Numbers of thousands of digits are none that Python would read.
+    with suppress(InputError):
+        if len(value) < 9:
+            return as_channels(value)
+    raise ApiError(400, "channels are mixed, apart, or the number of one, from 1", param="channels")
 
 
 def _names(fields: dict[str, list[str]]) -> tuple[list[str], list[str]]:
